@@ -1,0 +1,72 @@
+/**
+ * `npm run docs`: run what the READMEs show.
+ *
+ * A block fenced as `ts` is run as a module in its README's folder; one fenced as `sh test` by bash in an
+ * empty folder, with `alknet` in PATH and an ALKNET_HOME of its own. Either must end with 0 within a
+ * minute. What cannot run is fenced as `ts skip-run` or `text`.
+ *
+ * @module
+ */
+
+import { spawnSync } from "node:child_process";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import process from "node:process";
+
+const READMES = ["README.md", "packages/*/README.md", "examples/README.md", "bench/README.md"];
+const root = process.cwd();
+let ran = 0;
+let failed = 0;
+
+for (const file of globSync(READMES).sort()) {
+  for (const { fence, line, code } of blocks(readFileSync(file, "utf8"))) {
+    const runner = fence === "ts" ? runTs : fence === "sh test" ? runSh : undefined;
+    if (runner === undefined) continue;
+    ran++;
+    const scratch = mkdtempSync(join(tmpdir(), "alknet-docs-"));
+    const { status, signal, stdout, stderr } = runner(code, dirname(file), scratch);
+    rmSync(scratch, { recursive: true, force: true });
+    if (status === 0) continue;
+    failed++;
+    console.error(
+      `${file}:${line}: the ${fence} block ended with ${signal ?? status}\n${stdout}${stderr}`,
+    );
+  }
+}
+console.log(`docs: ${ran} blocks run, ${failed} failed`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+function runTs(code: string, folder: string, scratch: string) {
+  const flags = ["--conditions=@alknet/source", "--input-type=module-typescript", "-"];
+  return spawnSync(process.execPath, flags, { ...common(scratch), cwd: folder, input: code });
+}
+
+function runSh(code: string, _folder: string, scratch: string) {
+  return spawnSync("bash", ["-euo", "pipefail", "-c", code], { ...common(scratch), cwd: scratch });
+}
+
+function common(scratch: string) {
+  const PATH = [root, dirname(process.execPath), process.env.PATH].join(delimiter);
+  return {
+    env: { ...process.env, PATH, ALKNET_HOME: join(scratch, "home") },
+    encoding: "utf8" as const,
+    timeout: 60_000,
+  };
+}
+
+/** Fenced blocks, with the words after the fence and the line they begin on. */
+function* blocks(markdown: string) {
+  let open: { fence: string; line: number; code: string } | undefined;
+  for (const [index, text] of markdown.split("\n").entries()) {
+    const fence = /^```(.*)$/.exec(text)?.[1]?.trim();
+    if (open === undefined) {
+      if (fence !== undefined) open = { fence, line: index + 1, code: "" };
+    } else if (fence === "") {
+      yield open;
+      open = undefined;
+    } else {
+      open.code += `${text}\n`;
+    }
+  }
+}

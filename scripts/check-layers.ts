@@ -1,0 +1,80 @@
+/**
+ * `npm run layers`: imports point one way. The `workspaces` list, bottom-up, is the layering.
+ *
+ * A package may depend on those before it in the list, but not on its siblings; it imports only what
+ * its manifest names; relative imports stay inside it; `wire/` imports nothing outside itself.
+ *
+ * @module
+ */
+
+import { globSync, readFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { dirname, join } from "node:path";
+import process from "node:process";
+
+/** Packages that do not know each other. A store is handed in: only the top names one. */
+const siblings = [
+  ["quic", "vault"],
+  ["store-sqlite", "store-postgres", "tunnel", "ssh", "sftp", "git", "fs", "http", "dns", "msg"],
+].map((layer) => layer.map((name) => `packages/${name}`));
+
+const root = manifest(".");
+const packages = root.workspaces.map((folder) => ({ folder, ...manifest(folder) }));
+const mistakes = packages.flatMap((it, rank) => [
+  ...wrongDependencies(it, rank),
+  ...wrongImports(it),
+]);
+for (const mistake of mistakes) console.error(mistake);
+console.log(`layers: ${packages.length} packages, ${mistakes.length} mistakes`);
+process.exitCode = mistakes.length > 0 ? 1 : 0;
+
+function* wrongDependencies({ folder, run, dev }: (typeof packages)[number], rank: number) {
+  for (const [otherRank, other] of packages.entries()) {
+    if (!run.has(other.name) && !dev.has(other.name)) continue;
+    const apart = siblings.some((layer) => layer.includes(folder) && layer.includes(other.folder));
+    if (apart) yield `${folder} depends on ${other.name}, its sibling`;
+    if (otherRank >= rank) yield `${folder} depends on ${other.name}, which is not below it`;
+  }
+}
+
+function* wrongImports({ folder, name, run, dev }: (typeof packages)[number]) {
+  for (const file of globSync(`${folder}/src/**/*.ts`)) {
+    const isTest = file.endsWith(".test.ts");
+    const allowed = isTest ? new Set([name, ...run, ...dev, ...root.dev]) : run;
+    const home = (isTest ? undefined : /^.*\/wire\//.exec(file)?.[0]) ?? `${folder}/src/`;
+    for (const specifier of imports(readFileSync(file, "utf8"))) {
+      if (isBuiltin(specifier)) continue;
+      const from = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
+      if (specifier.startsWith(".") || home.endsWith("/wire/")) {
+        const inside = specifier.startsWith(".") && join(dirname(file), specifier).startsWith(home);
+        if (!inside) yield `${file} imports ${specifier}, which is outside ${home}`;
+      } else if (!allowed.has(from)) {
+        yield `${file} imports ${specifier}, but ${folder}/package.json does not name ${from}`;
+      }
+    }
+  }
+}
+
+/** What a source imports: statements at the start of a line, and `import("…")` outside comments. */
+function imports(source: string): string[] {
+  const statement = /^(?:import|export)\s(?:[\w\s{},*$]*\bfrom\s*)?["']([^"'\n]+)["']/gm;
+  const dynamic = /^(?!\s*(?:\*|\/[/*])).*?\bimport\(\s*["']([^"'\n]+)["']/gm;
+  const found = [...source.matchAll(statement), ...source.matchAll(dynamic)];
+  return found.map(([, specifier]) => specifier ?? "");
+}
+
+function manifest(folder: string) {
+  const text = readFileSync(join(folder, "package.json"), "utf8");
+  const {
+    name,
+    workspaces = [],
+    ...rest
+  } = JSON.parse(text) as {
+    name: string;
+    workspaces?: string[];
+    [section: string]: unknown;
+  };
+  const names = (...sections: string[]) => sections.flatMap((key) => Object.keys(rest[key] ?? {}));
+  const run = new Set(names("dependencies", "optionalDependencies", "peerDependencies"));
+  return { name, workspaces, run, dev: new Set(names("devDependencies")) };
+}
