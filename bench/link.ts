@@ -78,14 +78,10 @@ export interface Link extends AsyncDisposable {
 export async function openLink(a: LinkEnd, b: LinkEnd, options: LinkOptions = {}): Promise<Link> {
   const device = options.device ?? "link0";
   // Standard input ends with this process, however it ends: so does the line.
-  const child = spawn(
-    linkProgram(),
-    [
-      ...["--a", a.namespace.name, "--b", b.namespace.name, "--device", device, "--watch-stdin"],
-      ...linkArguments(options),
-    ],
-    { stdio: ["pipe", "pipe", "pipe"] },
-  );
+  const ends = ["--a", a.namespace.name, "--b", b.namespace.name, "--device", device];
+  const child = spawn(linkProgram(), [...ends, "--watch-stdin", ...linkArguments(options)], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const output = new Output(child);
   const first = await output.next();
   if (first !== "ready") throw await output.failure();

@@ -121,10 +121,8 @@ export async function joinByCable(
 ): Promise<void> {
   const mtu = options.mtu === undefined ? [] : ["mtu", String(options.mtu)];
   const [first, second] = [a.device ?? "eth0", b.device ?? "eth0"];
-  await ip(
-    ...["link", "add", first, ...mtu, "netns", a.namespace.name, "type", "veth"],
-    ...["peer", "name", second, ...mtu, "netns", b.namespace.name],
-  );
+  const peer = ["peer", "name", second, ...mtu, "netns", b.namespace.name];
+  await ip("link", "add", first, ...mtu, "netns", a.namespace.name, "type", "veth", ...peer);
   for (const [end, device] of [
     [a, first],
     [b, second],

@@ -29,7 +29,7 @@ export interface RoundTrips {
 
 const SOCKET_BUFFER = 4 * 2 ** 20;
 
-const [mode, ...words] = process.argv.slice(2);
+const [mode = "", ...words] = process.argv.slice(2);
 switch (mode) {
   case "echo":
     await echo(number(words[0]));
