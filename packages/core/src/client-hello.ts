@@ -1,0 +1,245 @@
+/**
+ * Read a TLS ClientHello before TLS does: which ALPNs are offered, and for which name.
+ *
+ * Layout (RFC 8446 §4.1.2, §5.1; the same bytes in TLS 1.2, RFC 5246 §7.4.1.2):
+ *
+ * ```text
+ * record       type: u8 = 22, version: u16 = 0x03xx, length: u16 (1 to 16,384), that much of the message
+ * message      type: u8 = 1, length: u24, and then
+ *              version: u16, random: 32 bytes, session id: u8 + n, cipher suites: u16 + 2n,
+ *              compression methods: u8 + n, extensions: u16 + n (TLS 1.2 may leave them out)
+ * extension    type: u16, data: u16 + n
+ * ```
+ *
+ * A message may be cut into records anywhere, and records into segments anywhere; a post-quantum key
+ * share alone takes two segments. Names and values we do not know (GREASE, RFC 8701; Encrypted
+ * ClientHello, of which this is the outer one) are passed over. What is read here only chooses a TLS
+ * configuration: TLS reads the same bytes again, and judges the rest.
+ *
+ * Pure: no I/O, no clock, no memory but for the message itself, and linear in its size.
+ *
+ * @module
+ */
+
+/** Longest ClientHello we read, in bytes without its record headers. Real ones stay under 4 KiB. */
+export const MAX_CLIENT_HELLO: number = 64 * 2 ** 10;
+
+/** Most records one ClientHello may be cut into. Real ones take one, tools against censors a few. */
+export const MAX_CLIENT_HELLO_RECORDS: number = 128;
+
+/** Most bytes a ClientHello can take on the wire, and so the most a caller has to keep. */
+export const MAX_CLIENT_HELLO_BYTES: number = 4 + MAX_CLIENT_HELLO + 5 * MAX_CLIENT_HELLO_RECORDS;
+
+/** Most ALPNs one client may offer. Browsers offer two or three. */
+const MAX_ALPNS = 128;
+
+/** Most plaintext in a record, in bytes (RFC 8446 §5.1). */
+const MAX_RECORD = 16_384;
+
+const HANDSHAKE_RECORD = 22;
+const CLIENT_HELLO = 1;
+const SERVER_NAME = 0;
+const ALPN = 16;
+
+export interface ClientHello {
+  /** ALPNs offered, in the client's order, a character for each byte (latin1); empty without the extension. */
+  readonly alpn: readonly string[];
+  /** Host name asked for (SNI), in lower case; `undefined` without one, or when it is no host name. */
+  readonly serverName: string | undefined;
+}
+
+export type ClientHelloResult =
+  /** Nothing more can be said before there are `need` bytes in all. */
+  | { readonly kind: "incomplete"; readonly need: number }
+  | ({ readonly kind: "hello" } & ClientHello)
+  /** No ClientHello can begin with these bytes, or not one that we take. */
+  | { readonly kind: "malformed"; readonly reason: string };
+
+/**
+ * Read the ClientHello at the front of `bytes`, all that has come from a client so far.
+ *
+ * Call again when there are at least `need` bytes: a client that sends single bytes then costs no more
+ * than one that sends all at once. Never throws.
+ *
+ * @param bytes what came so far, from the first byte on. Bytes past the ClientHello are not looked at.
+ */
+export function readClientHello(bytes: Uint8Array): ClientHelloResult {
+  const parts: Uint8Array[] = [];
+  let have = 0;
+  let at = 0;
+  for (let records = 0; ; records++) {
+    if (records === MAX_CLIENT_HELLO_RECORDS) return malformed("too many records");
+    // Refuse at the first byte that cannot be: a client of another protocol may wait for our answer.
+    if (bytes.length > at && bytes[at] !== HANDSHAKE_RECORD)
+      return malformed("not a handshake record");
+    if (bytes.length > at + 1 && bytes[at + 1] !== 3) return malformed("not a TLS record");
+    if (bytes.length < at + 5) return { kind: "incomplete", need: at + 5 };
+    const length = (bytes[at + 3]! << 8) | bytes[at + 4]!;
+    if (length === 0 || length > MAX_RECORD) return malformed("record length out of bounds");
+    at += 5;
+    const part = bytes.subarray(at, at + length);
+    parts.push(part);
+    have += part.length;
+    at += length;
+
+    // Judge the message's header as soon as it is there, even while its record is not.
+    const header = front(parts);
+    if (header.length > 0 && header[0] !== CLIENT_HELLO) return malformed("not a ClientHello");
+    const size =
+      header.length === 4 ? (header[1]! << 16) | (header[2]! << 8) | header[3]! : undefined;
+    if (size !== undefined && size > MAX_CLIENT_HELLO) return malformed("ClientHello too long");
+    const wanted = (size === undefined ? 4 : 4 + size) - have;
+    if (size !== undefined && wanted <= 0) {
+      return readMessage(new Reader(join(parts, have).subarray(4, 4 + size)));
+    }
+    // What is missing lies in this record, or begins with the header of the next.
+    if (bytes.length < at) return { kind: "incomplete", need: Math.min(at, bytes.length + wanted) };
+  }
+}
+
+/** First four bytes of the message, or as many as have come. */
+function front(parts: readonly Uint8Array[]): number[] {
+  const header: number[] = [];
+  for (const part of parts) {
+    for (let i = 0; i < part.length && header.length < 4; i++) header.push(part[i]!);
+    if (header.length === 4) break;
+  }
+  return header;
+}
+
+function readMessage(body: Reader): ClientHelloResult {
+  body.skip(2 + 32);
+  body.vector(body.u8());
+  const suites = body.u16();
+  body.vector(suites);
+  const compressions = body.u8();
+  body.vector(compressions);
+  if (body.short) return malformed("ClientHello cut short");
+  if (suites === 0 || suites % 2 !== 0) return malformed("bad list of cipher suites");
+  if (compressions === 0) return malformed("no compression method");
+  let alpn: readonly string[] = [];
+  let serverName: string | undefined;
+  if (body.left > 0) {
+    const extensions = body.vector(body.u16());
+    if (body.short || body.left > 0) return malformed("extensions of a wrong length");
+    const seen = new Set<number>();
+    while (extensions.left > 0) {
+      const type = extensions.u16();
+      const data = extensions.vector(extensions.u16());
+      if (extensions.short) return malformed("extension cut short");
+      if (seen.has(type)) return malformed("extension sent twice");
+      seen.add(type);
+      if (type === ALPN) {
+        const names = readAlpn(data);
+        if (names === undefined) return malformed("bad ALPN extension");
+        alpn = names;
+      } else if (type === SERVER_NAME) {
+        const name = readServerName(data);
+        if (name === undefined) return malformed("bad server name extension");
+        serverName = hostName(name);
+      }
+    }
+  }
+  return { kind: "hello", alpn, serverName };
+}
+
+/** RFC 7301 §3.1: a list of names, each of 1 to 255 bytes. */
+function readAlpn(data: Reader): string[] | undefined {
+  const list = data.vector(data.u16());
+  if (data.short || data.left > 0 || list.left === 0) return undefined;
+  const names: string[] = [];
+  while (list.left > 0) {
+    const length = list.u8();
+    const name = list.text(length);
+    if (list.short || length === 0 || names.length === MAX_ALPNS) return undefined;
+    names.push(name);
+  }
+  return names;
+}
+
+/** RFC 6066 §3: a list with at most one name of each type, of which only `host_name` was ever defined. */
+function readServerName(data: Reader): string | undefined {
+  const list = data.vector(data.u16());
+  if (data.short || data.left > 0 || list.left === 0) return undefined;
+  let host = "";
+  while (list.left > 0) {
+    const type = list.u8();
+    const length = list.u16();
+    const name = list.text(length);
+    if (list.short) return undefined;
+    if (type === 0) host = name;
+  }
+  return host;
+}
+
+/** `name` if it can be a host name in a log line and a comparison; whatever else is there is dropped. */
+function hostName(name: string): string | undefined {
+  return /^[a-z0-9_](?:[a-z0-9_.-]{0,252})$/i.test(name) ? name.toLowerCase() : undefined;
+}
+
+function malformed(reason: string): ClientHelloResult {
+  return { kind: "malformed", reason };
+}
+
+function join(parts: readonly Uint8Array[], length: number): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const joined = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+/** Walks over bytes; a read past the end gives zeros and leaves `short` set, to be asked once at the end. */
+class Reader {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+  short = false;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get left(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  u8(): number {
+    if (!this.#has(1)) return 0;
+    return this.#bytes[this.#at++]!;
+  }
+
+  u16(): number {
+    if (!this.#has(2)) return 0;
+    return (this.#bytes[this.#at++]! << 8) | this.#bytes[this.#at++]!;
+  }
+
+  skip(length: number): void {
+    if (this.#has(length)) this.#at += length;
+  }
+
+  vector(length: number): Reader {
+    if (!this.#has(length)) return new Reader(new Uint8Array(0));
+    const vector = new Reader(this.#bytes.subarray(this.#at, this.#at + length));
+    this.#at += length;
+    return vector;
+  }
+
+  text(length: number): string {
+    if (!this.#has(length)) return "";
+    const { buffer, byteOffset } = this.#bytes;
+    const text = Buffer.from(buffer, byteOffset + this.#at, length).toString("latin1");
+    this.#at += length;
+    return text;
+  }
+
+  #has(length: number): boolean {
+    if (this.left >= length) return true;
+    this.short = true;
+    // Nothing that follows may be read from a place that is not its own.
+    this.#at = this.#bytes.length;
+    return false;
+  }
+}
