@@ -1,0 +1,274 @@
+/**
+ * Connect to a target for a peer: the name, its addresses, the right to each, and the first that answers.
+ *
+ * The address that a right was checked for is the address connected to: no name is looked up twice, so a
+ * resolver that changes its mind (DNS rebinding) gains nothing.
+ *
+ * @module
+ */
+
+import { lookup } from "node:dns/promises";
+import { connect, isIP, type Socket } from "node:net";
+import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
+import type { Clock } from "@alknet/core/clock";
+import { FlowRefused } from "./refused.ts";
+import { formatTarget } from "./wire/host.ts";
+import type { Refusal } from "./wire/open.ts";
+
+/** Addresses of a name, IPv4 and IPv6, best first. Rejects with `code` `ENOTFOUND` when there is none. */
+export type Resolve = (host: string) => Promise<readonly string[]>;
+
+/**
+ * Open a TCP connection. The socket allows half-open, has no Nagle delay, and is paused.
+ *
+ * Rejects with the system's error; `signal` ends the attempt and leaves nothing behind.
+ */
+export type Connect = (address: string, port: number, signal: AbortSignal) => Promise<Socket>;
+
+export interface Target {
+  /** A name in lower case, or an address; see `parseHost`. */
+  readonly host: string;
+  /** 1 to 65,535. */
+  readonly port: number;
+}
+
+/** What it takes to reach targets. */
+export interface Reach {
+  readonly resolve: Resolve;
+  readonly connect: Connect;
+  readonly clock: Clock;
+  /** Time for the look-up and all attempts together, in milliseconds. */
+  readonly deadline: number;
+}
+
+/** A socket, and the right it stands on. Who gets it closes both. */
+export interface Connected {
+  readonly socket: Socket;
+  readonly grant: Grant;
+}
+
+/** Addresses of one name that are tried, at most. */
+const MAX_CANDIDATES = 16;
+
+/** RFC 8305 §5: the next address gets its turn when the last has not answered by then. Milliseconds. */
+const ATTEMPT_DELAY = 250;
+
+/**
+ * Connect to `target` with the rights of `auth`.
+ *
+ * @throws {FlowRefused} with the reason that tells most.
+ * @throws the reason of `signal`, when that is what ended it.
+ */
+export async function connectTarget(
+  auth: AuthContext,
+  target: Target,
+  reach: Reach,
+  signal: AbortSignal,
+): Promise<Connected> {
+  const { host, port } = target;
+  // Who may reach no address under that name has nothing looked up: it is nobody's resolver.
+  if (!auth.allows("tunnel:dial", { host, port })) throw notAllowed(auth, target);
+  const timeout = reach.clock.timeout(reach.deadline);
+  const addresses = await withSignals(addressesOf(host, reach), [signal, timeout]).catch(
+    (error: unknown) => {
+      signal.throwIfAborted();
+      throw refusedFor(error, target);
+    },
+  );
+
+  const candidates: { address: string; grant: Grant }[] = [];
+  let winner: Connected | undefined;
+  try {
+    let denied: AccessDenied | undefined;
+    for (const address of interleaved(addresses).slice(0, MAX_CANDIDATES)) {
+      try {
+        const grant = auth.grant("tunnel:dial", { host, port, address });
+        candidates.push({ address, grant });
+      } catch (error) {
+        if (!(error instanceof AccessDenied)) throw refusedFor(error, target);
+        denied ??= error;
+      }
+    }
+    if (candidates.length === 0) throw notAllowed(auth, target, denied);
+    winner = await race(candidates, port, reach, [signal, timeout]).catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw refusedFor(error, target);
+    });
+    return winner;
+  } finally {
+    for (const { grant } of candidates) if (grant !== winner?.grant) grant[Symbol.dispose]();
+  }
+}
+
+/** The machine's own resolver, as every other program here uses it (hosts file, mDNS, search domains). */
+export async function systemResolve(host: string): Promise<readonly string[]> {
+  const found = await lookup(host, { all: true, order: "verbatim" });
+  return found.map(({ address }) => address);
+}
+
+/** Connect with the machine's own TCP. */
+export function systemConnect(address: string, port: number, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({
+      host: address,
+      port,
+      allowHalfOpen: true,
+      noDelay: true,
+      // A target that went away without a word would hold its flow, and the right to it, for ever.
+      keepAlive: true,
+      keepAliveInitialDelay: 30_000,
+    });
+    const abort = () => socket.destroy(signal.reason as Error);
+    socket.once("connect", () => {
+      signal.removeEventListener("abort", abort);
+      socket.off("error", reject);
+      socket.pause();
+      resolve(socket);
+    });
+    socket.once("error", reject);
+    if (signal.aborted) abort();
+    else signal.addEventListener("abort", abort, { once: true });
+    socket.once("close", () => signal.removeEventListener("abort", abort));
+  });
+}
+
+async function addressesOf(host: string, reach: Reach): Promise<readonly string[]> {
+  if (isIP(host) !== 0) return [host];
+  // RFC 6761 §6.3: never a question for a network.
+  if (host === "localhost" || host.endsWith(".localhost")) return ["::1", "127.0.0.1"];
+  return await reach.resolve(host);
+}
+
+/** RFC 8305 §4: the families take turns, and the resolver's first choice goes first. */
+function interleaved(addresses: readonly string[]): string[] {
+  const first = isIP(addresses[0] ?? "");
+  const mine = addresses.filter((address) => isIP(address) === first);
+  const others = addresses.filter((address) => isIP(address) !== first);
+  const result: string[] = [];
+  for (let at = 0; at < Math.max(mine.length, others.length); at++) {
+    result.push(...mine.slice(at, at + 1), ...others.slice(at, at + 1));
+  }
+  return [...new Set(result)];
+}
+
+/** RFC 8305 §5: one after the other, the next as soon as one has failed or is slow; first come wins. */
+function race(
+  candidates: readonly { readonly address: string; readonly grant: Grant }[],
+  port: number,
+  reach: Reach,
+  limits: readonly AbortSignal[],
+): Promise<Connected> {
+  return new Promise((resolve, reject) => {
+    const over = new AbortController();
+    const errors: unknown[] = [];
+    let next = 0;
+    let delay: AbortSignal | undefined;
+
+    const finish = (end: () => void) => {
+      over.abort(new Error("another address was faster"));
+      for (const limit of limits) limit.removeEventListener("abort", limited);
+      delay?.removeEventListener("abort", attempt);
+      end();
+    };
+    const limited = () => {
+      finish(() => reject(limits.find((limit) => limit.aborted)?.reason));
+    };
+
+    function attempt(): void {
+      delay?.removeEventListener("abort", attempt);
+      const candidate = candidates[next++];
+      if (candidate === undefined || over.signal.aborted) return;
+      const { address, grant } = candidate;
+      // A right that falls while it is waited for ends this attempt only.
+      const signal = AbortSignal.any([over.signal, grant.signal]);
+      reach.connect(address, port, signal).then(
+        (socket) => {
+          if (signal.aborted) socket.destroy();
+          else finish(() => resolve({ socket, grant }));
+        },
+        (error: unknown) => {
+          if (over.signal.aborted) return;
+          errors.push(error);
+          if (errors.length === candidates.length) finish(() => reject(mostTelling(errors)));
+          else attempt();
+        },
+      );
+      if (next < candidates.length) {
+        delay = reach.clock.timeout(ATTEMPT_DELAY);
+        delay.addEventListener("abort", attempt, { once: true });
+      }
+    }
+
+    for (const limit of limits) {
+      if (limit.aborted) return limited();
+      limit.addEventListener("abort", limited, { once: true });
+    }
+    attempt();
+  });
+}
+
+/** What error codes of the system mean to who asked. In the order of what tells most. */
+const meanings: readonly (readonly [Refusal, string, readonly string[]])[] = [
+  ["not-allowed", "not allowed any more", ["ACCESS_REVOKED", "ACCESS_DENIED"]],
+  ["refused", "connection refused", ["ECONNREFUSED", "ECONNRESET"]],
+  ["timed-out", "timed out", ["ETIMEDOUT", "TimeoutError", "ETIMEOUT"]],
+  ["host-not-found", "name not found", ["ENOTFOUND", "ENODATA", "EAI_NONAME", "EAI_NODATA"]],
+  ["host-not-found", "the name server gives no answer", ["EAI_AGAIN", "EAI_FAIL", "ESERVFAIL"]],
+  ["host-unreachable", "host unreachable", ["EHOSTUNREACH", "EHOSTDOWN", "EACCES", "EPERM"]],
+  [
+    "network-unreachable",
+    "network unreachable",
+    ["ENETUNREACH", "ENETDOWN", "EAFNOSUPPORT", "EADDRNOTAVAIL", "EINVAL"],
+  ],
+  ["limit", "out of sockets", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]],
+];
+
+function rank(error: unknown): number {
+  const { code, name } = error as { code?: unknown; name?: unknown };
+  const at = meanings.findIndex(([, , codes]) =>
+    codes.some((known) => known === code || known === name),
+  );
+  return at < 0 ? meanings.length : at;
+}
+
+function mostTelling(errors: readonly unknown[]): unknown {
+  return errors.toSorted((a, b) => rank(a) - rank(b))[0];
+}
+
+function refusedFor(error: unknown, target: Target): FlowRefused {
+  if (error instanceof FlowRefused) return error;
+  const [refusal, text] = meanings[rank(error)] ?? ["failed", "failed"];
+  return new FlowRefused(refusal, `${formatTarget(target)}: ${text}`, { cause: error });
+}
+
+function notAllowed(auth: AuthContext, target: Target, denied?: AccessDenied): FlowRefused {
+  let cause = denied;
+  if (cause === undefined) {
+    try {
+      auth.grant("tunnel:dial", target)[Symbol.dispose]();
+    } catch (error) {
+      if (error instanceof AccessDenied) cause = error;
+    }
+  }
+  const missing = cause === undefined ? "" : `, this key lacks ${cause.missing}`;
+  return new FlowRefused("not-allowed", `${formatTarget(target)}: not allowed${missing}`, {
+    cause,
+  });
+}
+
+/** `promise`, or the reason of the first of `signals` to abort. The promise itself goes on, unheard. */
+function withSignals<T>(promise: Promise<T>, signals: readonly AbortSignal[]): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => settle(() => reject(signals.find((signal) => signal.aborted)?.reason));
+    const settle = (end: () => void) => {
+      for (const signal of signals) signal.removeEventListener("abort", aborted);
+      end();
+    };
+    promise.then(
+      (value) => settle(() => resolve(value)),
+      (error: Error) => settle(() => reject(error)),
+    );
+    if (signals.some((signal) => signal.aborted)) aborted();
+    else for (const signal of signals) signal.addEventListener("abort", aborted, { once: true });
+  });
+}

@@ -1,0 +1,109 @@
+/**
+ * A local SOCKS 5 proxy (RFC 1928): each CONNECT becomes a flow to wherever it asks, names resolved on the
+ * far side.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import { type Clock, systemClock } from "@alknet/core/clock";
+import { type Logger, silentLogger } from "@alknet/core/log";
+import { join } from "./join.ts";
+import { listen, type Listener, type ListenerOptions } from "./listener.ts";
+import { type DialTunnel, openFlow } from "./open-flow.ts";
+import { readHead } from "./read-head.ts";
+import { FlowRefused } from "./refused.ts";
+import {
+  decodeGreeting,
+  decodeSocksRequest,
+  encodeMethod,
+  encodeSocksReply,
+  Method,
+  ReplyCode,
+  replyCodeOf,
+  SocksError,
+  type SocksRequest,
+} from "./wire/socks5.ts";
+
+export interface SocksOptions extends ListenerOptions {
+  /** Time for a client to say what it wants, in milliseconds. @default 10_000 */
+  deadline?: number | undefined;
+  clock?: Clock | undefined;
+  logger?: Logger | undefined;
+}
+
+/** Listen for SOCKS 5 clients. No password: whoever can connect uses the rights of this node. */
+export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener> {
+  const { deadline = 10_000, clock = systemClock, logger = silentLogger, ...where } = options;
+  return listen(where, async (socket, signal) => {
+    const given = new AbortController();
+    socket.once("close", () => given.abort(new Error("the client went away")));
+    const either = AbortSignal.any([signal, given.signal]);
+    let request: SocksRequest;
+    try {
+      const late = clock.timeout(deadline);
+      request = await negotiate(socket, AbortSignal.any([either, late]));
+    } catch (error) {
+      if (error instanceof SocksError) logger.warn({}, error.message);
+      const reply = error instanceof SocksError ? error.reply : undefined;
+      await hangUp(socket, reply, clock.timeout(deadline));
+      return;
+    }
+    try {
+      const flow = await openFlow(dial, request, { signal: either });
+      socket.write(encodeSocksReply(ReplyCode.SUCCEEDED));
+      const end = await join(socket, flow, { signal });
+      if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
+    } catch (error) {
+      if (either.aborted) return;
+      const refused = error instanceof FlowRefused ? error : undefined;
+      // A proxy tells its client why; people hear of what is wrong with the proxy itself.
+      if (refused === undefined)
+        logger.warn({ err: error }, `no flow: ${(error as Error).message}`);
+      else logger.debug({ refusal: refused.refusal }, refused.message);
+      const code = refused === undefined ? ReplyCode.FAILURE : replyCodeOf(refused.refusal);
+      await hangUp(socket, code, clock.timeout(deadline));
+    }
+  });
+}
+
+/** Greeting, method, request. @throws {SocksError} */
+async function negotiate(socket: Socket, signal: AbortSignal): Promise<SocksRequest> {
+  const { methods } = await readHead(socket, decodeGreeting, signal);
+  if (!methods.includes(Method.NONE)) {
+    socket.end(encodeMethod(Method.UNACCEPTABLE));
+    throw new SocksError(
+      "cannot serve SOCKS client: it offers no way without a password",
+      undefined,
+    );
+  }
+  socket.write(encodeMethod(Method.NONE));
+  const request = await readHead(socket, decodeSocksRequest, signal);
+  if (request.command !== "connect") {
+    throw new SocksError(
+      `cannot serve SOCKS client: command ${request.command} is not supported`,
+      ReplyCode.COMMAND_NOT_SUPPORTED,
+    );
+  }
+  if (request.port === 0) {
+    throw new SocksError("cannot serve SOCKS client: it asks for port 0", ReplyCode.FAILURE);
+  }
+  return request;
+}
+
+/** RFC 1928 §6: say why, then close, within ten seconds. */
+async function hangUp(
+  socket: Socket,
+  reply: ReplyCode | undefined,
+  late: AbortSignal,
+): Promise<void> {
+  if (socket.destroyed) return;
+  if (socket.writable) socket.end(reply === undefined ? "" : encodeSocksReply(reply));
+  // Closing with bytes unread would be a reset, which can overtake the reply.
+  socket.resume();
+  await new Promise<void>((resolve) => {
+    socket.once("close", () => resolve());
+    late.addEventListener("abort", () => resolve(), { once: true });
+  });
+  socket.destroy();
+}

@@ -1,0 +1,211 @@
+/**
+ * `alknet/tunnel`: a peer opens TCP connections from this node, to what its rights allow.
+ *
+ * One flow is one stream: the request at its head (wire/open.ts), then the bytes of the connection, half-close
+ * and reset included. Rights are asked for by name and by each address before it is connected to, and held
+ * while the flow lasts: taking one back ends the flows that stood on it, and nothing else.
+ *
+ * @module
+ */
+
+import type { Duplex } from "node:stream";
+import { AccessDenied } from "@alknet/core/access";
+import { type Clock, systemClock } from "@alknet/core/clock";
+import type { Connection } from "@alknet/core/connection";
+import type { ProtocolHandler } from "@alknet/core/handler";
+import { type Logger, silentLogger } from "@alknet/core/log";
+import {
+  type Connect,
+  connectTarget,
+  type Resolve,
+  systemConnect,
+  systemResolve,
+} from "./connect.ts";
+import { framed } from "./framed.ts";
+import { join } from "./join.ts";
+import { readHead } from "./read-head.ts";
+import { FlowRefused } from "./refused.ts";
+import {
+  decodeRequest,
+  encodeReply,
+  OpenError,
+  type TcpRequest,
+  type UnknownRequest,
+} from "./wire/open.ts";
+
+/** The ALPN of this protocol. */
+export const ALPN: string = "alknet/tunnel";
+
+export interface TunnelOptions {
+  /** @default the machine's resolver */
+  resolve?: Resolve | undefined;
+  /** @default the machine's TCP */
+  connect?: Connect | undefined;
+  limits?: TunnelLimits | undefined;
+  clock?: Clock | undefined;
+  logger?: Logger | undefined;
+}
+
+export interface TunnelLimits {
+  /** Flows one peer may have, over all its connections. @default 4_096 */
+  flowsPerPeer?: number | undefined;
+  /** How many of these may be on their way to a target. @default 256 */
+  openingPerPeer?: number | undefined;
+  /** Time for the request to come, and again for the target to answer, in milliseconds. @default 10_000 */
+  deadline?: number | undefined;
+}
+
+/** A handler that can tell how much it is doing. */
+export interface TunnelHandler extends ProtocolHandler {
+  /** Flows that stand now, of all peers. */
+  readonly flows: number;
+}
+
+/** What one peer has going. */
+interface Usage {
+  flows: number;
+  opening: number;
+}
+
+/** Serve `alknet/tunnel`. */
+export function tunnel(options: TunnelOptions = {}): TunnelHandler {
+  const { resolve = systemResolve, connect = systemConnect } = options;
+  const { clock = systemClock, logger = silentLogger } = options;
+  const { flowsPerPeer = 4_096, openingPerPeer = 256, deadline = 10_000 } = options.limits ?? {};
+  const reach = { resolve, connect, clock, deadline };
+  const usages = new Map<string, Usage>();
+  let flows = 0;
+
+  async function serve(connection: Connection, stream: Duplex): Promise<void> {
+    // The stream may fail at any time, also while nobody else listens.
+    const gone = new AbortController();
+    stream.on("error", (error) => gone.abort(error));
+    stream.once("close", () => gone.abort(new Error("the peer gave the flow up")));
+    const peer = peerOf(connection);
+    let request: TcpRequest | UnknownRequest;
+    try {
+      request = (await readHead(stream, decodeRequest, clock.timeout(deadline))).value;
+    } catch (error) {
+      logger.debug({ peer, err: error }, "flow without a request");
+      stream.destroy(new OpenError("no request", { cause: error }));
+      return;
+    }
+    const refused = await carry(connection, stream, request, gone.signal);
+    if (refused !== undefined && !stream.destroyed) {
+      report(peer, refused);
+      await refuse(stream, refused, clock.timeout(deadline));
+    }
+  }
+
+  /** Open what is asked for and carry it to its end. Answers why not; never rejects. */
+  async function carry(
+    connection: Connection,
+    stream: Duplex,
+    request: TcpRequest | UnknownRequest,
+    gone: AbortSignal,
+  ): Promise<FlowRefused | undefined> {
+    const peer = peerOf(connection);
+    const usage = usages.get(peer) ?? { flows: 0, opening: 0 };
+    usages.set(peer, usage);
+    usage.flows++;
+    usage.opening++;
+    flows++;
+    let opening = true;
+    try {
+      if (connection.draining.aborted) {
+        return new FlowRefused("draining", "the far node is shutting down");
+      }
+      if (request.kind === "unknown") {
+        return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
+      }
+      if (usage.flows > flowsPerPeer || usage.opening > openingPerPeer) {
+        return new FlowRefused("limit", "too many flows of one peer");
+      }
+      const { socket, grant } = await connectTarget(connection.auth, request, reach, gone);
+      using _held = grant;
+      usage.opening--;
+      opening = false;
+      stream.write(encodeReply({ kind: "open" }));
+      const flow = connection.multiplexed ? stream : framed(stream);
+      const end = await join(socket, flow, { signal: grant.signal });
+      if (end.kind === "reset") logger.debug({ peer, by: end.by, err: end.error }, "flow reset");
+      return undefined;
+    } catch (error) {
+      if (error instanceof FlowRefused) return error;
+      if (gone.aborted) {
+        logger.debug({ peer, err: error }, "flow given up while it was opened");
+        stream.destroy();
+        return undefined;
+      }
+      return new FlowRefused("failed", "a fault of the far node", { cause: error });
+    } finally {
+      if (opening) usage.opening--;
+      flows--;
+      if (--usage.flows === 0) usages.delete(peer);
+    }
+  }
+
+  /** No target at a level that is on by default: whom a peer talks to is its own affair. */
+  function report(peer: string, { refusal, cause, message }: FlowRefused): void {
+    switch (refusal) {
+      case "not-allowed": {
+        const reason = cause instanceof AccessDenied ? cause.reason : "not allowed";
+        logger.info({ peer, refusal }, `flow refused: ${reason}`);
+        break;
+      }
+      case "limit":
+      case "unsupported":
+        logger.info({ peer, refusal }, `flow refused: ${message}`);
+        break;
+      case "failed":
+        logger.error({ peer, code: (cause as { code?: unknown }).code }, "flow failed");
+        break;
+      case "host-not-found":
+      case "refused":
+      case "host-unreachable":
+      case "network-unreachable":
+      case "timed-out":
+      case "draining":
+        break;
+    }
+    logger.debug({ peer, refusal, err: cause }, message);
+  }
+
+  return {
+    alpns: [ALPN],
+    access: "peers",
+    tls: "node",
+    get flows() {
+      return flows;
+    },
+    async handle(connection) {
+      const live = new Set<Promise<void>>();
+      for (;;) {
+        const stream = await connection.accept();
+        if (stream === undefined) break;
+        const flow = serve(connection, stream);
+        live.add(flow);
+        void flow.finally(() => live.delete(flow));
+      }
+      // Closed: they have failed already. Draining: they may finish; the endpoint sets the limit.
+      await Promise.allSettled(live);
+    },
+  };
+}
+
+/** Answer, and wait for the peer to have read it: closing at once could overtake the answer. */
+async function refuse(stream: Duplex, refused: FlowRefused, late: AbortSignal): Promise<void> {
+  stream.end(encodeReply({ kind: "refused", refusal: refused.refusal, text: refused.message }));
+  // What the peer sent ahead of the answer goes nowhere.
+  stream.resume();
+  await new Promise<void>((resolve) => {
+    stream.once("close", () => resolve());
+    if (stream.closed || late.aborted) resolve();
+    late.addEventListener("abort", () => resolve(), { once: true });
+  });
+  stream.destroy();
+}
+
+function peerOf({ auth }: Connection): string {
+  return auth.peer?.id ?? auth.fingerprint ?? "unknown";
+}
