@@ -1,0 +1,538 @@
+/**
+ * A QUIC connection: streams both ways, datagrams, keying material, one reason for its end.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
+import { native } from "./native.ts";
+import { type QuicStream, RawStream, type StreamHost, streamEvents } from "./stream.ts";
+
+/** A signal that ends a wait. */
+export interface WaitOptions {
+  signal?: AbortSignal | undefined;
+}
+
+/** Figures of a connection. Times in milliseconds, sizes in bytes. */
+export interface QuicStatistics {
+  /** Smoothed round-trip time. */
+  rtt: number;
+  /** UDP payload that the path takes. */
+  mtu: number;
+  congestionWindow: number;
+  lostPackets: number;
+  sentPackets: number;
+  congestionEvents: number;
+  bytesSent: number;
+  bytesReceived: number;
+  datagramsSent: number;
+  datagramsReceived: number;
+  /** How often the peer's address changed. */
+  pathChanges: number;
+}
+
+/** New bounds for a connection; what is absent stays. */
+export interface QuicLimits {
+  /** Most streams each way that the peer may ever have open; the engine raises its limit with use. */
+  maxStreams?: number | undefined;
+  /** Bytes in flight to us on all streams together. */
+  receiveWindow?: number | undefined;
+  /** Most bytes that writes may buffer here. */
+  sendWindow?: number | undefined;
+}
+
+/** What a connection needs of its endpoint. */
+export interface ConnectionHost {
+  readonly endpoint: number;
+  resetCodeOf(error: Error | null): number;
+  addStream(stream: RawStream): void;
+  keepStream(stream: RawStream): void;
+  loosenStream(stream: RawStream): void;
+  forgetStream(stream: RawStream): void;
+  streamById(id: number): RawStream | undefined;
+  keepConnection(connection: QuicConnection): void;
+  loosenConnection(connection: QuicConnection): void;
+  /** It has ended, and no stream of it is left. */
+  forgetConnection(connection: QuicConnection): void;
+}
+
+/** What the engine tells of connections; for the endpoint alone. */
+export interface ConnectionEvents {
+  create(host: ConnectionHost, id: number, side: "client" | "server"): QuicConnection;
+  streamOpened(connection: QuicConnection, id: number, unidirectional: boolean): void;
+  available(connection: QuicConnection, unidirectional: boolean): void;
+  datagram(connection: QuicConnection, data: Buffer): void;
+  closed(connection: QuicConnection, reason: QuicCloseReason): void;
+  /** Some time has passed since the connection was made: whoever wants it holds it by now. */
+  settled(connection: QuicConnection): void;
+  idOf(connection: QuicConnection): number;
+}
+export let connectionEvents: ConnectionEvents;
+
+interface Waiter {
+  settle(stream: RawStream | undefined): void;
+}
+
+/** One direction's waits, `0` bidirectional and `1` unidirectional. */
+interface Direction {
+  /** Streams of the peer that nobody took yet; the peer's limit bounds them. */
+  arrived: RawStream[];
+  waiters: Set<Waiter>;
+  /** Streams of ours that wait for the peer's limit. */
+  opening: RawStream[];
+}
+
+/** Streams that may wait for the peer's limit at once, each way. */
+const MAX_OPENING = 65_536;
+/** Longest close reason that is sent, in bytes: it must fit a packet. */
+const MAX_REASON = 512;
+const NOTHING = new Uint8Array(0);
+
+export class QuicConnection implements AsyncDisposable {
+  readonly #host: ConnectionHost;
+  readonly #id: number;
+  readonly #side: "client" | "server";
+  readonly #alpn: string;
+  readonly #serverName: string | undefined;
+  readonly #peerCertificate: Buffer | undefined;
+  readonly #peerCertificateType: "x509" | "raw" | undefined;
+  #remote: { address: string; port: number };
+  readonly #directions: [Direction, Direction] = [
+    { arrived: [], waiters: new Set(), opening: [] },
+    { arrived: [], waiters: new Set(), opening: [] },
+  ];
+  readonly #streams = new Set<number>();
+  readonly #streamHost: StreamHost;
+  #unacknowledged = 0;
+  #flushWaiters: (() => void)[] = [];
+  #closeReason: QuicCloseReason | undefined;
+  readonly #closed = Promise.withResolvers<QuicCloseReason>();
+  #onstream: ((stream: RawStream, unidirectional: boolean) => void) | undefined;
+  #ondatagram: ((data: Buffer) => void) | undefined;
+  #kept = true;
+
+  private constructor(host: ConnectionHost, id: number, side: "client" | "server") {
+    this.#host = host;
+    this.#id = id;
+    this.#side = side;
+    const info = native.connectionInfo(host.endpoint, id);
+    this.#alpn = info?.alpn?.toString("latin1") ?? "";
+    this.#serverName = info?.serverName;
+    this.#peerCertificate = info?.certificate;
+    this.#peerCertificateType =
+      info?.certificate === undefined ? undefined : info.rawPublicKey ? "raw" : "x509";
+    this.#remote = { address: info?.address ?? "", port: info?.port ?? 0 };
+    this.#streamHost = this.#makeStreamHost();
+  }
+
+  get side(): "client" | "server" {
+    return this.#side;
+  }
+
+  /** The protocol that the handshake chose. */
+  get alpn(): string {
+    return this.#alpn;
+  }
+
+  /** SNI, on the server's side. */
+  get serverName(): string | undefined {
+    return this.#serverName;
+  }
+
+  /** The peer's leaf, DER; its SubjectPublicKeyInfo when `peerCertificateType` is `raw`. */
+  get peerCertificate(): Buffer | undefined {
+    return this.#peerCertificate;
+  }
+
+  get peerCertificateType(): "x509" | "raw" | undefined {
+    return this.#peerCertificateType;
+  }
+
+  /** Where the peer is now: it moves when the peer's address changes. */
+  get remoteAddress(): string {
+    return this.#refreshRemote().address;
+  }
+
+  get remotePort(): number {
+    return this.#refreshRemote().port;
+  }
+
+  /** Streams of this connection that are not done. */
+  get streamCount(): number {
+    return this.#streams.size;
+  }
+
+  /** Resolves, never rejects. */
+  get closed(): Promise<QuicCloseReason> {
+    return this.#closed.promise;
+  }
+
+  /** The next stream that the peer opened; `undefined` once the connection has ended. */
+  async accept(options: WaitOptions = {}): Promise<QuicStream | undefined> {
+    return (await this.#accept(0, options))?.toDuplex();
+  }
+
+  /** The next unidirectional one: readable only. */
+  async acceptUni(options: WaitOptions = {}): Promise<QuicStream | undefined> {
+    return (await this.#accept(1, options))?.toDuplex();
+  }
+
+  /**
+   * Open a stream; waits for the peer's limit. The peer sees it with its first byte.
+   *
+   * @throws {QuicConnectionClosed} if the connection has ended.
+   */
+  async open(options: WaitOptions = {}): Promise<QuicStream> {
+    return (await this.#open(false, options)).toDuplex();
+  }
+
+  /** Open one that only we write to. */
+  async openUni(options: WaitOptions = {}): Promise<QuicStream> {
+    return (await this.#open(true, options)).toDuplex();
+  }
+
+  /**
+   * Open, write and end in one crossing. Where the peer's limit is reached, the stream keeps the data
+   * and opens by itself; `write` returns false meanwhile.
+   *
+   * @throws {QuicConnectionClosed} if the connection has ended.
+   */
+  openRaw(data: Uint8Array = NOTHING, fin: boolean = false): RawStream {
+    return this.#openRaw(false, data, fin);
+  }
+
+  openRawUni(data: Uint8Array = NOTHING, fin: boolean = false): RawStream {
+    return this.#openRaw(true, data, fin);
+  }
+
+  /** Takes the peer's streams as they come, instead of `accept`. */
+  get onstream(): ((stream: RawStream, unidirectional: boolean) => void) | undefined {
+    return this.#onstream;
+  }
+
+  set onstream(listener: ((stream: RawStream, unidirectional: boolean) => void) | undefined) {
+    this.#onstream = listener;
+    this.#update();
+    if (listener === undefined) return;
+    for (const index of [0, 1] as const) {
+      const arrived = this.#directions[index].arrived.splice(0);
+      for (const stream of arrived) listener(stream, index === 1);
+    }
+  }
+
+  /** Takes datagrams as they come (RFC 9221); without it they are dropped. */
+  get ondatagram(): ((data: Buffer) => void) | undefined {
+    return this.#ondatagram;
+  }
+
+  set ondatagram(listener: ((data: Buffer) => void) | undefined) {
+    this.#ondatagram = listener;
+    this.#update();
+  }
+
+  /** Queue a datagram. False: it does not fit, the peer takes none, or the connection has ended. */
+  sendDatagram(data: Uint8Array): boolean {
+    return (
+      this.#closeReason === undefined && native.sendDatagram(this.#host.endpoint, this.#id, data)
+    );
+  }
+
+  /** Longest datagram that fits now, in bytes; 0 when the peer takes none. */
+  get maxDatagramSize(): number {
+    return this.#closeReason === undefined ? native.maxDatagram(this.#host.endpoint, this.#id) : 0;
+  }
+
+  setLimits(limits: QuicLimits): void {
+    if (this.#closeReason !== undefined) return;
+    const { maxStreams = -1, receiveWindow = -1, sendWindow = -1 } = limits;
+    native.setLimits(this.#host.endpoint, this.#id, maxStreams, receiveWindow, sendWindow);
+  }
+
+  /**
+   * RFC 5705 and RFC 8446 §7.5; the same on both sides.
+   *
+   * @param length in bytes, at most 8,160
+   * @throws {QuicConnectionClosed} if the connection has ended.
+   */
+  exportKeyingMaterial(label: string, context: Uint8Array | undefined, length: number): Buffer {
+    const { endpoint } = this.#host;
+    const material =
+      this.#closeReason === undefined
+        ? native.exportKeyingMaterial(
+            endpoint,
+            this.#id,
+            Buffer.from(label),
+            context ?? NOTHING,
+            length,
+          )
+        : null;
+    if (material === null) throw new QuicConnectionClosed(this.#reason());
+    return material;
+  }
+
+  /** Zeros once the connection has ended and its state is gone. */
+  stats(): QuicStatistics {
+    const figures = native.statistics(this.#host.endpoint, this.#id) ?? [];
+    return {
+      rtt: figures[0] ?? 0,
+      mtu: figures[1] ?? 0,
+      congestionWindow: figures[2] ?? 0,
+      lostPackets: figures[3] ?? 0,
+      sentPackets: figures[4] ?? 0,
+      congestionEvents: figures[5] ?? 0,
+      bytesSent: figures[6] ?? 0,
+      bytesReceived: figures[7] ?? 0,
+      datagramsSent: figures[8] ?? 0,
+      datagramsReceived: figures[9] ?? 0,
+      pathChanges: figures[10] ?? 0,
+    };
+  }
+
+  /** Resolves when every stream that was ended has been acknowledged, or the connection has ended. */
+  flushed(): Promise<void> {
+    if (this.#unacknowledged === 0 || this.#closeReason !== undefined) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#flushWaiters.push(resolve);
+    this.#update();
+    return promise;
+  }
+
+  /** Close now; what is not acknowledged may be lost. See {@linkcode flushed}. */
+  close(code: number = 0, reason: string = ""): void {
+    if (this.#closeReason !== undefined) return;
+    const text = Buffer.from(reason).subarray(0, MAX_REASON);
+    native.close(this.#host.endpoint, this.#id, code, text);
+    this.#end({ kind: "application", by: "local", code, reason }, true);
+  }
+
+  /** `flushed()`, then `close()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.flushed();
+    this.close();
+  }
+
+  #refreshRemote(): { address: string; port: number } {
+    if (this.#closeReason === undefined) {
+      const info = native.connectionInfo(this.#host.endpoint, this.#id);
+      if (info !== null) this.#remote = { address: info.address, port: info.port };
+    }
+    return this.#remote;
+  }
+
+  #reason(): QuicCloseReason {
+    return this.#closeReason ?? { kind: "internal", reason: "not connected" };
+  }
+
+  #makeStreamHost(): StreamHost {
+    const host = this.#host;
+    const reason = (): QuicCloseReason | undefined => this.#closeReason;
+    return {
+      endpoint: host.endpoint,
+      get closeReason() {
+        return reason();
+      },
+      resetCodeOf: (error) => host.resetCodeOf(error),
+      keep: (stream) => host.keepStream(stream),
+      loosen: (stream) => host.loosenStream(stream),
+      forget: (stream) => {
+        host.forgetStream(stream);
+        this.#streams.delete(stream.id);
+        if (this.#streams.size === 0 && this.#closeReason !== undefined) {
+          host.forgetConnection(this);
+        }
+      },
+      unacknowledged: (change) => {
+        this.#unacknowledged += change;
+        if (this.#unacknowledged === 0) this.#settleFlush();
+      },
+      cancelOpen: (stream) => {
+        for (const direction of this.#directions) {
+          const at = direction.opening.indexOf(stream);
+          if (at >= 0) direction.opening.splice(at, 1);
+        }
+        this.#update();
+      },
+    };
+  }
+
+  #settleFlush(): void {
+    const waiters = this.#flushWaiters.splice(0);
+    for (const resolve of waiters) resolve();
+    if (waiters.length > 0) this.#update();
+  }
+
+  async #accept(index: 0 | 1, { signal }: WaitOptions): Promise<RawStream | undefined> {
+    signal?.throwIfAborted();
+    const direction = this.#directions[index];
+    const stream = direction.arrived.shift();
+    if (stream !== undefined || this.#closeReason !== undefined) return stream;
+    return await new Promise<RawStream | undefined>((resolve, reject) => {
+      const done = (): void => {
+        direction.waiters.delete(waiter);
+        signal?.removeEventListener("abort", onabort);
+        this.#update();
+      };
+      const onabort = (): void => {
+        done();
+        reject(signal?.reason as Error);
+      };
+      const waiter: Waiter = {
+        settle: (arrived) => {
+          done();
+          resolve(arrived);
+        },
+      };
+      direction.waiters.add(waiter);
+      signal?.addEventListener("abort", onabort, { once: true });
+      this.#update();
+    });
+  }
+
+  async #open(unidirectional: boolean, { signal }: WaitOptions): Promise<RawStream> {
+    signal?.throwIfAborted();
+    const stream = this.#openRaw(unidirectional, NOTHING, false);
+    if (stream.id !== 0) return stream;
+    return await new Promise<RawStream>((resolve, reject) => {
+      const done = (): void => signal?.removeEventListener("abort", onabort);
+      const onabort = (): void => {
+        done();
+        stream.reset(0);
+        stream.stop(0);
+        reject(signal?.reason as Error);
+      };
+      stream.ondrain = () => {
+        done();
+        resolve(stream);
+      };
+      stream.onclose = (reason) => {
+        done();
+        reject(new QuicConnectionClosed(reason));
+      };
+      signal?.addEventListener("abort", onabort, { once: true });
+    });
+  }
+
+  #openRaw(unidirectional: boolean, data: Uint8Array, fin: boolean): RawStream {
+    if (this.#closeReason !== undefined) throw new QuicConnectionClosed(this.#closeReason);
+    const { opening } = this.#directions[unidirectional ? 1 : 0];
+    // FIN goes with the data only if it is all of it: `write` tracks the acknowledgement.
+    const answer =
+      opening.length > 0
+        ? -1
+        : native.open(this.#host.endpoint, this.#id, unidirectional, NOTHING, false);
+    if (answer === -2) throw new QuicConnectionClosed(this.#reason());
+    const stream = new RawStream(
+      this.#streamHost,
+      answer === -1 ? 0 : answer % 2 ** 32,
+      !unidirectional,
+      true,
+    );
+    if (answer === -1) {
+      if (opening.length >= MAX_OPENING) {
+        throw Object.assign(
+          new Error(`cannot open a stream: ${MAX_OPENING} wait for the peer's limit already`),
+          { code: "QUIC_STREAM_LIMIT" },
+        );
+      }
+      opening.push(stream);
+      this.#update();
+    } else {
+      this.#adopt(stream);
+    }
+    if (data.length > 0 || fin) stream.write(data, fin);
+    return stream;
+  }
+
+  #adopt(stream: RawStream): void {
+    this.#streams.add(stream.id);
+    this.#host.addStream(stream);
+  }
+
+  /** Somebody waits for something of this connection: keep it from being collected. */
+  #update(): void {
+    const [both, uni] = this.#directions;
+    const awaited =
+      this.#closeReason === undefined &&
+      (this.#onstream !== undefined ||
+        this.#ondatagram !== undefined ||
+        both.waiters.size + uni.waiters.size > 0 ||
+        both.opening.length + uni.opening.length > 0 ||
+        this.#flushWaiters.length > 0);
+    if (awaited === this.#kept) return;
+    this.#kept = awaited;
+    if (awaited) this.#host.keepConnection(this);
+    else this.#host.loosenConnection(this);
+  }
+
+  #end(reason: QuicCloseReason, all: boolean): void {
+    if (this.#closeReason !== undefined) return;
+    this.#closeReason = reason;
+    for (const { waiters, opening } of this.#directions) {
+      for (const stream of opening.splice(0)) streamEvents.connectionClosed(stream, true);
+      // Streams that arrived can be taken still; who waits for more gets none.
+      for (const waiter of [...waiters]) waiter.settle(undefined);
+    }
+    for (const id of [...this.#streams]) {
+      const stream = this.#host.streamById(id);
+      if (stream === undefined) this.#streams.delete(id);
+      else streamEvents.connectionClosed(stream, all);
+    }
+    this.#unacknowledged = 0;
+    this.#settleFlush();
+    this.#closed.resolve(reason);
+    this.#update();
+    if (this.#streams.size === 0) this.#host.forgetConnection(this);
+  }
+
+  static {
+    connectionEvents = {
+      create(host, id, side) {
+        return new QuicConnection(host, id, side);
+      },
+      streamOpened(connection, id, unidirectional) {
+        const stream = new RawStream(connection.#streamHost, id, true, !unidirectional);
+        connection.#adopt(stream);
+        if (connection.#onstream !== undefined) {
+          connection.#onstream(stream, unidirectional);
+          return;
+        }
+        const direction = connection.#directions[unidirectional ? 1 : 0];
+        for (const waiter of direction.waiters) {
+          waiter.settle(stream);
+          return;
+        }
+        direction.arrived.push(stream);
+      },
+      available(connection, unidirectional) {
+        const { opening } = connection.#directions[unidirectional ? 1 : 0];
+        while (opening.length > 0) {
+          const id = native.open(
+            connection.#host.endpoint,
+            connection.#id,
+            unidirectional,
+            NOTHING,
+            false,
+          );
+          if (id < 0) break;
+          const stream = opening.shift()!;
+          streamEvents.opened(stream, id % 2 ** 32);
+          connection.#adopt(stream);
+        }
+        connection.#update();
+      },
+      datagram(connection, data) {
+        connection.#ondatagram?.(data);
+      },
+      closed(connection, reason) {
+        connection.#end(reason, false);
+      },
+      settled(connection) {
+        connection.#update();
+      },
+      idOf(connection) {
+        return connection.#id;
+      },
+    };
+  }
+}

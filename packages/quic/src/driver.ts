@@ -1,0 +1,311 @@
+/**
+ * Between the engine and the objects people hold: takes batches of records and hands each to the
+ * connection or stream it is about.
+ *
+ * Objects are held here as long as something is awaited on them, and weakly otherwise: what is dropped
+ * without having been closed is collected, and then closed.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { type QuicCloseReason, reasonOf } from "./close-reason.ts";
+import { type ConnectionHost, connectionEvents, type QuicConnection } from "./connection.ts";
+import { INDEX_MASK, native, Record } from "./native.ts";
+import { type RawStream, streamEvents } from "./stream.ts";
+
+/** Bytes of a slab for large reads, and for those up to 4 KiB, which must not keep a large one alive. */
+const LARGE = 256 * 1024;
+const SMALL = 16 * 1024;
+/** Below this much room a slab is replaced. */
+const LARGE_ROOM = 64 * 1024;
+const SMALL_ROOM = 4 * 1024;
+const RECORDS = 1024;
+/** Batches of one wake-up; the engine calls again for the rest. */
+const BATCHES = 16;
+
+const FIN = 2 ** 31;
+const IN_SMALL = 2 ** 30;
+const LENGTH = 2 ** 30 - 1;
+const NOTHING = Buffer.alloc(0);
+
+/** What the endpoint wants to hear. */
+export interface DriverEvents {
+  connected(connection: QuicConnection, id: number): void;
+  /** A connection ended before it was ready. */
+  dialFailed(id: number, reason: QuicCloseReason): void;
+  handshakeFailed(failure: {
+    address: string;
+    port: number;
+    validated: boolean;
+    reason: QuicCloseReason;
+  }): void;
+  drained(): void;
+  /** The last connection has gone. */
+  idle(): void;
+  resetCodeOf(error: Error | null): number;
+}
+
+interface Held {
+  id: number;
+  /** While somebody waits for something of it. */
+  strong: QuicConnection | undefined;
+  readonly weak: WeakRef<QuicConnection>;
+}
+
+export class Driver implements ConnectionHost {
+  /** Set once the engine has given the endpoint its number. */
+  endpoint: number = 0;
+  readonly #events: DriverEvents;
+  readonly #header = new Uint32Array(4);
+  readonly #records = new Uint32Array(RECORDS * 4);
+  #large: Buffer = Buffer.allocUnsafeSlow(LARGE);
+  #small: Buffer = Buffer.allocUnsafeSlow(SMALL);
+
+  /** By the index in the id; checked against the whole id. */
+  readonly #streams: (RawStream | undefined)[] = [];
+  readonly #looseStreams = new Map<number, WeakRef<RawStream>>();
+  readonly #connections = new Map<number, Held>();
+  /** Made since the last batch: held until somebody had the time to take them. */
+  #freshStreams: RawStream[] = [];
+  #freshConnections: QuicConnection[] = [];
+  readonly #registered = new WeakSet<object>();
+
+  readonly #droppedStreams = new FinalizationRegistry<number>((id) => {
+    if (!this.#looseStreams.get(id)?.deref()) {
+      this.#looseStreams.delete(id);
+      this.#guard(() => {
+        native.stop(this.endpoint, id, 0);
+        native.reset(this.endpoint, id, 0);
+      });
+    }
+  });
+  readonly #droppedConnections = new FinalizationRegistry<number>((id) => {
+    if (this.#connections.get(id)?.weak.deref() === undefined) {
+      this.#guard(() => {
+        native.dropConnection(this.endpoint, id);
+        this.#release(id);
+      });
+    }
+  });
+
+  constructor(events: DriverEvents) {
+    this.#events = events;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Live connections, for closing them with the endpoint. */
+  connections(): QuicConnection[] {
+    return [...this.#connections.values()].flatMap(({ weak }) => weak.deref() ?? []);
+  }
+
+  resetCodeOf(error: Error | null): number {
+    return this.#events.resetCodeOf(error);
+  }
+
+  /** The engine has something to tell. */
+  wake(): void {
+    this.#settle();
+    for (let batch = 0; batch < BATCHES; batch++) {
+      if (LARGE - this.#header[1]! < LARGE_ROOM) {
+        this.#large = Buffer.allocUnsafeSlow(LARGE);
+        this.#header[1] = 0;
+      }
+      if (SMALL - this.#header[2]! < SMALL_ROOM) {
+        this.#small = Buffer.allocUnsafeSlow(SMALL);
+        this.#header[2] = 0;
+      }
+      // Destroyed by a listener meanwhile.
+      if (this.endpoint === 0) return;
+      native.drain(this.endpoint, this.#header, this.#records, this.#large, this.#small);
+      const count = this.#header[0]!;
+      const more = this.#header[3] !== 0;
+      for (let at = 0; at < count * 4; at += 4) {
+        try {
+          this.#handle(at);
+        } catch (error) {
+          // A listener threw: its own fault, and no reason to lose the other records.
+          queueMicrotask(() => {
+            throw error;
+          });
+        }
+      }
+      if (!more) return;
+    }
+  }
+
+  #handle(at: number): void {
+    const records = this.#records;
+    const id = records[at + 1]!;
+    const a = records[at + 2]!;
+    const b = records[at + 3]!;
+    switch (records[at]) {
+      case Record.DATA: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.data(stream, this.#bytes(a, b), b >= FIN);
+        return;
+      }
+      case Record.OPENED: {
+        const connection = this.#connections.get(id)?.weak.deref();
+        if (connection !== undefined) connectionEvents.streamOpened(connection, a, b === 1);
+        return;
+      }
+      case Record.FINISHED: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.finished(stream);
+        return;
+      }
+      case Record.WRITABLE: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.writable(stream);
+        return;
+      }
+      case Record.RESET: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.reset(stream, a + b * 2 ** 32);
+        return;
+      }
+      case Record.STOPPED: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.stopped(stream, a + b * 2 ** 32);
+        return;
+      }
+      case Record.LOST: {
+        const stream = this.streamById(id);
+        if (stream !== undefined) streamEvents.lost(stream);
+        return;
+      }
+      case Record.AVAILABLE: {
+        const connection = this.#connections.get(id)?.weak.deref();
+        if (connection !== undefined) connectionEvents.available(connection, a === 1);
+        return;
+      }
+      case Record.DATAGRAM: {
+        const connection = this.#connections.get(id)?.weak.deref();
+        if (connection !== undefined) connectionEvents.datagram(connection, this.#bytes(a, b));
+        return;
+      }
+      case Record.CONNECTED:
+        return this.#connected(id, a === 1 ? "server" : "client");
+      case Record.CLOSED:
+        return this.#closed(id);
+      case Record.FAILED: {
+        const failure = native.takeFailure(this.endpoint);
+        if (failure !== null) {
+          this.#events.handshakeFailed({ ...failure, reason: reasonOf(failure.reason) });
+        }
+        return;
+      }
+      case Record.DRAINED:
+        return this.#events.drained();
+    }
+  }
+
+  #bytes(offset: number, flags: number): Buffer {
+    const length = flags & LENGTH;
+    if (length === 0) return NOTHING;
+    const slab = (flags & IN_SMALL) === 0 ? this.#large : this.#small;
+    return slab.subarray(offset, offset + length);
+  }
+
+  #connected(id: number, side: "client" | "server"): void {
+    const connection = connectionEvents.create(this, id, side);
+    this.#connections.set(id, { id, strong: connection, weak: new WeakRef(connection) });
+    this.#droppedConnections.register(connection, id);
+    this.#freshConnections.push(connection);
+    this.#events.connected(connection, id);
+  }
+
+  #closed(id: number): void {
+    const reason = reasonOf(native.closeReason(this.endpoint, id));
+    const held = this.#connections.get(id);
+    if (held === undefined) {
+      native.release(this.endpoint, id);
+      this.#events.dialFailed(id, reason);
+      return;
+    }
+    const connection = held.weak.deref();
+    if (connection === undefined) this.#release(id);
+    else connectionEvents.closed(connection, reason);
+  }
+
+  #release(id: number): void {
+    if (!this.#connections.delete(id)) return;
+    native.release(this.endpoint, id);
+    if (this.#connections.size === 0) this.#events.idle();
+  }
+
+  /** Nothing can be told to an endpoint that is gone. */
+  #guard(f: () => void): void {
+    if (this.endpoint !== 0) f();
+  }
+
+  /** Let go of what was made before and is not awaited. */
+  #settle(): void {
+    if (this.#freshStreams.length > 0) {
+      const fresh = this.#freshStreams;
+      this.#freshStreams = [];
+      for (const stream of fresh) streamEvents.settled(stream);
+    }
+    if (this.#freshConnections.length > 0) {
+      const fresh = this.#freshConnections;
+      this.#freshConnections = [];
+      for (const connection of fresh) connectionEvents.settled(connection);
+    }
+  }
+
+  // --- ConnectionHost ---
+
+  streamById(id: number): RawStream | undefined {
+    const stream = this.#streams[id & INDEX_MASK];
+    if (stream !== undefined && stream.id === id) return stream;
+    return this.#looseStreams.size === 0 ? undefined : this.#looseStreams.get(id)?.deref();
+  }
+
+  addStream(stream: RawStream): void {
+    this.#streams[stream.id & INDEX_MASK] = stream;
+    this.#freshStreams.push(stream);
+  }
+
+  keepStream(stream: RawStream): void {
+    if (stream.id === 0) return;
+    this.#looseStreams.delete(stream.id);
+    this.#streams[stream.id & INDEX_MASK] = stream;
+  }
+
+  loosenStream(stream: RawStream): void {
+    const { id } = stream;
+    if (id === 0 || this.#streams[id & INDEX_MASK] !== stream) return;
+    this.#streams[id & INDEX_MASK] = undefined;
+    this.#looseStreams.set(id, new WeakRef(stream));
+    if (!this.#registered.has(stream)) {
+      this.#registered.add(stream);
+      this.#droppedStreams.register(stream, id);
+    }
+  }
+
+  forgetStream(stream: RawStream): void {
+    const { id } = stream;
+    if (id === 0) return;
+    const index = id & INDEX_MASK;
+    if (this.#streams[index] === stream) this.#streams[index] = undefined;
+    else this.#looseStreams.delete(id);
+  }
+
+  keepConnection(connection: QuicConnection): void {
+    const held = this.#connections.get(connectionEvents.idOf(connection));
+    if (held !== undefined) held.strong = connection;
+  }
+
+  loosenConnection(connection: QuicConnection): void {
+    const held = this.#connections.get(connectionEvents.idOf(connection));
+    if (held !== undefined) held.strong = undefined;
+  }
+
+  forgetConnection(connection: QuicConnection): void {
+    this.#release(connectionEvents.idOf(connection));
+  }
+}

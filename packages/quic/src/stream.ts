@@ -1,0 +1,511 @@
+/**
+ * QUIC streams: raw, as callbacks over what the engine says, and as Node `Duplex` above that.
+ *
+ * @module
+ */
+
+import { Buffer } from "node:buffer";
+import { Duplex } from "node:stream";
+import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
+import { MAX_WRITE, native } from "./native.ts";
+
+/** The peer reset the stream (RESET_STREAM): what it had not delivered is lost. */
+export class QuicStreamReset extends Error {
+  override readonly name = "QuicStreamReset";
+  readonly code = "QUIC_STREAM_RESET";
+  readonly resetCode: number;
+
+  constructor(resetCode: number) {
+    super(`stream reset by the peer with code ${resetCode}`);
+    this.resetCode = resetCode;
+  }
+}
+
+/** The peer reads no more of this stream (STOP_SENDING). */
+export class QuicStreamStopped extends Error {
+  override readonly name = "QuicStreamStopped";
+  readonly code = "QUIC_STREAM_STOPPED";
+  readonly stopCode: number;
+
+  constructor(stopCode: number) {
+    super(`stream stopped by the peer with code ${stopCode}`);
+    this.stopCode = stopCode;
+  }
+}
+
+/** What a stream needs of the connection it belongs to. */
+export interface StreamHost {
+  /** The engine's number of the endpoint. */
+  readonly endpoint: number;
+  readonly closeReason: QuicCloseReason | undefined;
+  resetCodeOf(error: Error | null): number;
+  /** Something will happen to the stream that somebody waits for: keep it from being collected. */
+  keep(stream: RawStream): void;
+  /** Nobody waits: it lives as long as its user holds it. */
+  loosen(stream: RawStream): void;
+  /** Both sides are done. */
+  forget(stream: RawStream): void;
+  /** One more (1) or one fewer (-1) stream whose end the peer has not acknowledged. */
+  unacknowledged(change: 1 | -1): void;
+  /** A stream that was waiting for the peer's limit is wanted no more. */
+  cancelOpen(stream: RawStream): void;
+}
+
+/** What the engine tells of streams; for the endpoint alone. */
+export interface StreamEvents {
+  opened(stream: RawStream, id: number): void;
+  data(stream: RawStream, data: Buffer, fin: boolean): void;
+  reset(stream: RawStream, code: number): void;
+  stopped(stream: RawStream, code: number): void;
+  writable(stream: RawStream): void;
+  finished(stream: RawStream): void;
+  /** The connection has ended, and this stream has nothing left to read. */
+  lost(stream: RawStream): void;
+  /** The connection has ended: nothing more can be written, and, when `all`, nothing read. */
+  connectionClosed(stream: RawStream, all: boolean): void;
+  /** Some time has passed since the stream was made: whoever wants it holds it by now. */
+  settled(stream: RawStream): void;
+}
+export let streamEvents: StreamEvents;
+
+interface Pending {
+  data: Uint8Array;
+  fin: boolean;
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/**
+ * A stream without a `Duplex` around it: callbacks, and writes that say whether they were taken.
+ *
+ * Bytes flow once `ondata` is set, until `pause()`. A stream that nobody holds and on which nothing is
+ * awaited is collected, and then reset and stopped with code 0.
+ */
+export class RawStream {
+  #id: number;
+  readonly #host: StreamHost;
+  readonly #readable: boolean;
+  readonly #writable: boolean;
+  #receiving: boolean;
+  #sending: boolean;
+  /** A FIN is asked for, and not acknowledged. */
+  #finishing = false;
+  #flowing = false;
+  /** Not opened yet: the peer's limit is reached. */
+  #opening: boolean;
+  #pending: Pending[] = [];
+  #ondata: ((data: Buffer, fin: boolean) => void) | undefined;
+  #kept = true;
+
+  /** After a `write` that returned false: everything was taken. */
+  ondrain: (() => void) | undefined;
+  /** RESET_STREAM by the peer, with its code. */
+  onreset: ((code: number) => void) | undefined;
+  /** STOP_SENDING by the peer, with its code; our side has been reset. */
+  onstop: ((code: number) => void) | undefined;
+  /** Our FIN and all before it were acknowledged. */
+  onfinished: (() => void) | undefined;
+  /** The connection ended before the stream did; what had come was delivered. */
+  onclose: ((reason: QuicCloseReason) => void) | undefined;
+
+  /** @param id 0 while the stream waits for the peer's limit */
+  constructor(host: StreamHost, id: number, readable: boolean, writable: boolean) {
+    this.#host = host;
+    this.#id = id;
+    this.#readable = readable;
+    this.#writable = writable;
+    this.#receiving = readable;
+    this.#sending = writable;
+    this.#opening = id === 0;
+  }
+
+  /** The engine's number of this stream, for logs; 0 while it waits for the peer's limit. */
+  get id(): number {
+    return this.#id;
+  }
+
+  get readable(): boolean {
+    return this.#readable;
+  }
+
+  get writable(): boolean {
+    return this.#writable;
+  }
+
+  /** The peer may still send. */
+  get receiving(): boolean {
+    return this.#receiving;
+  }
+
+  /** We may still write. */
+  get sending(): boolean {
+    return this.#sending && !this.#finishing;
+  }
+
+  /** Bytes as they come; a view that may be kept. Setting it starts the flow. */
+  get ondata(): ((data: Buffer, fin: boolean) => void) | undefined {
+    return this.#ondata;
+  }
+
+  set ondata(listener: ((data: Buffer, fin: boolean) => void) | undefined) {
+    this.#ondata = listener;
+    if (listener === undefined) this.pause();
+    else this.resume();
+  }
+
+  /**
+   * Queue `data`, and with `fin` the end of our side.
+   *
+   * @returns false when some of it is kept back: wait for `ondrain` before the next write.
+   * @throws {QuicConnectionClosed | Error} if our side has ended (`QUIC_STREAM_ENDED`).
+   */
+  write(data: Uint8Array, fin: boolean = false): boolean {
+    if (!this.#sending || this.#finishing) throw this.#ended();
+    if (fin) {
+      this.#finishing = true;
+      this.#host.unacknowledged(1);
+      this.#update();
+    }
+    if (this.#pending.length > 0 || this.#opening) {
+      this.#pending.push({ data, fin });
+      this.#update();
+      return false;
+    }
+    const taken = this.#push(data, fin);
+    if (taken === data.length) return true;
+    if (taken < 0) {
+      this.#sendingFailed();
+      throw this.#ended();
+    }
+    this.#pending.push({ data: data.subarray(taken), fin });
+    this.#update();
+    return false;
+  }
+
+  /** `write` with the end of our side. */
+  end(data: Uint8Array = NOTHING): boolean {
+    return this.write(data, true);
+  }
+
+  /** Give up our side (RESET_STREAM). What is not yet delivered may be lost. */
+  reset(code: number): void {
+    if (!this.#sending) return;
+    if (this.#opening) this.#host.cancelOpen(this);
+    else native.reset(this.#host.endpoint, this.#id, code);
+    this.#sendingFailed();
+  }
+
+  /** Give up the peer's side (STOP_SENDING). */
+  stop(code: number): void {
+    if (!this.#receiving) return;
+    if (!this.#opening) native.stop(this.#host.endpoint, this.#id, code);
+    this.#receiving = false;
+    this.#update();
+  }
+
+  pause(): void {
+    if (!this.#flowing) return;
+    this.#flowing = false;
+    if (!this.#opening && this.#receiving) native.flow(this.#host.endpoint, this.#id, false);
+    this.#update();
+  }
+
+  resume(): void {
+    if (this.#flowing || this.#ondata === undefined) return;
+    this.#flowing = true;
+    if (!this.#opening && this.#receiving) native.flow(this.#host.endpoint, this.#id, true);
+    this.#update();
+  }
+
+  /** A `Duplex` over this stream, which then owns its callbacks. */
+  toDuplex(): QuicStream {
+    return new QuicStream(this, this.#host);
+  }
+
+  /** Bytes taken, all of `data` (and the FIN) or what fits; negative once nothing is taken ever more. */
+  #push(data: Uint8Array, fin: boolean): number {
+    const { endpoint } = this.#host;
+    if (data.length <= MAX_WRITE) return native.write(endpoint, this.#id, data, fin);
+    for (let offset = 0; ;) {
+      const part = data.subarray(offset, offset + MAX_WRITE);
+      const last = offset + part.length === data.length;
+      const taken = native.write(endpoint, this.#id, part, last && fin);
+      if (taken < 0) return taken;
+      offset += taken;
+      if (last || taken < part.length) return offset;
+    }
+  }
+
+  #flush(): void {
+    while (this.#pending.length > 0) {
+      const next = this.#pending[0]!;
+      const taken = this.#push(next.data, next.fin);
+      if (taken < 0) return this.#sendingFailed();
+      if (taken < next.data.length) {
+        next.data = next.data.subarray(taken);
+        return;
+      }
+      this.#pending.shift();
+    }
+    this.#update();
+    this.ondrain?.();
+  }
+
+  /** Our side is over without an acknowledged end. */
+  #sendingFailed(): void {
+    if (!this.#sending) return;
+    this.#sending = false;
+    this.#pending = [];
+    if (this.#finishing) {
+      this.#finishing = false;
+      this.#host.unacknowledged(-1);
+    }
+    this.#update();
+  }
+
+  #ended(): Error {
+    const reason = this.#host.closeReason;
+    if (reason !== undefined) return new QuicConnectionClosed(reason);
+    return Object.assign(new Error("cannot write: our side of the stream has ended"), {
+      code: "QUIC_STREAM_ENDED",
+    });
+  }
+
+  /** Hold on to what is awaited, let go of what is not, forget what is done. */
+  #update(): void {
+    if (!this.#receiving && !this.#sending) return this.#host.forget(this);
+    const awaited =
+      (this.#flowing && this.#receiving) ||
+      this.#finishing ||
+      this.#pending.length > 0 ||
+      this.#opening;
+    if (awaited === this.#kept) return;
+    this.#kept = awaited;
+    if (awaited) this.#host.keep(this);
+    else this.#host.loosen(this);
+  }
+
+  static {
+    streamEvents = {
+      opened(stream, id) {
+        stream.#id = id;
+        stream.#opening = false;
+        if (!stream.#receiving && stream.#readable) native.stop(stream.#host.endpoint, id, 0);
+        else if (stream.#flowing) native.flow(stream.#host.endpoint, id, true);
+        stream.#flush();
+      },
+      data(stream, data, fin) {
+        if (!stream.#receiving) return;
+        if (fin) {
+          stream.#receiving = false;
+          stream.#update();
+        }
+        stream.#ondata?.(data, fin);
+      },
+      reset(stream, code) {
+        if (!stream.#receiving) return;
+        stream.#receiving = false;
+        stream.#update();
+        stream.onreset?.(code);
+      },
+      stopped(stream, code) {
+        if (!stream.#sending) return;
+        stream.#sendingFailed();
+        stream.onstop?.(code);
+      },
+      writable(stream) {
+        stream.#flush();
+      },
+      finished(stream) {
+        if (!stream.#finishing) return;
+        stream.#finishing = false;
+        stream.#sending = false;
+        stream.#host.unacknowledged(-1);
+        stream.#update();
+        stream.onfinished?.();
+      },
+      lost(stream) {
+        if (!stream.#receiving) return;
+        stream.#receiving = false;
+        stream.#update();
+        const reason = stream.#host.closeReason;
+        if (reason !== undefined) stream.onclose?.(reason);
+      },
+      settled(stream) {
+        stream.#update();
+      },
+      connectionClosed(stream, all) {
+        const wasOpen = stream.#receiving || stream.#sending;
+        stream.#sendingFailed();
+        if (all || stream.#opening) stream.#receiving = false;
+        stream.#update();
+        const reason = stream.#host.closeReason;
+        // With something left to read, `lost` follows when it has been read.
+        if (wasOpen && !stream.#receiving && reason !== undefined) stream.onclose?.(reason);
+      },
+    };
+  }
+}
+
+/** Bytes that a `Duplex` buffers each way before it pushes back. */
+const HIGH_WATER_MARK = 256 * 1024;
+
+/**
+ * A stream as Node knows it; half-open is allowed.
+ *
+ * `end()` sends FIN. `destroy(error)` sends RESET_STREAM and STOP_SENDING with the number that the
+ * endpoint's `resetCodeOf` gives. The peer's RESET_STREAM destroys it with {@linkcode QuicStreamReset}.
+ * The peer's STOP_SENDING fails writes with {@linkcode QuicStreamStopped}; as a failed write destroys a
+ * `Duplex`, it fails once what the peer sends has been read, if anybody reads.
+ */
+export class QuicStream extends Duplex {
+  readonly #raw: RawStream;
+  readonly #host: StreamHost;
+  #reading = false;
+  #paused = false;
+  /** A write, or the end, that waits for room. */
+  #waiting: ((error?: Error | null) => void) | undefined;
+  #stopped: QuicStreamStopped | undefined;
+  /** The connection ended: what is buffered can be read still. */
+  #lost: QuicConnectionClosed | undefined;
+
+  constructor(raw: RawStream, host: StreamHost) {
+    // @types/node lacks `readable` and `writable`, which make one side of a Duplex end at once.
+    const options: object = {
+      allowHalfOpen: true,
+      highWaterMark: HIGH_WATER_MARK,
+      readable: raw.readable,
+      writable: raw.writable,
+    };
+    super(options);
+    this.#raw = raw;
+    this.#host = host;
+    raw.ondrain = () => this.#proceed(null);
+    raw.onreset = (code) => this.destroy(new QuicStreamReset(code));
+    raw.onstop = (code) => this.#stop(new QuicStreamStopped(code));
+    raw.onclose = (reason) => this.#lose(new QuicConnectionClosed(reason));
+  }
+
+  /** The engine's number of this stream, for logs. */
+  get streamId(): number {
+    return this.#raw.id;
+  }
+
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size);
+    if (this.#lost !== undefined && this.readableLength === 0) this.#fail(this.#lost);
+    return chunk;
+  }
+
+  override _read(): void {
+    if (!this.#reading) {
+      this.#reading = true;
+      this.#raw.ondata = (data, fin) => this.#receive(data, fin);
+    } else if (this.#paused) {
+      this.#paused = false;
+      this.#raw.resume();
+    }
+  }
+
+  #receive(data: Buffer, fin: boolean): void {
+    if (data.length > 0 && !this.push(data) && !fin) {
+      this.#paused = true;
+      this.#raw.pause();
+    }
+    if (fin) this.push(null);
+  }
+
+  override _write(
+    chunk: Uint8Array,
+    _encoding: string,
+    done: (error?: Error | null) => void,
+  ): void {
+    if (this.#stopped !== undefined) {
+      this.#waiting = done;
+      this.#failWrite();
+      return;
+    }
+    try {
+      if (this.#raw.write(chunk)) done();
+      else this.#waiting = done;
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
+    if (this.#stopped !== undefined) {
+      this.#waiting = done;
+      this.#failWrite();
+      return;
+    }
+    try {
+      let taken = true;
+      for (const { chunk } of chunks) taken = this.#raw.write(chunk);
+      if (taken) done();
+      else this.#waiting = done;
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    if (this.#stopped !== undefined) return done();
+    try {
+      if (this.#raw.end()) done();
+      else this.#waiting = done;
+    } catch (error) {
+      done(error as Error);
+    }
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const raw = this.#raw;
+    if (raw.receiving || raw.sending) {
+      const code = this.#host.resetCodeOf(error);
+      raw.stop(code);
+      // After end() the FIN is on its way, and a clean destroy leaves it there.
+      if (error !== null || raw.sending) raw.reset(code);
+    } else if (error !== null) {
+      raw.reset(this.#host.resetCodeOf(error));
+    }
+    this.#waiting = undefined;
+    done(error);
+  }
+
+  #proceed(error: Error | null): void {
+    const done = this.#waiting;
+    this.#waiting = undefined;
+    done?.(error);
+  }
+
+  #stop(error: QuicStreamStopped): void {
+    this.#stopped = error;
+    this.emit("stopped", error.stopCode);
+    if (this.#waiting !== undefined) this.#failWrite();
+  }
+
+  /** Fail the waiting write, unless what the peer sends is still being read. */
+  #failWrite(): void {
+    if (this.#reading && !this.readableEnded) {
+      this.once("end", () => this.#failWrite());
+      return;
+    }
+    this.#proceed(this.#stopped ?? null);
+  }
+
+  #lose(error: QuicConnectionClosed): void {
+    if (this.readableLength > 0 && !this.readableEnded) {
+      this.#lost = error;
+      return;
+    }
+    this.#fail(error);
+  }
+
+  #fail(error: QuicConnectionClosed): void {
+    this.#lost = undefined;
+    process.nextTick(() => {
+      if (!this.destroyed && !(this.readableEnded && this.writableFinished)) this.destroy(error);
+    });
+  }
+}
