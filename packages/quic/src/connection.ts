@@ -471,9 +471,9 @@ export class QuicConnection implements AsyncDisposable {
     for (const { waiters, opening } of this.#directions) {
       for (const stream of opening.splice(0)) streamEvents.connectionClosed(stream, true);
       // Streams that arrived can be taken still; who waits for more gets none.
-      for (const waiter of [...waiters]) waiter.settle(undefined);
+      for (const waiter of waiters) waiter.settle(undefined);
     }
-    for (const id of [...this.#streams]) {
+    for (const id of this.#streams) {
       const stream = this.#host.streamById(id);
       if (stream === undefined) this.#streams.delete(id);
       else streamEvents.connectionClosed(stream, all);

@@ -142,7 +142,8 @@ export class Driver implements ConnectionHost {
     const id = records[at + 1]!;
     const a = records[at + 2]!;
     const b = records[at + 3]!;
-    switch (records[at]) {
+    const kind: number = records[at]!;
+    switch (kind) {
       case Record.DATA: {
         const stream = this.streamById(id);
         if (stream !== undefined) streamEvents.data(stream, this.#bytes(a, b), b >= FIN);
@@ -201,6 +202,8 @@ export class Driver implements ConnectionHost {
       }
       case Record.DRAINED:
         return this.#events.drained();
+      default:
+        throw new TypeError(`the engine sent a record of unknown kind ${kind}`);
     }
   }
 
