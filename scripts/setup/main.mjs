@@ -8,8 +8,8 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { installPackages, missingPackages } from "./debian.mjs";
 import { locked } from "./lock.mjs";
-import { buildNative, nativeIsStale, requireNativeTools } from "./native.mjs";
-import { installNodeModules, NODE, nodeModulesAreStale } from "./node-modules.mjs";
+import { buildNative, nativeIsStale, prebuiltIsDue, requireNativeTools } from "./native.mjs";
+import { installNodeModules, NODE, nodeModulesAreStale, npmCommand } from "./node-modules.mjs";
 import { SetupError, say } from "./say.mjs";
 
 const CONDITION = "--conditions=@alknet/source";
@@ -63,7 +63,8 @@ async function setUp({ dev }) {
   const first = todo();
   if (!first.modules && !first.native && first.packages.length === 0) return;
   // Say what is missing now, not after minutes of downloading.
-  if (first.native) requireNativeTools();
+  if (first.modules) npmCommand();
+  if (first.native && !(first.modules && prebuiltIsDue())) requireNativeTools();
   await locked(async () => {
     const { modules, native, packages } = todo();
     if (packages.length > 0) await installPackages(packages);

@@ -31,7 +31,8 @@ const STAMP = `${ADDON}.stamp.json`;
 export function nativeIsStale() {
   if (!existsSync(`${CRATE}/Cargo.toml`) || process.env.ALKNET_QUIC_ADDON) return false;
   if (existsSync(ADDON) && readStamp(STAMP)?.inputs === inputs()) return false;
-  return !hasPrebuilt();
+  // Once built here, always built here: the loader looks at what was built first.
+  return existsSync(ADDON) || !hasPrebuilt();
 }
 
 /** @throws {SetupError} naming the first tool that a build needs and this machine lacks. */
@@ -81,6 +82,12 @@ export function cargo(command, ...args) {
 function inputs() {
   const files = filesUnder(CRATE, ["target", "build", "npm", "node_modules", "README.md"]);
   return hashFiles(files, platformName());
+}
+
+/** Will npm bring a prebuilt engine for this platform? */
+export function prebuiltIsDue() {
+  const { optionalDependencies } = JSON.parse(readFileSync("packages/quic/package.json", "utf8"));
+  return optionalDependencies?.[`@alknet/quic-${platformName()}`] !== undefined;
 }
 
 function hasPrebuilt() {

@@ -38,10 +38,6 @@ export function nodeModulesAreStale(dev) {
  */
 export async function installNodeModules(dev) {
   const npm = npmCommand();
-  if (npm === undefined)
-    throw new SetupError(
-      "npm is missing: install Node 20 or later, with npm, from https://nodejs.org",
-    );
   const withDev = dev || readStamp(STAMP)?.dev === true;
   const args = [
     "install",
@@ -62,20 +58,42 @@ export async function installNodeModules(dev) {
 }
 
 function inputs() {
-  const { workspaces } = JSON.parse(readFileSync("package.json", "utf8"));
-  const manifests = workspaces.map((folder) => `${folder}/package.json`);
-  return hashFiles(
-    [".npmrc", "package.json", "package-lock.json", ...manifests],
-    [process.platform, process.arch],
+  const root = JSON.parse(readFileSync("package.json", "utf8"));
+  const all = [
+    root,
+    ...root.workspaces.map((folder) => JSON.parse(readFileSync(`${folder}/package.json`, "utf8"))),
+  ];
+  // Not the whole manifests: a new script installs nothing.
+  const wanted = all.map(
+    ({ name, version, workspaces, bin, dependencies, optionalDependencies, devDependencies }) => ({
+      name,
+      version,
+      workspaces,
+      bin,
+      dependencies,
+      optionalDependencies,
+      devDependencies,
+    }),
   );
+  return hashFiles([".npmrc", "package-lock.json"], {
+    wanted,
+    platform: [process.platform, process.arch],
+  });
 }
 
-/** The npm that started us, on the Node that runs us; else the one in PATH. */
-function npmCommand() {
+/**
+ * The npm that started us, on the Node that runs us; else the one in PATH.
+ *
+ * @throws {SetupError} if there is none.
+ */
+export function npmCommand() {
   const script = process.env.npm_execpath;
   if (script !== undefined && /npm-cli\.[cm]?js$/.test(script)) return [process.execPath, script];
   const npm = find("npm");
-  return npm === undefined ? undefined : [npm];
+  if (npm !== undefined) return [npm];
+  throw new SetupError(
+    "npm is missing: install Node 20 or later, with npm, from https://nodejs.org",
+  );
 }
 
 /** Without our own `.bin` in PATH: npm is about to replace it. */
