@@ -7,8 +7,8 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { find, run } from "./programs.mjs";
@@ -105,19 +105,28 @@ function environment() {
   return { ...process.env, PATH: folders.join(delimiter) };
 }
 
-/** Make sure that {@link NODE} runs here: where npm has none that does, the Node that runs us may serve. */
+/**
+ * Make {@link NODE} the Node 26 that npm brought; where it has none that runs, the one that runs us may do.
+ *
+ * npm 11 has linked it already, npm 10 has not: it takes the link away with the packages of other platforms.
+ */
 function settleNode() {
-  try {
-    execFileSync(NODE, ["--version"], { stdio: "ignore" });
-    return;
-  } catch {
-    rmSync(NODE, { force: true }); // not for this platform, or for another libc
+  if (isNode26(NODE)) return;
+  const here = `${process.platform}-${process.arch}`;
+  const brought = [`node-${here}`, `node-bin-${here}`].map((name) => `../${name}/bin/node`);
+  mkdirSync("node_modules/.bin", { recursive: true });
+  for (const target of [...brought, process.execPath]) {
+    rmSync(NODE, { force: true });
+    symlinkSync(target, NODE);
+    if (isNode26(NODE)) return;
   }
-  if (Number.parseInt(process.versions.node, 10) < 26) {
-    const here = `${process.platform}-${process.arch}`;
-    throw new SetupError(
-      `npm has no Node 26 that runs on ${here}: install Node 26 from https://nodejs.org, and start again`,
-    );
-  }
-  symlinkSync(process.execPath, NODE);
+  rmSync(NODE, { force: true });
+  throw new SetupError(
+    `npm has no Node 26 that runs on ${here}: install Node 26 from https://nodejs.org, and start again`,
+  );
+}
+
+function isNode26(path) {
+  const { stdout } = spawnSync(path, ["--version"], { encoding: "utf8" });
+  return Number.parseInt(stdout?.slice(1), 10) >= 26;
 }
