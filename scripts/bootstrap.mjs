@@ -3,7 +3,7 @@
  *
  *     node scripts/bootstrap.mjs start [ARGS]   set up, then `alknet up ARGS`
  *     node scripts/bootstrap.mjs test [PARTS]   set up, with what the tests need, then the gate
- *     node scripts/bootstrap.mjs setup [--dev]  set up only; --dev: as for the gate
+ *     node scripts/bootstrap.mjs setup [--dev]  set up only; --dev: with what the gate runs
  *     node scripts/bootstrap.mjs native         build the QUIC engine only
  *
  * Needs a Node of 20 or later, npm, cargo and a C compiler. Everything else it brings along. What is

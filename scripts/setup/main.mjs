@@ -37,7 +37,7 @@ async function dispatch([command, ...args]) {
       await setUp({ dev: false });
       return node(CONDITION, "packages/alknet/src/main.ts", "up", ...args);
     case "test":
-      await setUp({ dev: true });
+      await setUp({ dev: true, packages: true });
       return node(CONDITION, "scripts/gate.ts", ...args);
     case "setup":
     case "--setup-only":
@@ -53,12 +53,12 @@ async function dispatch([command, ...args]) {
   }
 }
 
-/** `dev`: with what the gate, the tests and the benchmarks need. */
-async function setUp({ dev }) {
+/** `dev`: with what the gate, tests and benchmarks need from npm; `packages`: from Debian, too. */
+async function setUp({ dev, packages: wanted = false }) {
   const todo = () => ({
     modules: nodeModulesAreStale(dev),
     native: nativeIsStale(),
-    packages: dev ? missingPackages() : [],
+    packages: wanted ? missingPackages() : [],
   });
   const first = todo();
   if (!first.modules && !first.native && first.packages.length === 0) return;
