@@ -31,8 +31,9 @@ use crate::table::Table;
 const RECEIVE_BATCHES: usize = 4;
 /// Transmits (each a GSO batch) of one connection before the next one has its turn.
 const TRANSMITS: usize = 8;
-/// Datagrams of one GSO batch.
+/// Datagrams of one GSO batch, and its most bytes.
 const SEGMENTS: usize = 16;
+const MAX_BATCH: usize = 65_000;
 /// Longest read of one stream before the next one has its turn, in bytes.
 const READ_BUDGET: usize = 256 * 1024;
 /// Reads up to this length go to the small slab, so that they do not keep a large one alive.
@@ -562,7 +563,8 @@ impl Engine {
     }
 
     fn send(&mut self, conn: &mut Conn, now: Instant) -> bool {
-        let segments = self.socket.max_segments().min(SEGMENTS);
+        // A GSO batch is one UDP message to the kernel: above 64 KiB it is refused whole.
+        let segments = self.socket.max_segments().min(SEGMENTS).min(MAX_BATCH / conn.proto.current_mtu() as usize);
         for _ in 0..TRANSMITS {
             self.transmit.clear();
             let Some(transmit) = conn.proto.poll_transmit(now, segments, &mut self.transmit) else {
@@ -827,6 +829,9 @@ impl Engine {
         small: &mut [u8],
         small_start: usize,
     ) -> (usize, usize, usize) {
+        // JavaScript has worked through the last batch: what it removed is known there too.
+        self.streams.reuse();
+        self.connections.reuse();
         let mut batch = Batch { records, count: 0, large, large_at: large_start, small, small_at: small_start };
         while batch.has_room() {
             let Some(ready) = self.ready.pop_front() else { break };

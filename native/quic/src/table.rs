@@ -8,6 +8,8 @@ const MAX_GENERATION: u32 = u32::MAX >> INDEX_BITS;
 pub struct Table<T> {
     slots: Vec<Slot<T>>,
     free: Vec<u32>,
+    /// Free, but not to be given again before [`Table::reuse`].
+    resting: Vec<u32>,
 }
 
 struct Slot<T> {
@@ -17,11 +19,11 @@ struct Slot<T> {
 
 impl<T> Table<T> {
     pub fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new(), resting: Vec::new() }
     }
 
     pub fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.resting.len()
     }
 
     /// Make an id for what `make` returns. `None` when the table is full.
@@ -63,13 +65,19 @@ impl<T> Table<T> {
         }
     }
 
-    /// Forget `id`; its place may be used again under another id.
+    /// Forget `id`; its place may be used again under another id, after the next [`Table::reuse`].
     pub fn remove(&mut self, id: u32) -> Option<T> {
         let slot = self.slot(id)?;
         let value = slot.value.take();
         slot.generation = if slot.generation == MAX_GENERATION { 1 } else { slot.generation + 1 };
-        self.free.push(id & INDEX_MASK);
+        self.resting.push(id & INDEX_MASK);
         value
+    }
+
+    /// Let the places of removed entries be given again. Whoever indexes by the low bits of an id must
+    /// have heard of every removal by then.
+    pub fn reuse(&mut self) {
+        self.free.append(&mut self.resting);
     }
 
     pub fn ids(&self) -> Vec<u32> {
@@ -95,6 +103,7 @@ mod tests {
             assert_eq!(table.remove(before), Some(before));
             assert_eq!(table.get(before), None);
             assert_eq!(table.len(), 0);
+            table.reuse();
             let next = table.insert_with(|id| id).unwrap();
             assert_ne!(next, before);
             assert_ne!(next, 0);
@@ -103,11 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_not_given_again_before_reuse() {
+        let mut table = Table::new();
+        let first = table.insert_with(|_| ()).unwrap();
+        table.remove(first);
+        let second = table.insert_with(|_| ()).unwrap();
+        assert_ne!(first & INDEX_MASK, second & INDEX_MASK);
+        table.reuse();
+        let third = table.insert_with(|_| ()).unwrap();
+        assert_eq!(first & INDEX_MASK, third & INDEX_MASK);
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
     fn remove_twice_frees_a_place_once() {
         let mut table = Table::new();
         let first = table.insert_with(|_| 1).unwrap();
         assert_eq!(table.remove(first), Some(1));
         assert_eq!(table.remove(first), None);
+        table.reuse();
         let second = table.insert_with(|_| 2).unwrap();
         let third = table.insert_with(|_| 3).unwrap();
         assert_eq!((table.get(second), table.get(third)), (Some(&2), Some(&3)));
