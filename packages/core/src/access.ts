@@ -1,0 +1,368 @@
+/**
+ * Who a connection belongs to, and what they may do right now.
+ *
+ * An {@linkcode AuthContext} follows the identities as they change: a key that no longer names the same
+ * peer revokes the context, and every {@linkcode Grant} held is checked again, so that taking back a
+ * key, a scope or one resource ends exactly the work that it allowed.
+ *
+ * Pure but for the provider that is handed in; nothing here waits.
+ *
+ * @module
+ */
+
+import {
+  compileScopes,
+  mayPermit,
+  neededScope,
+  parseRequest,
+  permits,
+  type Request,
+  type Resource,
+  type Rights,
+} from "./scope.ts";
+
+export type { Resource } from "./scope.ts";
+
+/** A peer, as decisions see it. Frozen; a change makes a new one. */
+export interface Identity {
+  /** The stable `peer_id`; it survives the rotation of keys. */
+  readonly id: string;
+  readonly scopes: readonly string[];
+  readonly resources: Readonly<Record<string, readonly string[]>>;
+  readonly displayName?: string | undefined;
+}
+
+/** What a connection proved: possession of a key (the handshake did the proof), or of a token. */
+export type Credential =
+  | { readonly kind: "fingerprint"; readonly fingerprint: string }
+  | { readonly kind: "token"; readonly token: Uint8Array };
+
+/** Identities in memory. Synchronous, because it is asked on every accept. */
+export interface IdentityProvider {
+  resolveFingerprint(fingerprint: string): Identity | undefined;
+  resolveToken(token: Uint8Array): Identity | undefined;
+  /** Have `listener` called after each replacement of the snapshot. @returns how to stop it. */
+  subscribe(listener: () => void): () => void;
+}
+
+/** A right in use. Dispose it when the work is done. */
+export interface Grant extends Disposable {
+  readonly action: string;
+  /** Aborts with {@linkcode AccessRevoked} when the right is gone. Made on first use. */
+  readonly signal: AbortSignal;
+}
+
+export interface AuthContext {
+  /** `undefined`: nobody we know. Follows changes of the peer's rights; its `id` never changes. */
+  readonly peer: Identity | undefined;
+  /** Of the proven key, known or not. */
+  readonly fingerprint: string | undefined;
+  /** Aborts with {@linkcode AccessRevoked} when this identity no longer stands. Made on first use. */
+  readonly revoked: AbortSignal;
+  /**
+   * Take a right, and hold it while the work lasts.
+   *
+   * For `tunnel:*` the resource names one candidate address, the one that is connected to; without
+   * `address` only a host that is an address itself, or `localhost`, can be granted.
+   *
+   * @throws {AccessDenied} if no scope covers it.
+   * @throws {AccessRevoked} if this identity no longer stands.
+   * @throws {TypeError} if `action` or the kind of `resource` is a mistake of the calling code.
+   */
+  grant(action: string, resource?: Resource): Grant;
+  /**
+   * For filtering lists, and for refusing early: never the check before an act. A host without
+   * `address` is allowed if some address of it would be.
+   */
+  allows(action: string, resource?: Resource): boolean;
+}
+
+/** A context and its subscription; the connection that owns it disposes it at its end. */
+export interface OwnedAuthContext extends AuthContext, Disposable {}
+
+/** No scope of the peer covers what was asked. */
+export class AccessDenied extends Error {
+  override readonly name = "AccessDenied";
+  readonly code = "ACCESS_DENIED";
+  readonly action: string;
+  /** `not a peer`, `lacks ssh:shell`, …: names no target, so that it may be logged. */
+  readonly reason: string;
+  // Private, and so not enumerable: loggers write out the properties of an error.
+  readonly #missing: string;
+
+  constructor(action: string, reason: string, missing: string, options?: ErrorOptions) {
+    super(`access denied: ${reason}`, options);
+    this.action = action;
+    this.reason = reason;
+    this.#missing = missing;
+  }
+
+  /** The scope that would have allowed it, target included: for the peer and the owner, not for logs. */
+  get missing(): string {
+    return this.#missing;
+  }
+}
+
+/** The right, or the identity, that this stood on is gone. */
+export class AccessRevoked extends Error {
+  override readonly name = "AccessRevoked";
+  readonly code = "ACCESS_REVOKED";
+}
+
+/**
+ * Find out who showed `credential`, and follow them until the context is disposed.
+ *
+ * A credential that nobody is known by is kept: `fingerprint` is visible, `peer` is not there. Such a
+ * context stays a stranger's, also when its key becomes known: who was let in connects again.
+ */
+export function authenticate(
+  provider: IdentityProvider,
+  credential: Credential | undefined,
+): OwnedAuthContext {
+  const own = credential === undefined ? undefined : copyOf(credential);
+  const identity = own === undefined ? undefined : resolve(provider, own);
+  const fingerprint = own?.kind === "fingerprint" ? own.fingerprint : undefined;
+  if (own === undefined || identity === undefined) return stranger(fingerprint);
+  return new PeerContext(provider, own, identity);
+}
+
+const OWNER: Identity = Object.freeze({
+  id: "owner",
+  scopes: Object.freeze(["*"]),
+  resources: Object.freeze({}),
+});
+
+/**
+ * The owner of this node's folder, calling over its own socket: scope `*`, and nothing excluded from it.
+ * Never revoked; no peer can have this identity, whatever it is called.
+ */
+export function ownerContext(): OwnedAuthContext {
+  const { signal: never } = new AbortController();
+  return {
+    peer: OWNER,
+    fingerprint: undefined,
+    revoked: never,
+    grant(action, resource) {
+      parseRequest(action, resource);
+      return { action, signal: never, [Symbol.dispose]() {} };
+    },
+    allows(action, resource) {
+      parseRequest(action, resource);
+      return true;
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+function stranger(fingerprint: string | undefined): OwnedAuthContext {
+  let never: AbortSignal | undefined;
+  return {
+    peer: undefined,
+    fingerprint,
+    get revoked() {
+      return (never ??= new AbortController().signal);
+    },
+    grant(action, resource) {
+      const request = parseRequest(action, resource);
+      throw new AccessDenied(action, "not a peer", neededScope(request));
+    },
+    allows(action, resource) {
+      parseRequest(action, resource);
+      return false;
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+class PeerContext implements OwnedAuthContext {
+  readonly fingerprint: string | undefined;
+  readonly #provider: IdentityProvider;
+  readonly #credential: Credential;
+  #peer: Identity;
+  #revocation = new Revocation();
+  /** Rights in use; each is checked again after every change. */
+  readonly #held = new Set<HeldGrant>();
+  #disposed = false;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(provider: IdentityProvider, credential: Credential, peer: Identity) {
+    this.#provider = provider;
+    this.#credential = credential;
+    this.#peer = peer;
+    this.fingerprint = credential.kind === "fingerprint" ? credential.fingerprint : undefined;
+    this.#unsubscribe = provider.subscribe(() => this.#check());
+  }
+
+  get peer(): Identity {
+    return this.#peer;
+  }
+
+  get revoked(): AbortSignal {
+    return this.#revocation.signal;
+  }
+
+  grant(action: string, resource?: Resource): Grant {
+    const request = parseRequest(action, resource);
+    if (this.#revocation.reason !== undefined) throw this.#revocation.reason;
+    // Nobody would tell it that it has fallen.
+    if (this.#disposed) throw new AccessRevoked("access revoked: the connection has ended");
+    const rights = rightsOf(this.#peer);
+    if (!permits(rights, request)) throw denied(this.#peer, rights, request);
+    const grant = new HeldGrant(request, (done) => this.#release(done));
+    this.#held.add(grant);
+    return grant;
+  }
+
+  allows(action: string, resource?: Resource): boolean {
+    const request = parseRequest(action, resource);
+    if (this.#revocation.reason !== undefined || this.#disposed) return false;
+    return mayPermit(rightsOf(this.#peer), request);
+  }
+
+  /** Takes no new grants. Work that still holds one is followed to its end. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#settle();
+  }
+
+  #release(grant: HeldGrant): void {
+    this.#held.delete(grant);
+    this.#settle();
+  }
+
+  /** Called by the provider; must not throw, others are waiting to be told. */
+  #check(): void {
+    // Told in the same round in which it fell.
+    if (this.#unsubscribe === undefined) return;
+    let identity: Identity | undefined;
+    let cause: unknown;
+    try {
+      identity = resolve(this.#provider, this.#credential);
+    } catch (error) {
+      // Who cannot be asked for does not stand; and an error here must not keep others from being told.
+      cause = error;
+    }
+    if (identity === this.#peer) return;
+    if (identity === undefined || identity.id !== this.#peer.id) {
+      const text = `access revoked: the key of ${quoted(this.#peer)} no longer names it`;
+      const reason = new AccessRevoked(text, { cause });
+      this.#revocation.revoke(reason);
+      for (const grant of this.#held) grant.revoke(reason);
+      this.#held.clear();
+      this.#settle();
+      return;
+    }
+    this.#peer = identity;
+    const rights = rightsOf(identity);
+    for (const grant of this.#held) {
+      if (permits(rights, grant.request)) continue;
+      this.#held.delete(grant);
+      grant.revoke(
+        new AccessRevoked(`access revoked: ${quoted(identity)} no longer has ${grant.action}`),
+      );
+    }
+    this.#settle();
+  }
+
+  /** Stop following the identities once there is nothing left to tell. */
+  #settle(): void {
+    const over = this.#disposed || this.#revocation.reason !== undefined;
+    if (!over || this.#held.size > 0 || this.#unsubscribe === undefined) return;
+    this.#unsubscribe();
+    this.#unsubscribe = undefined;
+    // Our copy; the handler's is its own.
+    if (this.#credential.kind === "token") this.#credential.token.fill(0);
+  }
+}
+
+class HeldGrant implements Grant {
+  readonly request: Request;
+  readonly #release: (grant: HeldGrant) => void;
+  readonly #revocation = new Revocation();
+
+  constructor(request: Request, release: (grant: HeldGrant) => void) {
+    this.request = request;
+    this.#release = release;
+  }
+
+  get action(): string {
+    return this.request.action;
+  }
+
+  get signal(): AbortSignal {
+    return this.#revocation.signal;
+  }
+
+  revoke(reason: AccessRevoked): void {
+    this.#revocation.revoke(reason);
+  }
+
+  [Symbol.dispose](): void {
+    this.#release(this);
+  }
+}
+
+/** A signal that costs nothing until somebody looks at it. */
+class Revocation {
+  reason: AccessRevoked | undefined;
+  #controller: AbortController | undefined;
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.reason !== undefined) this.#controller.abort(this.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  revoke(reason: AccessRevoked): void {
+    this.reason = reason;
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Rights by identity: compiled once, however many connections a peer has. */
+const compiled = new WeakMap<Identity, Rights>();
+
+function rightsOf(identity: Identity): Rights {
+  let rights = compiled.get(identity);
+  if (rights === undefined) {
+    rights = compileScopes(identity.scopes);
+    compiled.set(identity, rights);
+  }
+  return rights;
+}
+
+function denied(peer: Identity, rights: Rights, request: Request): AccessDenied {
+  const { resource, action } = request;
+  const target = resource.kind === "target" ? resource.target : undefined;
+  const notes = [
+    target?.kind === "invalid" ? target.reason : "",
+    target?.kind === "unresolved" ? "the host was not resolved before it was asked for" : "",
+    rights.invalid.length > 0 ? `${rights.invalid.length} of its scopes do not parse` : "",
+  ].filter((note) => note !== "");
+  const why = notes.length > 0 ? ` (${notes.join("; ")})` : "";
+  const what = resource.kind === "none" ? action : `${action} for this resource`;
+  return new AccessDenied(action, `${quoted(peer)} lacks ${what}${why}`, neededScope(request));
+}
+
+function quoted(peer: Identity): string {
+  return `peer ${JSON.stringify(peer.id)}`;
+}
+
+function resolve(provider: IdentityProvider, credential: Credential): Identity | undefined {
+  return credential.kind === "fingerprint"
+    ? provider.resolveFingerprint(credential.fingerprint)
+    : provider.resolveToken(credential.token);
+}
+
+/** A copy that nobody else can change or wipe. */
+function copyOf(credential: Credential): Credential {
+  if (credential.kind === "fingerprint") {
+    return { kind: "fingerprint", fingerprint: credential.fingerprint };
+  }
+  // A buffer of its own: small typed arrays live in the JavaScript heap, where copies stay behind.
+  const token = new Uint8Array(new ArrayBuffer(credential.token.length));
+  token.set(credential.token);
+  return { kind: "token", token };
+}
