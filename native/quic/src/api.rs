@@ -583,6 +583,18 @@ pub fn flow(endpoint: u32, stream: u32, on: bool) -> Result<()> {
     with(endpoint, |engine| engine.flow(stream, on))
 }
 
+/// A FINISHED record follows when the stream's end is acknowledged.
+#[napi(catch_unwind)]
+pub fn watch(endpoint: u32, stream: u32) -> Result<()> {
+    with(endpoint, |engine| engine.watch(stream))
+}
+
+/// A FLUSHED record follows; false: every stream that was ended is acknowledged already.
+#[napi(catch_unwind)]
+pub fn flush_streams(endpoint: u32, connection: u32) -> Result<bool> {
+    with(endpoint, |engine| engine.flush_streams(connection))
+}
+
 // --- tests of the boundary -----------------------------------------------------------------------------
 
 /// Panic inside a call: it must become that call's error.

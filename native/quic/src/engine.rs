@@ -136,6 +136,8 @@ pub mod record {
     pub const FAILED: u32 = 12;
     /// After `close_all`: every connection is gone.
     pub const DRAINED: u32 = 13;
+    /// After `flush_streams`: every stream that was ended is acknowledged.
+    pub const FLUSHED: u32 = 14;
 
     /// In b of DATA: the stream ends here.
     pub const FIN: u32 = 1 << 31;
@@ -187,6 +189,10 @@ struct Conn {
     /// JavaScript waits for the peer's stream limit, by `Dir`.
     waiting: [bool; 2],
     datagrams_queued: bool,
+    /// Streams with an end that the peer has not acknowledged.
+    unacknowledged: usize,
+    /// JavaScript waits until there are none.
+    flushing: bool,
     /// Most streams that the peer may ever have open, each way.
     stream_ceiling: u64,
     send_window: u64,
@@ -209,6 +215,10 @@ struct Stream {
     receiving: bool,
     /// JavaScript wants bytes.
     flowing: bool,
+    /// JavaScript has asked for bytes, and not only been given the first few.
+    claimed: bool,
+    /// JavaScript wants to hear of the acknowledgement.
+    watched: bool,
     read_queued: bool,
     write_blocked: bool,
 }
@@ -347,6 +357,7 @@ impl Engine {
                 // ICMP errors of earlier sends arrive here; the next call reads on.
                 Err(_) => continue,
             };
+            let full = count == buffer.capacity();
             let now = Instant::now();
             for index in 0..count {
                 let (meta, bytes) = buffer.message(index);
@@ -374,6 +385,10 @@ impl Engine {
                         Some(DatagramEvent::Response(transmit)) => self.send_response(transmit),
                     }
                 }
+            }
+            // A batch that is not full has emptied the socket: asking again would cost a call.
+            if !full {
+                return false;
             }
         }
         true
@@ -453,6 +468,8 @@ impl Engine {
             reason: None,
             waiting: [false; 2],
             datagrams_queued: false,
+            unacknowledged: 0,
+            flushing: false,
             stream_ceiling: transport.max_streams,
             send_window: transport.send_window.min(INITIAL_SEND_WINDOW),
             send_window_ceiling: transport.send_window,
@@ -708,13 +725,13 @@ impl Engine {
         }
     }
 
-    fn on_stream_event(&mut self, id: u32, conn: &mut Conn, event: StreamEvent) {
+    fn on_stream_event(&mut self, connection: u32, conn: &mut Conn, event: StreamEvent) {
         match event {
-            StreamEvent::Opened { dir } => self.ready.push_back(Ready::Accept(id, dir)),
+            StreamEvent::Opened { dir } => self.ready.push_back(Ready::Accept(connection, dir)),
             StreamEvent::Available { dir } => {
                 if std::mem::take(&mut conn.waiting[dir as usize]) {
                     let unidirectional = u32::from(dir == Dir::Uni);
-                    self.ready.push_back(Ready::Connection(record::AVAILABLE, id, unidirectional));
+                    self.ready.push_back(Ready::Connection(record::AVAILABLE, connection, unidirectional));
                 }
             }
             StreamEvent::Readable { id } => {
@@ -739,7 +756,14 @@ impl Engine {
                 let Some(&stream) = conn.streams.get(&id) else { return };
                 let Some(entry) = self.streams.get_mut(stream) else { return };
                 entry.finishing = false;
-                self.ready.push_back(Ready::Stream(record::FINISHED, stream, 0));
+                conn.unacknowledged -= 1;
+                if entry.watched {
+                    self.ready.push_back(Ready::Stream(record::FINISHED, stream, 0));
+                } else if entry.is_done() {
+                    self.streams.remove(stream);
+                    conn.streams.remove(&id);
+                }
+                self.tell_flushed(connection, conn);
             }
             StreamEvent::Stopped { id, error_code } => {
                 // RFC 9000 §3.5: STOP_SENDING is answered with RESET_STREAM.
@@ -747,9 +771,19 @@ impl Engine {
                 let Some(&stream) = conn.streams.get(&id) else { return };
                 let Some(entry) = self.streams.get_mut(stream) else { return };
                 entry.sending = false;
-                entry.finishing = false;
+                if std::mem::take(&mut entry.finishing) {
+                    conn.unacknowledged -= 1;
+                }
                 self.ready.push_back(Ready::Stream(record::STOPPED, stream, error_code.into_inner()));
+                self.tell_flushed(connection, conn);
             }
+        }
+    }
+
+    /// Somebody waits until all that was ended is acknowledged, and it is.
+    fn tell_flushed(&mut self, id: u32, conn: &mut Conn) {
+        if conn.unacknowledged == 0 && std::mem::take(&mut conn.flushing) {
+            self.ready.push_back(Ready::Connection(record::FLUSHED, id, 0));
         }
     }
 
@@ -866,14 +900,17 @@ impl Engine {
                 sending: dir == Dir::Bi,
                 finishing: false,
                 receiving: true,
-                flowing: false,
-                read_queued: false,
+                flowing: true,
+                claimed: false,
+                watched: false,
+                read_queued: true,
                 write_blocked: false,
             };
             match self.streams.insert_with(|_| entry) {
                 Some(handle) => {
                     conn.streams.insert(stream, handle);
                     batch.push(record::OPENED, id, handle, (dir == Dir::Uni).into());
+                    self.ready.push_back(Ready::Read(handle));
                 }
                 None => {
                     let _ = conn.proto.recv_stream(stream).stop(VarInt::from_u32(0));
@@ -916,7 +953,8 @@ impl Engine {
         let (id, connection) = (entry.id, entry.connection);
         let Some(conn) = self.connections.get_mut(connection) else { return };
         let start = batch.large_at;
-        let budget = (batch.large.len() - start).min(READ_BUDGET);
+        // Nobody has asked yet: a taste, which is all that most requests have.
+        let budget = if entry.claimed { READ_BUDGET.min(batch.large.len() - start) } else { SMALL_READ };
         let mut length = 0;
         let mut end = End::Blocked;
         let mut transmit = false;
@@ -956,11 +994,12 @@ impl Engine {
             batch.push(record::DATA, stream, at as u32, length as u32 | fin | flag);
         }
         let receiving = match end {
-            End::More => {
+            End::More if entry.claimed => {
                 entry.read_queued = true;
                 self.ready.push_back(Ready::Read(stream));
                 true
             }
+            End::More => true,
             End::Blocked if closed => {
                 batch.push(record::LOST, stream, 0, 0);
                 false
@@ -973,6 +1012,9 @@ impl Engine {
             End::Fin | End::Gone => false,
         };
         entry.receiving = receiving;
+        if length > 0 && !entry.claimed {
+            entry.flowing = false;
+        }
         if closed && !receiving {
             entry.sending = false;
             entry.finishing = false;
@@ -1017,7 +1059,9 @@ impl Engine {
             sending: true,
             finishing: false,
             receiving: dir == Dir::Bi,
-            flowing: false,
+            flowing: true,
+            claimed: false,
+            watched: false,
             read_queued: false,
             write_blocked: false,
         };
@@ -1057,6 +1101,7 @@ impl Engine {
             sender.finish().ok()?;
             entry.sending = false;
             entry.finishing = true;
+            conn.unacknowledged += 1;
         }
         let connection = entry.connection;
         if taken > 0 || fin {
@@ -1072,12 +1117,35 @@ impl Engine {
             let code = VarInt::from_u64(code).unwrap_or(VarInt::MAX);
             let _ = conn.proto.send_stream(entry.id).reset(code);
             entry.sending = false;
-            entry.finishing = false;
             let connection = entry.connection;
+            if std::mem::take(&mut entry.finishing) {
+                conn.unacknowledged -= 1;
+                if conn.unacknowledged == 0 && std::mem::take(&mut conn.flushing) {
+                    self.ready.push_back(Ready::Connection(record::FLUSHED, connection, 0));
+                }
+            }
             if entry.is_done() {
                 self.forget_stream(stream);
             }
             self.touch(connection);
+        }
+    }
+
+    /// Tell by FLUSHED when every stream that was ended has been acknowledged. False: that is so already.
+    pub fn flush_streams(&mut self, id: u32) -> bool {
+        match self.connections.get_mut(id) {
+            Some(conn) if conn.phase == Phase::Connected && conn.unacknowledged > 0 => {
+                conn.flushing = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Tell by FINISHED when this stream's end is acknowledged.
+    pub fn watch(&mut self, stream: u32) {
+        if let Some(entry) = self.streams.get_mut(stream) {
+            entry.watched = true;
         }
     }
 
@@ -1101,6 +1169,7 @@ impl Engine {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.flowing = on;
             if on {
+                entry.claimed = true;
                 self.queue_read(stream);
             }
         }

@@ -98,6 +98,11 @@ impl ReceiveBuffer {
         Self { memory: vec![0; MESSAGE * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE] }
     }
 
+    /// Messages of a full batch.
+    pub fn capacity(&self) -> usize {
+        BATCH_SIZE
+    }
+
     /// Receive what is there, at most a batch. Fails with `WouldBlock` when there is nothing.
     pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
         let mut parts = self.memory.chunks_mut(MESSAGE);

@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
-import { native } from "./native.ts";
+import { MAX_WRITE, native } from "./native.ts";
 import { type QuicStream, RawStream, type StreamHost, streamEvents } from "./stream.ts";
 
 /** A signal that ends a wait. */
@@ -63,6 +63,8 @@ export interface ConnectionEvents {
   streamOpened(connection: QuicConnection, id: number, unidirectional: boolean): void;
   available(connection: QuicConnection, unidirectional: boolean): void;
   datagram(connection: QuicConnection, data: Buffer): void;
+  /** Every stream that was ended has been acknowledged. */
+  flushed(connection: QuicConnection): void;
   closed(connection: QuicConnection, reason: QuicCloseReason): void;
   /** Some time has passed since the connection was made: whoever wants it holds it by now. */
   settled(connection: QuicConnection): void;
@@ -104,7 +106,8 @@ export class QuicConnection implements AsyncDisposable {
   ];
   readonly #streams = new Set<number>();
   readonly #streamHost: StreamHost;
-  #unacknowledged = 0;
+  /** Streams whose end the engine has not taken yet. */
+  #unsent = 0;
   #flushWaiters: (() => void)[] = [];
   #closeReason: QuicCloseReason | undefined;
   readonly #closed = Promise.withResolvers<QuicCloseReason>();
@@ -291,10 +294,10 @@ export class QuicConnection implements AsyncDisposable {
 
   /** Resolves when every stream that was ended has been acknowledged, or the connection has ended. */
   flushed(): Promise<void> {
-    if (this.#unacknowledged === 0 || this.#closeReason !== undefined) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#flushWaiters.push(resolve);
     this.#update();
+    this.#checkFlush();
     return promise;
   }
 
@@ -342,9 +345,9 @@ export class QuicConnection implements AsyncDisposable {
           host.forgetConnection(this);
         }
       },
-      unacknowledged: (change) => {
-        this.#unacknowledged += change;
-        if (this.#unacknowledged === 0) this.#settleFlush();
+      unsent: (change) => {
+        this.#unsent += change;
+        this.#checkFlush();
       },
       cancelOpen: (stream) => {
         for (const direction of this.#directions) {
@@ -354,6 +357,15 @@ export class QuicConnection implements AsyncDisposable {
         this.#update();
       },
     };
+  }
+
+  /** First everything must be with the engine, then with the peer; the engine tells of that by itself. */
+  #checkFlush(): void {
+    if (this.#flushWaiters.length === 0) return;
+    if (this.#closeReason === undefined) {
+      if (this.#unsent > 0 || native.flushStreams(this.#host.endpoint, this.#id)) return;
+    }
+    this.#settleFlush();
   }
 
   #settleFlush(): void {
@@ -416,30 +428,39 @@ export class QuicConnection implements AsyncDisposable {
   #openRaw(unidirectional: boolean, data: Uint8Array, fin: boolean): RawStream {
     if (this.#closeReason !== undefined) throw new QuicConnectionClosed(this.#closeReason);
     const { opening } = this.#directions[unidirectional ? 1 : 0];
-    // FIN goes with the data only if it is all of it: `write` tracks the acknowledgement.
+    // What fits one write goes with it: a request is one crossing.
+    const together = data.length <= MAX_WRITE;
     const answer =
       opening.length > 0
         ? -1
-        : native.open(this.#host.endpoint, this.#id, unidirectional, NOTHING, false);
+        : native.open(
+            this.#host.endpoint,
+            this.#id,
+            unidirectional,
+            together ? data : NOTHING,
+            together && fin,
+          );
     if (answer === -2) throw new QuicConnectionClosed(this.#reason());
-    const stream = new RawStream(
-      this.#streamHost,
-      answer === -1 ? 0 : answer % 2 ** 32,
-      !unidirectional,
-      true,
-    );
-    if (answer === -1) {
-      if (opening.length >= MAX_OPENING) {
-        throw Object.assign(
-          new Error(`cannot open a stream: ${MAX_OPENING} wait for the peer's limit already`),
-          { code: "QUIC_STREAM_LIMIT" },
-        );
-      }
-      opening.push(stream);
-      this.#update();
-    } else {
-      this.#adopt(stream);
+    if (answer === -1) return this.#openLater(unidirectional, data, fin);
+    const taken = Math.floor(answer / 2 ** 32);
+    const stream = new RawStream(this.#streamHost, answer % 2 ** 32, !unidirectional, true);
+    this.#adopt(stream);
+    if (!together) stream.write(data, fin);
+    else if (data.length > 0 || fin) streamEvents.wrote(stream, data, taken, fin);
+    return stream;
+  }
+
+  #openLater(unidirectional: boolean, data: Uint8Array, fin: boolean): RawStream {
+    const { opening } = this.#directions[unidirectional ? 1 : 0];
+    if (opening.length >= MAX_OPENING) {
+      throw Object.assign(
+        new Error(`cannot open a stream: ${MAX_OPENING} wait for the peer's limit already`),
+        { code: "QUIC_STREAM_LIMIT" },
+      );
     }
+    const stream = new RawStream(this.#streamHost, 0, !unidirectional, true);
+    opening.push(stream);
+    this.#update();
     if (data.length > 0 || fin) stream.write(data, fin);
     return stream;
   }
@@ -478,7 +499,6 @@ export class QuicConnection implements AsyncDisposable {
       if (stream === undefined) this.#streams.delete(id);
       else streamEvents.connectionClosed(stream, all);
     }
-    this.#unacknowledged = 0;
     this.#settleFlush();
     this.#closed.resolve(reason);
     this.#update();
@@ -520,6 +540,9 @@ export class QuicConnection implements AsyncDisposable {
           connection.#adopt(stream);
         }
         connection.#update();
+      },
+      flushed(connection) {
+        connection.#checkFlush();
       },
       datagram(connection, data) {
         connection.#ondatagram?.(data);

@@ -127,6 +127,11 @@ export interface NativeQuic {
   stop(endpoint: number, stream: number, code: number): void;
   flow(endpoint: number, stream: number, on: boolean): void;
 
+  /** A `FINISHED` record follows when the stream's end is acknowledged. */
+  watch(endpoint: number, stream: number): void;
+  /** A `FLUSHED` record follows; false: every stream that was ended is acknowledged already. */
+  flushStreams(endpoint: number, connection: number): boolean;
+
   panicInCall(endpoint: number): void;
   panicInConnection(endpoint: number, connection: number): void;
 }
@@ -184,6 +189,7 @@ export const Record = {
   LOST: 11,
   FAILED: 12,
   DRAINED: 13,
+  FLUSHED: 14,
 } as const;
 
 /** Low bits of an id that index a table; what is above is a generation. */

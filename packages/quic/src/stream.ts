@@ -45,15 +45,18 @@ export interface StreamHost {
   loosen(stream: RawStream): void;
   /** Both sides are done. */
   forget(stream: RawStream): void;
-  /** One more (1) or one fewer (-1) stream whose end the peer has not acknowledged. */
-  unacknowledged(change: 1 | -1): void;
+  /** One more (1) or one fewer (-1) stream whose end the engine has not taken yet. */
+  unsent(change: 1 | -1): void;
   /** A stream that was waiting for the peer's limit is wanted no more. */
   cancelOpen(stream: RawStream): void;
 }
 
 /** What the engine tells of streams; for the endpoint alone. */
 export interface StreamEvents {
+  /** It waited for the peer's limit. */
   opened(stream: RawStream, id: number): void;
+  /** It was opened with `data`, of which `taken` bytes went. */
+  wrote(stream: RawStream, data: Uint8Array, taken: number, fin: boolean): void;
   data(stream: RawStream, data: Buffer, fin: boolean): void;
   reset(stream: RawStream, code: number): void;
   stopped(stream: RawStream, code: number): void;
@@ -68,8 +71,8 @@ export interface StreamEvents {
 }
 export let streamEvents: StreamEvents;
 
-interface Pending {
-  data: Uint8Array;
+interface Chunk<Data> {
+  data: Data;
   fin: boolean;
 }
 
@@ -86,27 +89,41 @@ export class RawStream {
   readonly #host: StreamHost;
   readonly #readable: boolean;
   readonly #writable: boolean;
+  /** The peer has not ended its side. */
   #receiving: boolean;
+  /** The engine has not taken our end. */
   #sending: boolean;
-  /** A FIN is asked for, and not acknowledged. */
-  #finishing = false;
+  /** Our end is asked for. */
+  #ended = false;
+  /** Bytes are wanted. */
   #flowing = false;
+  /**
+   * The engine gives the first few bytes unasked, which is all that most requests have: one call less.
+   * After them it wants to be asked.
+   */
+  #tasted = false;
+  #claimed = false;
   /** Not opened yet: the peer's limit is reached. */
   #opening: boolean;
-  #pending: Pending[] = [];
-  #ondata: ((data: Buffer, fin: boolean) => void) | undefined;
+  /** The engine's table has it, or it is held until it has. */
   #kept = true;
+  /** An acknowledgement is awaited. */
+  #watched = false;
+  /** Writes that were not taken yet. */
+  #pending: Chunk<Uint8Array>[] | undefined;
+  /** What came before anybody wanted it: one batch at most. */
+  #early: Chunk<Buffer>[] | undefined;
+  #ondata: ((data: Buffer, fin: boolean) => void) | undefined;
+  #onfinished: (() => void) | undefined;
 
   /** After a `write` that returned false: everything was taken. */
-  ondrain: (() => void) | undefined;
+  ondrain: (() => void) | undefined = undefined;
   /** RESET_STREAM by the peer, with its code. */
-  onreset: ((code: number) => void) | undefined;
+  onreset: ((code: number) => void) | undefined = undefined;
   /** STOP_SENDING by the peer, with its code; our side has been reset. */
-  onstop: ((code: number) => void) | undefined;
-  /** Our FIN and all before it were acknowledged. */
-  onfinished: (() => void) | undefined;
+  onstop: ((code: number) => void) | undefined = undefined;
   /** The connection ended before the stream did; what had come was delivered. */
-  onclose: ((reason: QuicCloseReason) => void) | undefined;
+  onclose: ((reason: QuicCloseReason) => void) | undefined = undefined;
 
   /** @param id 0 while the stream waits for the peer's limit */
   constructor(host: StreamHost, id: number, readable: boolean, writable: boolean) {
@@ -139,7 +156,7 @@ export class RawStream {
 
   /** We may still write. */
   get sending(): boolean {
-    return this.#sending && !this.#finishing;
+    return this.#sending && !this.#ended;
   }
 
   /** Bytes as they come; a view that may be kept. Setting it starts the flow. */
@@ -153,6 +170,18 @@ export class RawStream {
     else this.resume();
   }
 
+  /** Our FIN and all before it were acknowledged. Set it before the end is sent. */
+  get onfinished(): (() => void) | undefined {
+    return this.#onfinished;
+  }
+
+  set onfinished(listener: (() => void) | undefined) {
+    this.#onfinished = listener;
+    if (listener === undefined || this.#watched || !this.#sending) return;
+    this.#watched = true;
+    if (!this.#opening) native.watch(this.#host.endpoint, this.#id);
+  }
+
   /**
    * Queue `data`, and with `fin` the end of our side.
    *
@@ -160,26 +189,17 @@ export class RawStream {
    * @throws {QuicConnectionClosed | Error} if our side has ended (`QUIC_STREAM_ENDED`).
    */
   write(data: Uint8Array, fin: boolean = false): boolean {
-    if (!this.#sending || this.#finishing) throw this.#ended();
-    if (fin) {
-      this.#finishing = true;
-      this.#host.unacknowledged(1);
-      this.#update();
-    }
-    if (this.#pending.length > 0 || this.#opening) {
-      this.#pending.push({ data, fin });
-      this.#update();
+    if (!this.#sending || this.#ended) throw this.#notWritable();
+    if (this.#pending !== undefined || this.#opening) {
+      this.#keepBack(data, fin);
       return false;
     }
     const taken = this.#push(data, fin);
-    if (taken === data.length) return true;
     if (taken < 0) {
       this.#sendingFailed();
-      throw this.#ended();
+      throw this.#notWritable();
     }
-    this.#pending.push({ data: data.subarray(taken), fin });
-    this.#update();
-    return false;
+    return this.#took(data, taken, fin);
   }
 
   /** `write` with the end of our side. */
@@ -189,7 +209,8 @@ export class RawStream {
 
   /** Give up our side (RESET_STREAM). What is not yet delivered may be lost. */
   reset(code: number): void {
-    if (!this.#sending) return;
+    // Also after the end: until it is acknowledged, the engine can take it back.
+    if (!this.#writable) return;
     if (this.#opening) this.#host.cancelOpen(this);
     else native.reset(this.#host.endpoint, this.#id, code);
     this.#sendingFailed();
@@ -197,6 +218,7 @@ export class RawStream {
 
   /** Give up the peer's side (STOP_SENDING). */
   stop(code: number): void {
+    this.#early = undefined;
     if (!this.#receiving) return;
     if (!this.#opening) native.stop(this.#host.endpoint, this.#id, code);
     this.#receiving = false;
@@ -206,20 +228,32 @@ export class RawStream {
   pause(): void {
     if (!this.#flowing) return;
     this.#flowing = false;
-    if (!this.#opening && this.#receiving) native.flow(this.#host.endpoint, this.#id, false);
+    if (this.#claimed && this.#receiving) native.flow(this.#host.endpoint, this.#id, false);
     this.#update();
   }
 
   resume(): void {
     if (this.#flowing || this.#ondata === undefined) return;
     this.#flowing = true;
-    if (!this.#opening && this.#receiving) native.flow(this.#host.endpoint, this.#id, true);
     this.#update();
+    while (this.#early !== undefined && this.#flowing) {
+      const { data, fin } = this.#early.shift()!;
+      if (this.#early.length === 0) this.#early = undefined;
+      this.#ondata(data, fin);
+    }
+    if (this.#flowing) this.#claim();
   }
 
   /** A `Duplex` over this stream, which then owns its callbacks. */
   toDuplex(): QuicStream {
     return new QuicStream(this, this.#host);
+  }
+
+  /** Ask for what follows the first few bytes. */
+  #claim(): void {
+    if (!this.#tasted || !this.#receiving) return;
+    this.#claimed = true;
+    native.flow(this.#host.endpoint, this.#id, true);
   }
 
   /** Bytes taken, all of `data` (and the FIN) or what fits; negative once nothing is taken ever more. */
@@ -236,34 +270,62 @@ export class RawStream {
     }
   }
 
+  #took(data: Uint8Array, taken: number, fin: boolean): boolean {
+    if (taken < data.length) {
+      this.#keepBack(data.subarray(taken), fin);
+      return false;
+    }
+    if (fin) {
+      this.#ended = true;
+      this.#sending = false;
+      this.#update();
+    }
+    return true;
+  }
+
+  #keepBack(data: Uint8Array, fin: boolean): void {
+    (this.#pending ??= []).push({ data, fin });
+    if (fin) {
+      this.#ended = true;
+      this.#host.unsent(1);
+    }
+    this.#update();
+  }
+
   #flush(): void {
-    while (this.#pending.length > 0) {
-      const next = this.#pending[0]!;
+    const pending = this.#pending;
+    while (pending !== undefined && pending.length > 0) {
+      const next = pending[0]!;
       const taken = this.#push(next.data, next.fin);
       if (taken < 0) return this.#sendingFailed();
       if (taken < next.data.length) {
         next.data = next.data.subarray(taken);
         return;
       }
-      this.#pending.shift();
+      pending.shift();
+      if (next.fin) {
+        this.#sending = false;
+        this.#host.unsent(-1);
+      }
     }
+    this.#pending = undefined;
     this.#update();
     this.ondrain?.();
   }
 
   /** Our side is over without an acknowledged end. */
   #sendingFailed(): void {
-    if (!this.#sending) return;
-    this.#sending = false;
-    this.#pending = [];
-    if (this.#finishing) {
-      this.#finishing = false;
-      this.#host.unacknowledged(-1);
+    this.#watched = false;
+    if (this.#sending) {
+      this.#sending = false;
+      if (this.#ended) this.#host.unsent(-1);
+      this.#ended = true;
     }
+    this.#pending = undefined;
     this.#update();
   }
 
-  #ended(): Error {
+  #notWritable(): Error {
     const reason = this.#host.closeReason;
     if (reason !== undefined) return new QuicConnectionClosed(reason);
     return Object.assign(new Error("cannot write: our side of the stream has ended"), {
@@ -273,12 +335,12 @@ export class RawStream {
 
   /** Hold on to what is awaited, let go of what is not, forget what is done. */
   #update(): void {
-    if (!this.#receiving && !this.#sending) return this.#host.forget(this);
+    if (!this.#receiving && !this.#sending && !this.#watched) return this.#host.forget(this);
     const awaited =
       (this.#flowing && this.#receiving) ||
-      this.#finishing ||
-      this.#pending.length > 0 ||
-      this.#opening;
+      this.#pending !== undefined ||
+      this.#opening ||
+      (this.#watched && this.#ended);
     if (awaited === this.#kept) return;
     this.#kept = awaited;
     if (awaited) this.#host.keep(this);
@@ -290,26 +352,35 @@ export class RawStream {
       opened(stream, id) {
         stream.#id = id;
         stream.#opening = false;
-        if (!stream.#receiving && stream.#readable) native.stop(stream.#host.endpoint, id, 0);
-        else if (stream.#flowing) native.flow(stream.#host.endpoint, id, true);
+        const { endpoint } = stream.#host;
+        if (!stream.#receiving && stream.#readable) native.stop(endpoint, id, 0);
+        if (stream.#watched) native.watch(endpoint, id);
         stream.#flush();
+      },
+      wrote(stream, data, taken, fin) {
+        stream.#took(data, taken, fin);
       },
       data(stream, data, fin) {
         if (!stream.#receiving) return;
         if (fin) {
           stream.#receiving = false;
           stream.#update();
+        } else if (!stream.#tasted) {
+          stream.#tasted = true;
+          if (stream.#flowing) stream.#claim();
         }
-        stream.#ondata?.(data, fin);
+        if (stream.#flowing && stream.#early === undefined) stream.#ondata?.(data, fin);
+        else (stream.#early ??= []).push({ data, fin });
       },
       reset(stream, code) {
         if (!stream.#receiving) return;
         stream.#receiving = false;
+        stream.#early = undefined;
         stream.#update();
         stream.onreset?.(code);
       },
       stopped(stream, code) {
-        if (!stream.#sending) return;
+        if (!stream.#sending && !stream.#watched) return;
         stream.#sendingFailed();
         stream.onstop?.(code);
       },
@@ -317,12 +388,10 @@ export class RawStream {
         stream.#flush();
       },
       finished(stream) {
-        if (!stream.#finishing) return;
-        stream.#finishing = false;
-        stream.#sending = false;
-        stream.#host.unacknowledged(-1);
+        if (!stream.#watched) return;
+        stream.#watched = false;
         stream.#update();
-        stream.onfinished?.();
+        stream.#onfinished?.();
       },
       lost(stream) {
         if (!stream.#receiving) return;
@@ -331,17 +400,21 @@ export class RawStream {
         const reason = stream.#host.closeReason;
         if (reason !== undefined) stream.onclose?.(reason);
       },
-      settled(stream) {
-        stream.#update();
-      },
       connectionClosed(stream, all) {
-        const wasOpen = stream.#receiving || stream.#sending;
+        const wasOpen = stream.#receiving || stream.#sending || stream.#watched;
         stream.#sendingFailed();
-        if (all || stream.#opening) stream.#receiving = false;
+        if (all || stream.#opening) {
+          stream.#receiving = false;
+          stream.#early = undefined;
+        }
+        stream.#opening = false;
         stream.#update();
         const reason = stream.#host.closeReason;
         // With something left to read, `lost` follows when it has been read.
         if (wasOpen && !stream.#receiving && reason !== undefined) stream.onclose?.(reason);
+      },
+      settled(stream) {
+        stream.#update();
       },
     };
   }
