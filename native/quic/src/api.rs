@@ -474,6 +474,12 @@ pub fn close_reason(endpoint: u32, connection: u32) -> Result<Option<CloseReason
     with(endpoint, |engine| engine.close_reason(connection).map(CloseReason::from))
 }
 
+/// Streams of the connection that are not done.
+#[napi(catch_unwind)]
+pub fn stream_ids(endpoint: u32, connection: u32) -> Result<Uint32Array> {
+    with(endpoint, |engine| Uint32Array::from(engine.stream_ids(connection)))
+}
+
 #[napi(catch_unwind)]
 pub fn close(endpoint: u32, connection: u32, code: f64, reason: &[u8]) -> Result<()> {
     with(endpoint, |engine| engine.close(connection, code as u64, reason))

@@ -1259,6 +1259,10 @@ impl Engine {
         self.reap(id);
     }
 
+    pub fn stream_ids(&self, id: u32) -> Vec<u32> {
+        self.connections.get(id).map_or_else(Vec::new, |conn| conn.streams.values().copied().collect())
+    }
+
     pub fn take_failure(&mut self) -> Option<Failure> {
         self.failures.pop_front()
     }

@@ -48,8 +48,10 @@ export interface ConnectionHost {
   resetCodeOf(error: Error | null): number;
   addStream(stream: RawStream): void;
   keepStream(stream: RawStream): void;
+  reconsiderStream(stream: RawStream): void;
   loosenStream(stream: RawStream): void;
-  forgetStream(stream: RawStream): void;
+  /** False: it was forgotten already, or never known. */
+  forgetStream(stream: RawStream): boolean;
   streamById(id: number): RawStream | undefined;
   keepConnection(connection: QuicConnection): void;
   loosenConnection(connection: QuicConnection): void;
@@ -104,7 +106,7 @@ export class QuicConnection implements AsyncDisposable {
     { arrived: [], waiters: new Set(), opening: [] },
     { arrived: [], waiters: new Set(), opening: [] },
   ];
-  readonly #streams = new Set<number>();
+  #streamCount = 0;
   readonly #streamHost: StreamHost;
   /** Streams whose end the engine has not taken yet. */
   #unsent = 0;
@@ -163,7 +165,7 @@ export class QuicConnection implements AsyncDisposable {
 
   /** Streams of this connection that are not done. */
   get streamCount(): number {
-    return this.#streams.size;
+    return this.#streamCount;
   }
 
   /** Resolves, never rejects. */
@@ -305,8 +307,9 @@ export class QuicConnection implements AsyncDisposable {
   close(code: number = 0, reason: string = ""): void {
     if (this.#closeReason !== undefined) return;
     const text = Buffer.from(reason).subarray(0, MAX_REASON);
+    const streams = native.streamIds(this.#host.endpoint, this.#id);
     native.close(this.#host.endpoint, this.#id, code, text);
-    this.#end({ kind: "application", by: "local", code, reason }, true);
+    this.#end({ kind: "application", by: "local", code, reason }, streams, true);
   }
 
   /** `flushed()`, then `close()`. */
@@ -337,13 +340,12 @@ export class QuicConnection implements AsyncDisposable {
       },
       resetCodeOf: (error) => host.resetCodeOf(error),
       keep: (stream) => host.keepStream(stream),
+      reconsider: (stream) => host.reconsiderStream(stream),
       loosen: (stream) => host.loosenStream(stream),
       forget: (stream) => {
-        host.forgetStream(stream);
-        this.#streams.delete(stream.id);
-        if (this.#streams.size === 0 && this.#closeReason !== undefined) {
-          host.forgetConnection(this);
-        }
+        if (!host.forgetStream(stream)) return;
+        this.#streamCount -= 1;
+        if (this.#streamCount === 0 && this.#closeReason !== undefined) host.forgetConnection(this);
       },
       unsent: (change) => {
         this.#unsent += change;
@@ -466,7 +468,7 @@ export class QuicConnection implements AsyncDisposable {
   }
 
   #adopt(stream: RawStream): void {
-    this.#streams.add(stream.id);
+    this.#streamCount += 1;
     this.#host.addStream(stream);
   }
 
@@ -486,7 +488,7 @@ export class QuicConnection implements AsyncDisposable {
     else this.#host.loosenConnection(this);
   }
 
-  #end(reason: QuicCloseReason, all: boolean): void {
+  #end(reason: QuicCloseReason, streams: Iterable<number>, all: boolean): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
     for (const { waiters, opening } of this.#directions) {
@@ -494,15 +496,14 @@ export class QuicConnection implements AsyncDisposable {
       // Streams that arrived can be taken still; who waits for more gets none.
       for (const waiter of waiters) waiter.settle(undefined);
     }
-    for (const id of this.#streams) {
+    for (const id of streams) {
       const stream = this.#host.streamById(id);
-      if (stream === undefined) this.#streams.delete(id);
-      else streamEvents.connectionClosed(stream, all);
+      if (stream !== undefined) streamEvents.connectionClosed(stream, all);
     }
     this.#settleFlush();
     this.#closed.resolve(reason);
     this.#update();
-    if (this.#streams.size === 0) this.#host.forgetConnection(this);
+    if (this.#streamCount === 0) this.#host.forgetConnection(this);
   }
 
   static {
@@ -548,7 +549,8 @@ export class QuicConnection implements AsyncDisposable {
         connection.#ondatagram?.(data);
       },
       closed(connection, reason) {
-        connection.#end(reason, false);
+        const streams = native.streamIds(connection.#host.endpoint, connection.#id);
+        connection.#end(reason, streams, false);
       },
       settled(connection) {
         connection.#update();

@@ -16,7 +16,7 @@ import { type RawStream, streamEvents } from "./stream.ts";
 
 /** Bytes of a slab for large reads, and for those up to 4 KiB, which must not keep a large one alive. */
 const LARGE = 256 * 1024;
-const SMALL = 16 * 1024;
+const SMALL = 64 * 1024;
 /** Below this much room a slab is replaced. */
 const LARGE_ROOM = 64 * 1024;
 const SMALL_ROOM = 4 * 1024;
@@ -295,12 +295,17 @@ export class Driver implements ConnectionHost {
     }
   }
 
-  forgetStream(stream: RawStream): void {
+  reconsiderStream(stream: RawStream): void {
+    this.#freshStreams.push(stream);
+  }
+
+  forgetStream(stream: RawStream): boolean {
     const { id } = stream;
-    if (id === 0) return;
+    if (id === 0) return false;
     const index = id & INDEX_MASK;
-    if (this.#streams[index] === stream) this.#streams[index] = undefined;
-    else this.#looseStreams.delete(id);
+    if (this.#streams[index] !== stream) return this.#looseStreams.delete(id);
+    this.#streams[index] = undefined;
+    return true;
   }
 
   keepConnection(connection: QuicConnection): void {

@@ -91,6 +91,8 @@ export interface NativeQuic {
     port: number;
   } | null;
   closeReason(endpoint: number, connection: number): NativeReason | null;
+  /** Streams of the connection that are not done. */
+  streamIds(endpoint: number, connection: number): Uint32Array;
   close(endpoint: number, connection: number, code: number, reason: Uint8Array): void;
   dropConnection(endpoint: number, connection: number): void;
   release(endpoint: number, connection: number): void;

@@ -41,6 +41,8 @@ export interface StreamHost {
   resetCodeOf(error: Error | null): number;
   /** Something will happen to the stream that somebody waits for: keep it from being collected. */
   keep(stream: RawStream): void;
+  /** Nobody waits now: ask again, by `settled`, when whoever wants it had the time to say so. */
+  reconsider(stream: RawStream): void;
   /** Nobody waits: it lives as long as its user holds it. */
   loosen(stream: RawStream): void;
   /** Both sides are done. */
@@ -105,8 +107,10 @@ export class RawStream {
   #claimed = false;
   /** Not opened yet: the peer's limit is reached. */
   #opening: boolean;
-  /** The engine's table has it, or it is held until it has. */
+  /** Held by the endpoint. */
   #kept = true;
+  /** `settled` will come; it does for every new stream. */
+  #reconsidered = true;
   /** An acknowledgement is awaited. */
   #watched = false;
   /** Writes that were not taken yet. */
@@ -333,18 +337,32 @@ export class RawStream {
     });
   }
 
-  /** Hold on to what is awaited, let go of what is not, forget what is done. */
-  #update(): void {
-    if (!this.#receiving && !this.#sending && !this.#watched) return this.#host.forget(this);
-    const awaited =
+  #awaited(): boolean {
+    return (
       (this.#flowing && this.#receiving) ||
       this.#pending !== undefined ||
       this.#opening ||
-      (this.#watched && this.#ended);
-    if (awaited === this.#kept) return;
-    this.#kept = awaited;
-    if (awaited) this.#host.keep(this);
-    else this.#host.loosen(this);
+      (this.#watched && this.#ended)
+    );
+  }
+
+  #isDone(): boolean {
+    return !this.#receiving && !this.#sending && !this.#watched;
+  }
+
+  /** Hold on to what is awaited, let go of what is not, forget what is done. */
+  #update(): void {
+    if (this.#isDone()) {
+      this.#host.forget(this);
+    } else if (this.#awaited()) {
+      if (this.#kept) return;
+      this.#kept = true;
+      this.#host.keep(this);
+    } else if (this.#kept && !this.#reconsidered) {
+      // Not at once: most streams are wanted again within the same batch, and a WeakRef costs.
+      this.#reconsidered = true;
+      this.#host.reconsider(this);
+    }
   }
 
   static {
@@ -364,13 +382,13 @@ export class RawStream {
         if (!stream.#receiving) return;
         if (fin) {
           stream.#receiving = false;
-          stream.#update();
         } else if (!stream.#tasted) {
           stream.#tasted = true;
           if (stream.#flowing) stream.#claim();
         }
         if (stream.#flowing && stream.#early === undefined) stream.#ondata?.(data, fin);
         else (stream.#early ??= []).push({ data, fin });
+        if (fin) stream.#update();
       },
       reset(stream, code) {
         if (!stream.#receiving) return;
@@ -414,7 +432,10 @@ export class RawStream {
         if (wasOpen && !stream.#receiving && reason !== undefined) stream.onclose?.(reason);
       },
       settled(stream) {
-        stream.#update();
+        stream.#reconsidered = false;
+        if (!stream.#kept || stream.#isDone() || stream.#awaited()) return;
+        stream.#kept = false;
+        stream.#host.loosen(stream);
       },
     };
   }
