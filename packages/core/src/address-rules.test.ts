@@ -102,6 +102,7 @@ test("special addresses need a grant of that very address or block, or localhost
     "::127.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe",
+    "::ffff:0:7f00:1",
     "2002:7f00:1::1",
     "2002:a9fe:a9fe::",
     "64:ff9b:1::808:808",
@@ -347,7 +348,7 @@ const SPECIAL6 = [
   "fe80::a9fe:a9fe",
   "64:ff9b:1::/48",
 ].map(blockBits);
-const CARRIED = ["::/96", "64:ff9b::/96", "2002::/16"]
+const CARRIED = ["::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "2002::/16"]
   .map(blockBits)
   .flatMap((prefix) => SPECIAL4.map((block) => prefix + block.slice(1)));
 
@@ -394,6 +395,7 @@ const addressText = fc.oneof(
     "2002:a00:1::",
     "64:ff9b:1::1",
     "::10.0.0.1",
+    "::ffff:0:7f00:1",
     "2606:4700::1111",
   ),
   fc.ipV4(),

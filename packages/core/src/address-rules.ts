@@ -207,8 +207,11 @@ const SPECIAL_IPV6 = [
   "64:ff9b:1::/48", // local-use NAT64 (RFC 8215): what lies behind it, the network alone knows
 ];
 
-/** IPv6 prefixes that carry an IPv4 address: compatible (RFC 4291), NAT64 (RFC 6052), 6to4 (RFC 3056). */
-const CARRIERS = ["::/96", "64:ff9b::/96", "2002::/16"].map(parseBlock);
+/**
+ * IPv6 prefixes that carry an IPv4 address: compatible (RFC 4291), translated (RFC 7915), NAT64 (RFC 6052),
+ * 6to4 (RFC 3056).
+ */
+const CARRIERS = ["::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "2002::/16"].map(parseBlock);
 
 /** Smallest first. */
 const specialBlocks: readonly IpBlock[] = [

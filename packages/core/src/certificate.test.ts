@@ -4,8 +4,12 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
 import * as tls from "node:tls";
+import { bind } from "@alknet/quic/endpoint";
+import { TlsClientConfig, TlsServerConfig } from "@alknet/quic/tls";
 import { selfSignedCertificate, webCertificate } from "./certificate.ts";
 import { FakeClock } from "./fake-clock.ts";
+import { fingerprintOfCertificate } from "./fingerprint.ts";
+import { createIdentity } from "./identity-file.ts";
 
 /** RFC 8410 §10.3's private key. */
 const RFC_8410 = createPrivateKey({
@@ -100,6 +104,50 @@ test("node:tls takes the leaf on both sides, and each sees the other's key", asy
   other.destroy();
   listener.close();
   await once(listener, "close");
+});
+
+test("rustls takes the leaf on both sides, and the web certificate for its name", async () => {
+  const node = createIdentity();
+  const caller = createIdentity();
+  const web = webCertificate(["localhost"]);
+  const leaf = new TlsServerConfig({
+    certificates: [node.certificate],
+    privateKey: node.privateKeyDer,
+    clientCertificate: "require",
+  });
+  const webTls = new TlsServerConfig({
+    certificates: [web.certificate],
+    privateKey: web.privateKeyDer,
+  });
+  await using server = bind({
+    address: "127.0.0.1",
+    server: {
+      configure: ({ alpn }) =>
+        alpn[0] === "h3" ? { tls: webTls, alpn: "h3" } : { tls: leaf, alpn: "alknet/test" },
+    },
+  });
+  await using client = bind({ address: "127.0.0.1" });
+  const { port } = server.address;
+  const own = await client.connect({
+    address: "127.0.0.1",
+    port,
+    tls: new TlsClientConfig({
+      alpn: ["alknet/test"],
+      verify: { publicKeys: [node.publicKey] },
+      certificates: [caller.certificate],
+      privateKey: caller.privateKeyDer,
+    }),
+  });
+  const served = await server.accept();
+  assert.equal(fingerprintOfCertificate(own.peerCertificate!), node.fingerprint);
+  assert.equal(fingerprintOfCertificate(served!.peerCertificate!), caller.fingerprint);
+  const browsed = await client.connect({
+    address: "127.0.0.1",
+    port,
+    serverName: "localhost",
+    tls: new TlsClientConfig({ alpn: ["h3"], verify: { roots: [web.certificate] } }),
+  });
+  assert.equal(browsed.alpn, "h3");
 });
 
 test("webCertificate() is for the names given, with a P-256 key, for 825 days", () => {
