@@ -13,11 +13,11 @@
 
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import type { QuicConnection } from "@alknet/quic/connection";
 import { bind, type EndpointOptions, type QuicEndpoint } from "@alknet/quic/endpoint";
 import type { QuicStream, RawStream } from "@alknet/quic/stream";
 import { TlsClientConfig, TlsServerConfig } from "@alknet/quic/tls";
+import { inParallel, number, obey, parseWords, stopwatch, text, usage } from "./commands.ts";
 
 const ALPN = "alknet-bench";
 /** Take everything, then answer with the count of bytes, u64, little-endian. */
@@ -27,46 +27,24 @@ const ANSWER = 2;
 const MESSAGE = 100;
 const CHUNK = 65_536;
 
-type Words = ReadonlyMap<string, string>;
-
 const [role = "", ...rest] = process.argv.slice(2);
 const given = parseWords(rest);
 const duplex = given.get("api") === "duplex";
 const request = Buffer.alloc(MESSAGE, ANSWER);
 const counts = { connections: 0, open: 0 };
 const held: QuicConnection[] = [];
+let stalling: NodeJS.Timeout | undefined;
 
 const server = role === "client" ? undefined : serve();
 const client = role === "server" ? undefined : dialer();
-console.log(`READY ${server === undefined ? "" : `127.0.0.1:${server.address.port}`}`);
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const [name = "", ...words] = line.split(" ");
-  console.log(JSON.stringify(await command(name, parseWords(words))));
-}
-// What is held must not keep the process: the bench has its figures.
-process.exit(0);
-
-async function command(name: string, words: Words): Promise<object> {
-  switch (name) {
-    case "bulk":
-      return bulk(number(words, "bytes"));
-    case "requests":
-      return requests(number(words, "count"), number(words, "parallel"));
-    case "handshakes":
-      return handshakes(number(words, "count"), number(words, "parallel"));
-    case "hold":
-      return hold(number(words, "count"), words.get("stream") === "yes");
-    case "stall":
-      return stall(number(words, "block"), number(words, "every"));
-    case "stats":
-      return stats();
-    default:
-      throw new RangeError(
-        `cannot run ${JSON.stringify(name)}: expected bulk, requests, handshakes, hold, stall or stats`,
-      );
-  }
-}
+await obey(server === undefined ? "" : `127.0.0.1:${server.address.port}`, {
+  bulk: (words) => bulk(number(words, "bytes")),
+  requests: (words) => requests(number(words, "count"), number(words, "parallel")),
+  handshakes: (words) => handshakes(number(words, "count"), number(words, "parallel")),
+  hold: (words) => hold(number(words, "count"), words.get("stream") === "yes"),
+  stall: (words) => stall(number(words, "block"), number(words, "every")),
+  stats: () => ({ ...counts, ...usage() }),
+});
 
 // ---- serving
 
@@ -272,8 +250,6 @@ async function hold(count: number, withStream: boolean): Promise<object> {
 
 // ---- either
 
-let stalling: NodeJS.Timeout | undefined;
-
 /** From now on block this thread for `block` ms in every `every`; 0: no more. */
 function stall(block: number, every: number): object {
   clearInterval(stalling);
@@ -285,24 +261,6 @@ function stall(block: number, every: number): object {
     }, every);
   }
   return {};
-}
-
-function stats(): object {
-  globalThis.gc?.();
-  const { rss: resident, heapUsed: heap, external } = process.memoryUsage();
-  return { ...counts, resident, heap, external, cpu: cpuSeconds() };
-}
-
-async function inParallel(
-  count: number,
-  parallel: number,
-  work: () => Promise<void>,
-): Promise<void> {
-  await Promise.all(
-    Array.from({ length: parallel }, async () => {
-      for (let left = Math.floor(count / parallel); left > 0; left -= 1) await work();
-    }),
-  );
 }
 
 function identity(of = "server"): { certificates: Uint8Array[]; privateKey: Uint8Array } {
@@ -330,34 +288,4 @@ function endpointOptions(): EndpointOptions {
       ...(keepAlive === undefined ? {} : { keepAlive: Number(keepAlive) }),
     },
   };
-}
-
-function stopwatch(): () => { seconds: number; cpu: number } {
-  const begin = performance.now();
-  const cpu = cpuSeconds();
-  return () => ({ seconds: (performance.now() - begin) / 1000, cpu: cpuSeconds() - cpu });
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
-}
-
-function parseWords(words: readonly string[]): Words {
-  return new Map(
-    words.map((word) => {
-      const at = word.indexOf("=");
-      return [word.slice(0, at), word.slice(at + 1)] as const;
-    }),
-  );
-}
-
-function text(words: Words, name: string): string {
-  const value = words.get(name);
-  if (value === undefined) throw new RangeError(`missing ${name}=...`);
-  return value;
-}
-
-function number(words: Words, name: string): number {
-  return Number(text(words, name));
 }

@@ -34,6 +34,8 @@ export type Spawn = (
   options: SpawnOptions,
 ) => ChildProcess;
 
+const ANSWER_WITHIN = 120_000;
+
 /** Start a process, and wait until it is ready. It ends when this process does. */
 export async function startWorker(
   command: string,
@@ -72,8 +74,17 @@ export async function startWorker(
       pid: child.pid ?? -1,
       async ask<Answer>(text: string): Promise<Answer> {
         stdin.write(`${text}\n`);
-        // Both ends are ours, and change together.
-        return JSON.parse(await next()) as Answer;
+        // A bench that hangs should say where.
+        const giveUp = setTimeout(() => {
+          errors += `\nno answer to "${text}" in ${ANSWER_WITHIN / 1000} s`;
+          child.kill("SIGKILL");
+        }, ANSWER_WITHIN);
+        try {
+          // Both ends are ours, and change together.
+          return JSON.parse(await next()) as Answer;
+        } finally {
+          clearTimeout(giveUp);
+        }
       },
       async [Symbol.asyncDispose]() {
         stdin.end();
