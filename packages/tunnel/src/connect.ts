@@ -75,6 +75,9 @@ export async function connectTarget(
       throw refusedFor(error, target);
     },
   );
+  if (addresses.length === 0) {
+    throw new FlowRefused("host-not-found", `${formatTarget(target)}: name not found`);
+  }
 
   const candidates: { address: string; grant: Grant }[] = [];
   let winner: Connected | undefined;

@@ -6,6 +6,7 @@
 
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
+import { resetSocket } from "./reset-socket.ts";
 import { FlowCut, FlowReset } from "./reset.ts";
 
 /**
@@ -52,7 +53,7 @@ export function join(socket: Socket, flow: Duplex, options: JoinOptions = {}): P
       if (end.kind === "ended") end = { kind: "reset", by, error };
       if (!flow.destroyed)
         flow.destroy(by === "socket" ? new FlowReset("flow reset", { cause: error }) : error);
-      if (!socket.destroyed) socket.resetAndDestroy();
+      resetSocket(socket);
     }
     const aborted = () => broken("signal", signal!.reason as Error);
     function closed(): void {

@@ -5,6 +5,7 @@
  */
 
 import { createServer, type AddressInfo, type Socket } from "node:net";
+import { resetSocket } from "./reset-socket.ts";
 
 export interface ListenerOptions {
   /** @default "127.0.0.1": whoever can connect uses the rights of this node. */
@@ -53,7 +54,7 @@ export async function listen(
     const served = serve(socket, over.signal)
       .catch(() => {})
       .then(() => {
-        if (!socket.destroyed) socket.resetAndDestroy();
+        resetSocket(socket);
       });
     live.add(served);
     void served.then(() => live.delete(served));

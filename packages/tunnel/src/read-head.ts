@@ -7,8 +7,8 @@
 import type { Readable } from "node:stream";
 
 /**
- * Take what `decode` finds off the front of `stream`, which is paused afterwards, with all that follows
- * still in it.
+ * Take what `decode` finds off the front of `stream`; all that follows stays in it, and nothing reads it
+ * until somebody does.
  *
  * `decode` gets all bytes so far and answers `undefined` until it has enough; what it waits for must be
  * bounded by itself, by throwing.
@@ -25,15 +25,21 @@ export function readHead<T extends { readonly length: number }>(
     let seen: Buffer | undefined;
 
     const settle = (end: () => void) => {
-      stream.pause();
-      stream.off("data", onData).off("end", onEnd).off("error", onError).off("close", onEnd);
+      stream
+        .off("readable", onReadable)
+        .off("end", onEnd)
+        .off("error", onError)
+        .off("close", onEnd);
       signal?.removeEventListener("abort", onAbort);
       end();
     };
     const onError = (error: Error) => settle(() => reject(error));
     const onAbort = () => onError(signal!.reason as Error);
     const onEnd = () => onError(new HeadMissing("stream ended before its head was complete"));
-    function onData(chunk: Buffer): void {
+    // Not `data`: who stops that by `pause()` leaves a stream that no later listener starts again.
+    function onReadable(): void {
+      const chunk = stream.read() as Buffer | null;
+      if (chunk === null) return;
       seen = seen === undefined ? chunk : Buffer.concat([seen, chunk]);
       let head: T | undefined;
       try {
@@ -54,8 +60,7 @@ export function readHead<T extends { readonly length: number }>(
     if (stream.errored) return reject(stream.errored);
     if (stream.destroyed || stream.readableEnded) return onEnd();
     signal?.addEventListener("abort", onAbort, { once: true });
-    stream.on("data", onData).on("end", onEnd).on("error", onError).on("close", onEnd);
-    stream.resume();
+    stream.on("readable", onReadable).on("end", onEnd).on("error", onError).on("close", onEnd);
   });
 }
 

@@ -57,10 +57,13 @@ export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener
     } catch (error) {
       if (either.aborted) return;
       const refused = error instanceof FlowRefused ? error : undefined;
-      // A proxy tells its client why; people hear of what is wrong with the proxy itself.
-      if (refused === undefined)
+      // The client is told why; what it asked for is nobody else's business.
+      if (refused === undefined) {
         logger.warn({ err: error }, `no flow: ${(error as Error).message}`);
-      else logger.debug({ refusal: refused.refusal }, refused.message);
+      } else {
+        logger.info({ refusal: refused.refusal }, `flow refused: ${refused.refusal}`);
+        logger.debug({ refusal: refused.refusal }, refused.message);
+      }
       const code = refused === undefined ? ReplyCode.FAILURE : replyCodeOf(refused.refusal);
       await hangUp(socket, code, clock.timeout(deadline));
     }

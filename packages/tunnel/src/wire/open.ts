@@ -146,10 +146,7 @@ export function decodeReply(bytes: Uint8Array): Decoded<Reply> | undefined {
   const { number, body, length } = head;
   if (number === 0) return { value: { kind: "open" }, length };
   const refusal = refusals[number - 1] ?? "failed";
-  // eslint-disable-next-line no-control-regex -- these are what is looked for
-  const text = body
-    .toString("utf8")
-    .replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+  const text = body.toString("utf8").replaceAll(/[\p{Cc}\p{Cf}]/gu, "\ufffd");
   return { value: { kind: "refused", refusal, text }, length };
 }
 

@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test } from "node:test";
+import { forward } from "./forward.ts";
+import type { Listener } from "./listener.ts";
+import { deadPort, dialOver, memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
+
+function connectTo({ address: { address, port } }: Listener): Socket {
+  return connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+}
+
+test("forward() carries each connection to the target, half-close included", async () => {
+  await using target = await tcpServer((socket) => {
+    void readAll(socket).then((asked) => socket.end(Buffer.concat([asked, Buffer.from("!")])));
+  });
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  await using local = await forward(node.dial, { port: 0, target: target.to });
+  assert.equal(local.address.address, "127.0.0.1");
+  const questions = Array.from({ length: 20 }, () => randomBytes(100_000));
+  const answers = questions.map((question) => {
+    const socket = connectTo(local);
+    socket.end(question);
+    return readAll(socket);
+  });
+  assert.deepEqual(
+    await Promise.all(answers),
+    questions.map((question) => Buffer.concat([question, Buffer.from("!")])),
+  );
+});
+
+test("forward() works over a connection with one stream for each", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"], { multiplexed: false });
+  await using local = await forward(node.dial, { port: 0, target: target.to });
+  const socket = connectTo(local);
+  socket.end("over one stream");
+  assert.equal(String(await readAll(socket)), "over one stream");
+});
+
+test("forward() resets what is refused, and says why", async () => {
+  const port = await deadPort();
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  const { log, logger } = memoryLog();
+  const target = { host: "127.0.0.1", port };
+  await using local = await forward(node.dial, { port: 0, target, logger });
+  await assert.rejects(readAll(connectTo(local)), { code: "ECONNRESET" });
+  assert.deepEqual(
+    log.map(({ level, message }) => ({ level, message })),
+    [{ level: "warn", message: `not forwarded: 127.0.0.1:${port}: connection refused` }],
+  );
+});
+
+test("forward() outlives the way to its peer", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  let away = true;
+  const { log, logger } = memoryLog();
+  await using local = await forward(
+    async (options) => {
+      if (away) throw new Error("cannot reach peer");
+      return await node.dial(options);
+    },
+    { port: 0, target: target.to, logger },
+  );
+  await assert.rejects(readAll(connectTo(local)), { code: "ECONNRESET" });
+  assert.equal(log[0]?.message, "not forwarded: cannot reach peer");
+  away = false;
+  const socket = connectTo(local);
+  socket.end("back");
+  assert.equal(String(await readAll(socket)), "back");
+});
+
+test("forward() finishes what it has when it is closed, and cuts it when it is aborted", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  for (const way of ["close", "abort"] as const) {
+    const local = await forward(node.dial, { port: 0, target: target.to });
+    const socket = connectTo(local);
+    socket.write("begun ");
+    await once(socket, "data");
+    const closed = local.close();
+    const refused = connectTo(local);
+    assert.equal((await once(refused, "error"))[0].code, "ECONNREFUSED");
+    if (way === "close") {
+      socket.end("and finished");
+      assert.equal(String(await readAll(socket)), "and finished");
+    } else {
+      const failed = once(socket, "error");
+      local.abort();
+      assert.equal((await failed)[0].code, "ECONNRESET");
+    }
+    await closed;
+    assert.equal(local.connections, 0);
+  }
+});
+
+test("forward() gives a request up when its client goes", async () => {
+  await using node = tunnelPair(["tunnel:dial"], {
+    connect: (_address, _port, signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason as Error));
+      }),
+  });
+  await using local = await forward(node.dial, { port: 0, target: { host: "192.0.2.1", port: 9 } });
+  const socket = connectTo(local);
+  await once(socket, "connect");
+  while (node.handler.flows === 0) await new Promise(setImmediate);
+  socket.resetAndDestroy();
+  while (node.handler.flows > 0) await new Promise(setImmediate);
+});
+
+test("forward() rejects when the port is taken", async () => {
+  await using taken = await tcpServer();
+  await using node = tunnelPair([]);
+  const options = { port: taken.to.port, target: { host: "a", port: 1 } };
+  await assert.rejects(forward(dialOver(node.client), options), { code: "EADDRINUSE" });
+});

@@ -1,0 +1,173 @@
+/**
+ * For tests of this package and of who builds on it: real TCP sockets, and a peer at a tunnel handler.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
+import type { Connection, OwnedConnection } from "@alknet/core/connection";
+import type { Logger } from "@alknet/core/log";
+import { type PeerEntry, staticIdentities } from "@alknet/core/peers";
+import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
+import type { DialTunnel } from "./open-flow.ts";
+import { ALPN, tunnel, type TunnelHandler, type TunnelOptions } from "./tunnel.ts";
+import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+
+/** Two ends of one TCP connection over loopback, both half-open, without Nagle delay. */
+export interface SocketPair extends AsyncDisposable {
+  readonly a: Socket;
+  readonly b: Socket;
+}
+
+export async function socketPair(): Promise<SocketPair> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true });
+  server.listen({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  const to = { host: "127.0.0.1", port: (server.address() as AddressInfo).port };
+  const a = connect({ ...to, allowHalfOpen: true, noDelay: true });
+  const [[b]] = await Promise.all([
+    once(server, "connection") as Promise<[Socket]>,
+    once(a, "connect"),
+  ]);
+  // It stops listening now; its `close` comes after that of the sockets.
+  server.close();
+  // Tests that care listen as well; to the others an error is part of the game.
+  for (const socket of [a, b]) socket.on("error", () => {});
+  return {
+    a,
+    b,
+    async [Symbol.asyncDispose]() {
+      for (const socket of [a, b]) {
+        if (socket.closed) continue;
+        const closed = once(socket, "close");
+        socket.destroy();
+        await closed;
+      }
+    },
+  };
+}
+
+/** All that comes until the end. Unlike `node:stream/consumers`, leaves the other direction alone. */
+export function readAll(stream: Duplex): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.once("end", () => resolve(Buffer.concat(chunks)));
+    stream.once("error", reject);
+    stream.once("close", () => reject(new Error("stream closed before its end")));
+    stream.resume();
+  });
+}
+
+/** A TCP server on loopback; disposing it ends its connections. */
+export interface TcpServer extends AsyncDisposable {
+  readonly server: Server;
+  readonly to: { readonly host: string; readonly port: number };
+}
+
+/** Serve each connection with `serve`, half-open, without Nagle delay. */
+export async function tcpServer(serve?: (socket: Socket) => void): Promise<TcpServer> {
+  const live = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    live.add(socket);
+    socket.on("error", () => {});
+    socket.once("close", () => live.delete(socket));
+    serve?.(socket);
+  });
+  server.listen({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  return {
+    server,
+    to: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
+    async [Symbol.asyncDispose]() {
+      const closed = once(server, "close");
+      server.close();
+      for (const socket of live) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** A port of loopback where nobody listens. */
+export async function deadPort(): Promise<number> {
+  await using server = await tcpServer();
+  return server.to.port;
+}
+
+export interface LogLine {
+  readonly level: string;
+  readonly fields: object;
+  readonly message: string;
+}
+
+/** A peer called `laptop`, connected in memory to a tunnel handler, and what lies behind it. */
+export interface TunnelPair extends AsyncDisposable {
+  readonly handler: TunnelHandler;
+  readonly client: OwnedConnection;
+  readonly server: OwnedConnection;
+  /** Dials over `client`. */
+  readonly dial: DialTunnel;
+  /** What the handler's work on `server` comes to. */
+  readonly served: Promise<void>;
+  readonly log: readonly LogLine[];
+  /** Another connection of the same peer; the handler does not serve it yet. */
+  connect(): ConnectionPair;
+  /** Give the peer these rights, and no other. */
+  rights(...scopes: readonly string[]): void;
+}
+
+export function tunnelPair(
+  scopes: readonly string[],
+  options: TunnelOptions & { multiplexed?: boolean | undefined } = {},
+): TunnelPair {
+  const fingerprint = `ed25519:${"a".repeat(64)}`;
+  const entry = (scopes: readonly string[]): PeerEntry[] => [
+    { peerId: "laptop", fingerprints: [fingerprint], scopes, enabled: true },
+  ];
+  const identities = staticIdentities(entry(scopes));
+  const { log, logger } = memoryLog();
+  const handler = tunnel({ logger, ...options });
+  const connect = () =>
+    connectionPair({
+      alpn: ALPN,
+      multiplexed: options.multiplexed,
+      auth: { server: { identities, fingerprint } },
+    });
+  const pair = connect();
+  const served = handler.handle(pair.server);
+  return {
+    handler,
+    client: pair.client,
+    server: pair.server,
+    dial: dialOver(pair.client),
+    served,
+    log,
+    connect,
+    rights: (...scopes) => identities.replace(entry(scopes)),
+    async [Symbol.asyncDispose]() {
+      await pair[Symbol.asyncDispose]();
+      await served;
+    },
+  };
+}
+
+/** Streams of one connection, as a dialer would give them. */
+export function dialOver(connection: Connection): DialTunnel {
+  return async ({ signal }) => ({
+    stream: await connection.open({ signal }),
+    multiplexed: connection.multiplexed,
+  });
+}
+
+/** A logger that keeps its lines. */
+export function memoryLog(): { readonly log: LogLine[]; readonly logger: Logger } {
+  const log: LogLine[] = [];
+  const at = (level: string) => (fields: object, message: string) => {
+    log.push({ level, fields, message });
+  };
+  return {
+    log,
+    logger: { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") },
+  };
+}
