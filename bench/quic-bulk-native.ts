@@ -17,7 +17,8 @@ const WARM_UP = 64 * 2 ** 20;
 const LARGE = { mtu: 6_400 };
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick } = options;
     using pki = await makePki();
     await using rust = await rustEnds(pki);
     await using rustLarge = await rustEnds(pki, LARGE);
@@ -37,7 +38,7 @@ export const bench: Bench = {
         "raw-6400": () => bulkRate(rawLarge.client, BYTES),
         "rust-6400": () => bulkRate(rustLarge.client, BYTES),
       },
-      say,
+      options,
     );
     const name = "quic-bulk-native";
     const unit = "MB/s";

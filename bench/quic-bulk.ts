@@ -13,7 +13,8 @@ const BYTES = 512 * 2 ** 20;
 const WARM_UP = 64 * 2 ** 20;
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick } = options;
     using pki = await makePki();
     await using raw = await ourProcess(pki, "raw");
     await using duplex = await ourProcess(pki, "duplex");
@@ -29,7 +30,7 @@ export const bench: Bench = {
         duplex: () => bulkRate(duplex, BYTES),
         "raw-6400": () => bulkRate(large, BYTES),
       },
-      say,
+      options,
     );
     const against = { peerName: denoPeerName(), unit: "MB/s" };
     return {

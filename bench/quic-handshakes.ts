@@ -12,7 +12,8 @@ import { handshakeRate, ourEnds, rustEnds } from "./quic-ends.ts";
 import { rustPeerName } from "./rust-peer.ts";
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick } = options;
     using pki = await makePki();
     await using rust = await rustEnds(pki);
     await using ours = await ourEnds(pki, "raw");
@@ -27,7 +28,7 @@ export const bench: Bench = {
         "ours-32": () => handshakeRate(ours, 1_600 * scale, 32),
         "rust-32": () => handshakeRate(rust, 1_600 * scale, 32),
       },
-      say,
+      options,
     );
     const against = { peerName: rustPeerName(), unit: "handshakes/s", goal: 0.9 };
     const name = "quic-handshakes";

@@ -26,7 +26,8 @@ interface Used {
 }
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick, say } = options;
     using pki = await makePki();
     const rest = quick ? 3_000 : 10_000;
     const all: Record<"ours" | "rust", Sides[]> = { ours: [], rust: [] };
@@ -44,7 +45,7 @@ export const bench: Bench = {
     const samples = await takeTurns(
       quick ? 2 : 5,
       { ours: () => round("ours"), rust: () => round("rust") },
-      say,
+      options,
     );
 
     const limit = samples.ours.map(() => LIMIT_KIB);

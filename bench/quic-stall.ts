@@ -20,7 +20,8 @@ const OTHERS = 32;
 const SETTINGS = { idle: 3_000, keepAlive: 1_000 };
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick } = options;
     using pki = await makePki();
     await using receiver = await ourEnds(pki, "raw", SETTINGS);
     await using sender = await ourEnds(pki, "raw", SETTINGS);
@@ -40,7 +41,7 @@ export const bench: Bench = {
         free: () => bulkRate(free.client, bytes),
         sender: () => bulkRate(sender.client, bytes),
       },
-      say,
+      options,
     );
 
     let lost = 0;

@@ -13,12 +13,13 @@ import { rustPeerName } from "./rust-peer.ts";
 const PARALLEL = 64;
 
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
+    const { quick } = options;
     using pki = await makePki();
     await using rust = await rustEnds(pki);
     await using raw = await ourEnds(pki, "raw");
     await using duplex = await ourEnds(pki, "duplex");
-    for (const { client } of [rust, raw, duplex]) await requestRate(client, 20_000, PARALLEL);
+    for (const { client } of [rust, raw, duplex]) await requestRate(client, 64_000, PARALLEL);
 
     const count = quick ? 64_000 : 256_000;
     const samples = await takeTurns(
@@ -28,7 +29,7 @@ export const bench: Bench = {
         rust: () => requestRate(rust.client, count, PARALLEL),
         duplex: () => requestRate(duplex.client, count, PARALLEL),
       },
-      say,
+      options,
     );
     const name = "quic-streams-64";
     const against = { peerName: rustPeerName(), unit: "requests/s" };

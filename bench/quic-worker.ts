@@ -32,7 +32,7 @@ const given = parseWords(rest);
 const duplex = given.get("api") === "duplex";
 const request = Buffer.alloc(MESSAGE, ANSWER);
 const counts = { connections: 0, open: 0 };
-const held: QuicConnection[] = [];
+const held: { connection: QuicConnection; stream: RawStream | undefined }[] = [];
 let stalling: NodeJS.Timeout | undefined;
 
 const server = role === "client" ? undefined : serve();
@@ -238,12 +238,12 @@ async function handshakes(count: number, parallel: number): Promise<object> {
 async function hold(count: number, withStream: boolean): Promise<object> {
   for (let left = count; left > 0; left -= 1) {
     const connection = await dial();
-    held.push(connection);
+    // What nobody holds is collected, and closed.
+    held.push({ connection, stream: withStream ? connection.openRaw(request) : undefined });
     counts.open += 1;
     void connection.closed.then(() => {
       counts.open -= 1;
     });
-    if (withStream) connection.openRaw(request);
   }
   return { held: held.length };
 }
