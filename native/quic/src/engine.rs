@@ -4,7 +4,7 @@
 //! events into batches of records for JavaScript. No task, no lock, no waker: what became ready
 //! stands in a queue, and [`Engine::drain`] empties it.
 //!
-//! A turn is: receive, fire timers, process the connections that something happened to, send.
+//! A turn is: receive, digest (fire timers, collect events), deliver to JavaScript, transmit.
 //! Whatever may run the user's code inside a turn goes through [`Hooks`] and must not come back.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -296,7 +296,7 @@ pub struct Engine {
     timers: BTreeSet<(Instant, u32)>,
     failures: VecDeque<Failure>,
     handshakes: usize,
-    transmit: Vec<u8>,
+    outgoing: Vec<u8>,
     /// A transmit that the socket did not take.
     blocked: Option<(Transmit, Vec<u8>)>,
     /// The connection being processed: a panic is its end.
@@ -335,7 +335,7 @@ impl Engine {
             timers: BTreeSet::new(),
             failures: VecDeque::new(),
             handshakes: 0,
-            transmit: Vec::new(),
+            outgoing: Vec::new(),
             blocked: None,
             current: None,
             send_errors: (0, None),
@@ -366,8 +366,8 @@ impl Engine {
                 let ecn = meta.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
                 while !bytes.is_empty() {
                     let datagram = bytes.split_to(stride.min(bytes.len()));
-                    self.transmit.clear();
-                    let event = self.proto.handle(now, meta.addr, meta.dst_ip, ecn, datagram, &mut self.transmit);
+                    self.outgoing.clear();
+                    let event = self.proto.handle(now, meta.addr, meta.dst_ip, ecn, datagram, &mut self.outgoing);
                     match event {
                         None => {}
                         Some(DatagramEvent::ConnectionEvent(handle, event)) => {
@@ -401,17 +401,17 @@ impl Engine {
             true => self.hooks.admit(source, validated),
             false => Admission::Refuse,
         };
-        self.transmit.clear();
+        self.outgoing.clear();
         match admission {
             Admission::Accept => self.accept(incoming, now, source, validated),
             Admission::Ignore => self.proto.ignore(incoming),
             Admission::Retry if incoming.may_retry() => {
-                if let Ok(transmit) = self.proto.retry(incoming, &mut self.transmit) {
+                if let Ok(transmit) = self.proto.retry(incoming, &mut self.outgoing) {
                     self.send_response(transmit);
                 }
             }
             Admission::Retry | Admission::Refuse => {
-                let transmit = self.proto.refuse(incoming, &mut self.transmit);
+                let transmit = self.proto.refuse(incoming, &mut self.outgoing);
                 self.send_response(transmit);
             }
         }
@@ -419,7 +419,7 @@ impl Engine {
 
     fn accept(&mut self, incoming: Incoming, now: Instant, source: SocketAddr, validated: bool) {
         self.hooks.entering(source, validated);
-        match self.proto.accept(incoming, now, &mut self.transmit, self.server.clone()) {
+        match self.proto.accept(incoming, now, &mut self.outgoing, self.server.clone()) {
             Ok((handle, proto)) => {
                 let transport = self.server_transport.clone().expect("a server has transport settings");
                 if let Some(id) = self.add(handle, proto, true, &transport, validated, now) {
@@ -492,9 +492,9 @@ impl Engine {
         Some(id)
     }
 
-    /// Fire timers, process what changed, send. Returns true when there is more to do at once.
-    pub fn turn(&mut self, now: Instant) -> bool {
-        self.flush_blocked();
+    /// Fire timers, and turn what came into events for JavaScript. Nothing is sent: what JavaScript
+    /// answers may go in the same packet as the acknowledgement.
+    pub fn digest(&mut self, now: Instant) {
         while let Some(&(at, id)) = self.timers.first() {
             if at > now {
                 break;
@@ -506,6 +506,22 @@ impl Engine {
             });
             self.touch(id);
         }
+        for at in 0..self.dirty.len() {
+            let id = self.dirty[at];
+            self.with_connection(id, |engine, conn| {
+                let handshaking = conn.phase == Phase::Handshake;
+                engine.events(id, conn);
+                // The last flight of a handshake must not wait: a close by JavaScript would replace it.
+                if handshaking && conn.phase == Phase::Connected && engine.blocked.is_none() {
+                    engine.send(conn, now);
+                }
+            });
+        }
+    }
+
+    /// Send what connections have to send. Returns true when there is more to do at once.
+    pub fn transmit(&mut self, now: Instant) -> bool {
+        self.flush_blocked();
         for _ in 0..self.dirty.len() {
             let Some(id) = self.dirty.pop_front() else { break };
             let mut more = false;
@@ -548,21 +564,7 @@ impl Engine {
         assert!(!conn.panic_next, "injected");
         let mut more = false;
         loop {
-            let mut progress = false;
-            while let Some(event) = conn.proto.poll_endpoint_events() {
-                progress = true;
-                if conn.drained {
-                    continue;
-                }
-                conn.drained = event.is_drained();
-                if let Some(event) = self.proto.handle_event(conn.handle, event) {
-                    conn.proto.handle_event(event);
-                }
-            }
-            while let Some(event) = conn.proto.poll() {
-                progress = true;
-                self.on_event(id, conn, event);
-            }
+            let progress = self.events(id, conn);
             if !conn.drained && self.blocked.is_none() {
                 more = self.send(conn, now);
             }
@@ -579,16 +581,36 @@ impl Engine {
         more
     }
 
+    /// Pass on what the connection says, to the endpoint and to JavaScript. False: it said nothing.
+    fn events(&mut self, id: u32, conn: &mut Conn) -> bool {
+        let mut progress = false;
+        while let Some(event) = conn.proto.poll_endpoint_events() {
+            progress = true;
+            if conn.drained {
+                continue;
+            }
+            conn.drained = event.is_drained();
+            if let Some(event) = self.proto.handle_event(conn.handle, event) {
+                conn.proto.handle_event(event);
+            }
+        }
+        while let Some(event) = conn.proto.poll() {
+            progress = true;
+            self.on_event(id, conn, event);
+        }
+        progress
+    }
+
     fn send(&mut self, conn: &mut Conn, now: Instant) -> bool {
         // A GSO batch is one UDP message to the kernel: above 64 KiB it is refused whole.
         let segments = self.socket.max_segments().min(SEGMENTS).min(MAX_BATCH / conn.proto.current_mtu() as usize);
         for _ in 0..TRANSMITS {
-            self.transmit.clear();
-            let Some(transmit) = conn.proto.poll_transmit(now, segments, &mut self.transmit) else {
+            self.outgoing.clear();
+            let Some(transmit) = conn.proto.poll_transmit(now, segments, &mut self.outgoing) else {
                 return false;
             };
             if !self.send_now(&transmit) {
-                let contents = std::mem::take(&mut self.transmit);
+                let contents = std::mem::take(&mut self.outgoing);
                 self.blocked = Some((transmit, contents));
                 return true;
             }
@@ -598,7 +620,7 @@ impl Engine {
 
     /// False when the socket is full. Any other failure is a lost datagram.
     fn send_now(&mut self, transmit: &Transmit) -> bool {
-        match self.socket.send(transmit, &self.transmit[..transmit.size]) {
+        match self.socket.send(transmit, &self.outgoing[..transmit.size]) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
@@ -616,9 +638,9 @@ impl Engine {
 
     fn flush_blocked(&mut self) {
         if let Some((transmit, contents)) = self.blocked.take() {
-            let spare = std::mem::replace(&mut self.transmit, contents);
+            let spare = std::mem::replace(&mut self.outgoing, contents);
             if !self.send_now(&transmit) {
-                let contents = std::mem::replace(&mut self.transmit, spare);
+                let contents = std::mem::replace(&mut self.outgoing, spare);
                 self.blocked = Some((transmit, contents));
             }
         }

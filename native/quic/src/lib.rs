@@ -17,3 +17,6 @@ mod socket;
 mod table;
 mod tls;
 mod uv;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -190,14 +190,26 @@ impl Runtime {
         }
         let mut readable = readable;
         for _ in 0..ROUNDS {
-            let Some((more, ready)) = self.step(&mut readable) else { break };
+            let Some(ready) = self.guarded_step(|engine| {
+                if readable {
+                    readable =
+                        RECEIVE.with_borrow_mut(|buffer| engine.receive(buffer.get_or_insert_with(ReceiveBuffer::new)));
+                }
+                engine.digest(Instant::now());
+                engine.has_ready()
+            }) else {
+                break;
+            };
             if ready {
                 self.deliver();
+                if self.closed.get() {
+                    break;
+                }
             }
-            if self.closed.get() {
+            let Some(more) = self.guarded_step(|engine| engine.transmit(Instant::now()) || engine.has_ready()) else {
                 break;
-            }
-            if !more && !ready && !readable {
+            };
+            if !more && !readable {
                 break;
             }
         }
@@ -207,24 +219,15 @@ impl Runtime {
         }
     }
 
-    fn step(&self, readable: &mut bool) -> Option<(bool, bool)> {
+    /// One step of a turn; a panic in it ends the connection it was at. `None` once closed.
+    fn guarded_step(&self, step: impl FnOnce(&mut Engine) -> bool) -> Option<bool> {
         let mut guard = self.engine.borrow_mut();
         let engine = guard.as_mut()?;
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if *readable {
-                *readable =
-                    RECEIVE.with_borrow_mut(|buffer| engine.receive(buffer.get_or_insert_with(ReceiveBuffer::new)));
-            }
-            engine.turn(Instant::now())
-        }));
-        let more = match outcome {
-            Ok(more) => more,
-            Err(_) => {
-                engine.recover();
-                true
-            }
-        };
-        Some((more, engine.has_ready()))
+        let outcome = catch_unwind(AssertUnwindSafe(|| step(engine)));
+        Some(outcome.unwrap_or_else(|_| {
+            engine.recover();
+            true
+        }))
     }
 
     /// Send what JavaScript queued, if it queued anything.
