@@ -1,0 +1,58 @@
+/**
+ * `alknet status`: what the node of this folder is doing.
+ *
+ * @module
+ */
+
+import type { Context } from "../context.ts";
+import { askNode } from "../control.ts";
+import type { NodeStatus } from "../node-status.ts";
+import { printable, printFields, printJson } from "../terminal.ts";
+
+export async function status(
+  { home, terminal }: Context,
+  { json }: { readonly json: boolean },
+): Promise<void> {
+  // Our own node, over our own socket: its word is taken.
+  const node = (await askNode(home, "status")) as NodeStatus;
+  if (json) {
+    printJson(terminal, node);
+    return;
+  }
+  printFields(terminal, [
+    ["version", `${node.version} (pid ${node.pid}, up ${duration(node.uptime)})`],
+    ["fingerprint", node.fingerprint],
+    ...node.addresses.map((address): [string, string] => ["address", address]),
+    ["flows", String(node.flows)],
+    ["connections", String(node.connectionCount)],
+    ...node.connections.map(
+      ({ alpn, transport, peer, remoteAddress, seconds }): [string, string] => [
+        "",
+        `${printable(peer ?? "-")}  ${alpn}  ${transport} ${remoteAddress ?? ""}  ${duration(seconds)}`,
+      ],
+    ),
+    ["refused", String(node.refused.length)],
+    ...node.refused.map(({ time, who, alpn, reason }): [string, string] => [
+      "",
+      `${time}  ${printable(who)}  ${printable(alpn)}  ${reason}`,
+    ]),
+  ]);
+}
+
+/** `3 d 4 h`, `5 min 6 s`: the two largest units. */
+export function duration(seconds: number): string {
+  const parts: string[] = [];
+  let rest = Math.floor(seconds);
+  for (const [unit, size] of [
+    ["d", 86_400],
+    ["h", 3_600],
+    ["min", 60],
+    ["s", 1],
+  ] as const) {
+    if (rest >= size || (unit === "s" && parts.length === 0)) {
+      parts.push(`${Math.floor(rest / size)} ${unit}`);
+    }
+    rest %= size;
+  }
+  return parts.slice(0, 2).join(" ");
+}

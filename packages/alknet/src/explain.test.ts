@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConnectionClosed } from "@alknet/core/connection";
+import { DialError } from "@alknet/core/dial-error";
+import { CommandError, ExitCode } from "./command-error.ts";
+import { explain } from "./explain.ts";
+
+test("explain() takes a command's own word for it", () => {
+  const error = new CommandError("no", { code: "X", hint: "do this", exitCode: ExitCode.USAGE });
+  assert.deepEqual(explain(error), { code: "X", message: "no", hint: "do this", exitCode: 2 });
+});
+
+test("explain() tells who was refused what to have pasted on the other side", () => {
+  const error = new ConnectionClosed({ by: "peer", code: 2, name: "UNAVAILABLE", reason: "" });
+  const { exitCode, hint } = explain(error, "ed25519:aa");
+  assert.equal(exitCode, ExitCode.NOT_ALLOWED);
+  assert.match(hint!, /\[peers\.NAME\]\nfingerprint = "ed25519:aa"\nscopes = \[\]/);
+});
+
+test("explain() gives each way not to connect exit code 4, and what was used wrongly 2", () => {
+  for (const code of ["UNREACHABLE", "HANDSHAKE_TIMEOUT", "NAME_NOT_FOUND"] as const) {
+    assert.equal(explain(new DialError(code, "no")).exitCode, ExitCode.NOT_CONNECTED);
+  }
+  assert.equal(explain(new DialError("PEER_UNKNOWN", "no")).exitCode, ExitCode.USAGE);
+  assert.equal(explain(new DialError("UNREACHABLE", "no", { hint: "own" })).hint, "own");
+});
+
+test("explain() shows nothing that moves the cursor, and survives what is no error", () => {
+  assert.equal(explain(new Error("a\u001b[2J")).message, "a\ufffd[2J");
+  assert.equal(explain("thrown").message, "thrown");
+});

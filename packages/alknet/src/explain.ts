@@ -1,0 +1,86 @@
+/**
+ * What a person, a script and the exit code are told of an error.
+ *
+ * @module
+ */
+
+import { CommandError, ExitCode } from "./command-error.ts";
+import { peerSnippet } from "./peer-snippet.ts";
+import { printable } from "./terminal.ts";
+
+export interface Explanation {
+  readonly code: string;
+  readonly message: string;
+  /** May be several lines, to be pasted. */
+  readonly hint: string | undefined;
+  readonly exitCode: ExitCode;
+}
+
+/** Errors of the packages below, by their stable `code`. A hint of the error's own comes first. */
+const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
+  CONFIG_INVALID: [ExitCode.FAILED, "correct that line, then: alknet doctor"],
+  TARGET_INVALID: [ExitCode.USAGE],
+  PEER_UNKNOWN: [ExitCode.USAGE],
+  TICKET_INVALID: [ExitCode.USAGE, "ask for it again: alknet ticket, on the other machine"],
+  ADDRESS_INVALID: [ExitCode.USAGE],
+  FINGERPRINT_INVALID: [ExitCode.USAGE],
+  NAME_NOT_FOUND: [ExitCode.NOT_CONNECTED],
+  UNREACHABLE: [ExitCode.NOT_CONNECTED, "is it up? On that machine: alknet status"],
+  HANDSHAKE_TIMEOUT: [ExitCode.NOT_CONNECTED],
+  HANDSHAKE_FAILED: [ExitCode.NOT_CONNECTED],
+  REFUSED: [ExitCode.NOT_CONNECTED, "try again in a minute"],
+  UNKNOWN_ALPN: [ExitCode.NOT_CONNECTED, "is that the port of an Alknet node?"],
+  PEER_KEY_MISMATCH: [
+    ExitCode.NOT_CONNECTED,
+    "somebody else answers there. If its owner changed the key, update its fingerprint in alknet.toml",
+  ],
+  DRAINING: [ExitCode.NOT_CONNECTED, "it is shutting down; try again"],
+  LIMIT: [ExitCode.NOT_CONNECTED, "a limit of that node is reached; try again later"],
+  IDLE: [ExitCode.NOT_CONNECTED],
+  TIMEOUT: [ExitCode.NOT_CONNECTED],
+  RESET: [ExitCode.NOT_CONNECTED],
+  CUT: [ExitCode.NOT_CONNECTED],
+  REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
+  ACCESS_REVOKED: [ExitCode.NOT_ALLOWED],
+  EADDRINUSE: [ExitCode.FAILED, "choose another port, or see who has it: alknet doctor"],
+  EADDRNOTAVAIL: [ExitCode.FAILED, "that address is not one of this machine"],
+};
+
+/**
+ * Explain `error`.
+ *
+ * @param ownFingerprint of this node's key, for what its owner has to paste on the other side.
+ */
+export function explain(error: unknown, ownFingerprint?: string): Explanation {
+  if (error instanceof CommandError) {
+    const { code, message, hint, exitCode } = error;
+    return { code, message, hint, exitCode };
+  }
+  if (!(error instanceof Error)) {
+    return { code: "INTERNAL", message: String(error), hint: undefined, exitCode: ExitCode.FAILED };
+  }
+  const { code: raw, hint: own } = error as { code?: unknown; hint?: unknown };
+  const code = typeof raw === "string" ? raw : "INTERNAL";
+  const message = printable(error.message);
+  if (code === "UNAVAILABLE") {
+    return {
+      code,
+      message: "the node refused: it does not serve this, or does not know this key",
+      hint: letMeIn(ownFingerprint),
+      exitCode: ExitCode.NOT_ALLOWED,
+    };
+  }
+  if (code === "EACCES") {
+    const hint =
+      "ports below 1024 need rights: sudo setcap cap_net_bind_service=+ep $(readlink -f $(which node))";
+    return { code, message, hint, exitCode: ExitCode.FAILED };
+  }
+  const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
+  return { code, message, hint: typeof own === "string" ? own : hint, exitCode };
+}
+
+/** What the owner of the other node has to do. */
+function letMeIn(fingerprint: string | undefined): string {
+  const snippet = peerSnippet("NAME", fingerprint ?? "ed25519:… (see: alknet id)");
+  return `to be let in, have this added to alknet.toml over there, and the node restarted:\n${snippet}`;
+}

@@ -1,0 +1,48 @@
+/**
+ * The document that `alknet status --json` prints.
+ *
+ * @module
+ */
+
+export interface NodeStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly name: string | undefined;
+  readonly fingerprint: string;
+  /** Where others may reach it, `host:port`. */
+  readonly addresses: readonly string[];
+  /** Where it listens, `host:port`; UDP and TCP. */
+  readonly listen: readonly string[];
+  readonly config: string;
+  /** Seconds since the start. */
+  readonly uptime: number;
+  readonly draining: boolean;
+  /** Flows of the tunnel that stand. */
+  readonly flows: number;
+  readonly connectionCount: number;
+  /** The newest {@linkcode MAX_LISTED}. */
+  readonly connections: readonly ConnectionStatus[];
+  /** Who was not let in lately, the newest last. */
+  readonly refused: readonly RefusalStatus[];
+}
+
+export interface ConnectionStatus {
+  readonly alpn: string;
+  readonly transport: string;
+  readonly peer: string | undefined;
+  readonly remoteAddress: string | undefined;
+  /** Since it was opened. */
+  readonly seconds: number;
+}
+
+export interface RefusalStatus {
+  /** RFC 3339, UTC. */
+  readonly time: string;
+  /** Peer, fingerprint, or `no key`. */
+  readonly who: string;
+  readonly alpn: string;
+  readonly reason: string;
+}
+
+/** Most connections that one document lists. */
+export const MAX_LISTED: number = 1_000;
