@@ -53,6 +53,7 @@ impl ServerConfig for ByHello {
             parameters: Box::new(*parameters),
             received: Vec::new(),
             started: None,
+            encrypted: false,
             answered: false,
         })
     }
@@ -65,6 +66,8 @@ struct Pending {
     /// CRYPTO data so far; at most [`hello::MAX_HELLO`] and what one packet adds.
     received: Vec<u8>,
     started: Option<Box<dyn Session>>,
+    /// The handshake has keys. From then on quinn-proto takes new CRYPTO data only under these.
+    encrypted: bool,
     /// The client has sent handshake data under keys that only our answer could give it.
     answered: bool,
 }
@@ -110,7 +113,8 @@ impl Session for Pending {
 
     fn read_handshake(&mut self, bytes: &[u8]) -> Result<bool, TransportError> {
         if let Some(session) = &mut self.started {
-            self.answered = true;
+            // Not yet so for what follows the ClientHello in the Initial packets: anybody can forge those.
+            self.answered |= self.encrypted;
             return session.read_handshake(bytes);
         }
         self.received.extend_from_slice(bytes);
@@ -143,7 +147,9 @@ impl Session for Pending {
         }
     }
     fn write_handshake(&mut self, buffer: &mut Vec<u8>) -> Option<Keys> {
-        self.started.as_mut()?.write_handshake(buffer)
+        let keys = self.started.as_mut()?.write_handshake(buffer);
+        self.encrypted |= keys.is_some();
+        keys
     }
     fn next_1rtt_keys(&mut self) -> Option<KeyPair<Box<dyn PacketKey>>> {
         self.started.as_mut()?.next_1rtt_keys()

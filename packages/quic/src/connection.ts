@@ -5,7 +5,9 @@
  */
 
 import { Buffer } from "node:buffer";
+import { checkInteger, MAX_CODE } from "./check-integer.ts";
 import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
+import { isolated } from "./isolated.ts";
 import { MAX_WRITE, native } from "./native.ts";
 import { type QuicStream, RawStream, type StreamHost, streamEvents } from "./stream.ts";
 
@@ -68,6 +70,10 @@ export interface ConnectionEvents {
   /** Every stream that was ended has been acknowledged. */
   flushed(connection: QuicConnection): void;
   closed(connection: QuicConnection, reason: QuicCloseReason): void;
+  /** A stream was collected. */
+  streamDropped(connection: QuicConnection): void;
+  /** Resolves `closed`, without holding the connection. */
+  endOf(connection: QuicConnection): (reason: QuicCloseReason) => void;
   /** Some time has passed since the connection was made: whoever wants it holds it by now. */
   settled(connection: QuicConnection): void;
   idOf(connection: QuicConnection): number;
@@ -89,6 +95,9 @@ interface Direction {
 
 /** Streams that may wait for the peer's limit at once, each way. */
 const MAX_OPENING = 65_536;
+/** Most streams each way that a peer may ever be allowed: their slots are memory. */
+const MAX_STREAMS = 2 ** 20;
+const MAX_WINDOW = 2 ** 40;
 /** Longest close reason that is sent, in bytes: it must fit a packet. */
 const MAX_REASON = 512;
 const NOTHING = new Uint8Array(0);
@@ -97,6 +106,7 @@ export class QuicConnection implements AsyncDisposable {
   readonly #host: ConnectionHost;
   readonly #id: number;
   readonly #side: "client" | "server";
+  readonly #handshake: number;
   readonly #alpn: string;
   readonly #serverName: string | undefined;
   readonly #peerCertificate: Buffer | undefined;
@@ -122,6 +132,7 @@ export class QuicConnection implements AsyncDisposable {
     this.#id = id;
     this.#side = side;
     const info = native.connectionInfo(host.endpoint, id);
+    this.#handshake = info?.handshake ?? 0;
     this.#alpn = info?.alpn?.toString("latin1") ?? "";
     this.#serverName = info?.serverName;
     this.#peerCertificate = info?.certificate;
@@ -133,6 +144,11 @@ export class QuicConnection implements AsyncDisposable {
 
   get side(): "client" | "server" {
     return this.#side;
+  }
+
+  /** The number that `admit` had; 0 on the dialing side. */
+  get handshake(): number {
+    return this.#handshake;
   }
 
   /** The protocol that the handshake chose. */
@@ -251,6 +267,9 @@ export class QuicConnection implements AsyncDisposable {
   setLimits(limits: QuicLimits): void {
     if (this.#closeReason !== undefined) return;
     const { maxStreams = -1, receiveWindow = -1, sendWindow = -1 } = limits;
+    checkInteger("set limits", "maxStreams", maxStreams, -1, MAX_STREAMS);
+    checkInteger("set limits", "receiveWindow", receiveWindow, -1, MAX_WINDOW);
+    checkInteger("set limits", "sendWindow", sendWindow, -1, MAX_WINDOW);
     native.setLimits(this.#host.endpoint, this.#id, maxStreams, receiveWindow, sendWindow);
   }
 
@@ -303,13 +322,30 @@ export class QuicConnection implements AsyncDisposable {
     return promise;
   }
 
-  /** Close now; what is not acknowledged may be lost. See {@linkcode flushed}. */
+  /**
+   * Close now; what is not acknowledged may be lost. See {@linkcode flushed}.
+   *
+   * Once the peer has closed, this lets go of what nobody has read yet.
+   *
+   * @param reason at most 512 bytes of it are sent
+   */
   close(code: number = 0, reason: string = ""): void {
-    if (this.#closeReason !== undefined) return;
+    checkInteger("close", "code", code, 0, MAX_CODE);
+    if (this.#closeReason !== undefined) {
+      this.#discard();
+      return;
+    }
     const text = Buffer.from(reason).subarray(0, MAX_REASON);
     const streams = native.streamIds(this.#host.endpoint, this.#id);
     native.close(this.#host.endpoint, this.#id, code, text);
     this.#end({ kind: "application", by: "local", code, reason }, streams, true);
+  }
+
+  /** Give up what the peer sent before it closed. */
+  #discard(): void {
+    if (this.#streamCount === 0) return;
+    this.#endStreams(native.streamIds(this.#host.endpoint, this.#id), true);
+    this.#host.forgetConnection(this);
   }
 
   /** `flushed()`, then `close()`. */
@@ -340,12 +376,12 @@ export class QuicConnection implements AsyncDisposable {
       },
       resetCodeOf: (error) => host.resetCodeOf(error),
       keep: (stream) => host.keepStream(stream),
+      adopt: (stream) => this.#adopt(stream),
+      connectionId: this.#id,
       reconsider: (stream) => host.reconsiderStream(stream),
       loosen: (stream) => host.loosenStream(stream),
       forget: (stream) => {
-        if (!host.forgetStream(stream)) return;
-        this.#streamCount -= 1;
-        if (this.#streamCount === 0 && this.#closeReason !== undefined) host.forgetConnection(this);
+        if (host.forgetStream(stream)) this.#lostStream();
       },
       unsent: (change) => {
         this.#unsent += change;
@@ -467,6 +503,13 @@ export class QuicConnection implements AsyncDisposable {
     return stream;
   }
 
+  #lostStream(): void {
+    this.#streamCount -= 1;
+    if (this.#streamCount === 0 && this.#closeReason !== undefined) {
+      this.#host.forgetConnection(this);
+    }
+  }
+
   #adopt(stream: RawStream): void {
     this.#streamCount += 1;
     this.#host.addStream(stream);
@@ -492,18 +535,25 @@ export class QuicConnection implements AsyncDisposable {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
     for (const { waiters, opening } of this.#directions) {
-      for (const stream of opening.splice(0)) streamEvents.connectionClosed(stream, true);
+      for (const stream of opening.splice(0)) {
+        isolated(() => streamEvents.connectionClosed(stream, true));
+      }
       // Streams that arrived can be taken still; who waits for more gets none.
       for (const waiter of waiters) waiter.settle(undefined);
     }
-    for (const id of streams) {
-      const stream = this.#host.streamById(id);
-      if (stream !== undefined) streamEvents.connectionClosed(stream, all);
-    }
+    this.#endStreams(streams, all);
     this.#settleFlush();
     this.#closed.resolve(reason);
     this.#update();
     if (this.#streamCount === 0) this.#host.forgetConnection(this);
+  }
+
+  #endStreams(ids: Iterable<number>, all: boolean): void {
+    if (all) for (const { arrived } of this.#directions) arrived.length = 0;
+    for (const id of ids) {
+      const stream = this.#host.streamById(id);
+      if (stream !== undefined) isolated(() => streamEvents.connectionClosed(stream, all));
+    }
   }
 
   static {
@@ -537,8 +587,7 @@ export class QuicConnection implements AsyncDisposable {
           );
           if (id < 0) break;
           const stream = opening.shift()!;
-          streamEvents.opened(stream, id % 2 ** 32);
-          connection.#adopt(stream);
+          isolated(() => streamEvents.opened(stream, id % 2 ** 32));
         }
         connection.#update();
       },
@@ -552,8 +601,14 @@ export class QuicConnection implements AsyncDisposable {
         const streams = native.streamIds(connection.#host.endpoint, connection.#id);
         connection.#end(reason, streams, false);
       },
+      streamDropped(connection) {
+        connection.#lostStream();
+      },
       settled(connection) {
         connection.#update();
+      },
+      endOf(connection) {
+        return connection.#closed.resolve;
       },
       idOf(connection) {
         return connection.#id;

@@ -6,6 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
+import { checkInteger, MAX_CODE } from "./check-integer.ts";
 import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
 import { MAX_WRITE, native } from "./native.ts";
 
@@ -37,6 +38,8 @@ export class QuicStreamStopped extends Error {
 export interface StreamHost {
   /** The engine's number of the endpoint. */
   readonly endpoint: number;
+  /** The engine's number of the connection. */
+  readonly connectionId: number;
   readonly closeReason: QuicCloseReason | undefined;
   resetCodeOf(error: Error | null): number;
   /** Something will happen to the stream that somebody waits for: keep it from being collected. */
@@ -45,6 +48,8 @@ export interface StreamHost {
   reconsider(stream: RawStream): void;
   /** Nobody waits: it lives as long as its user holds it. */
   loosen(stream: RawStream): void;
+  /** It has its number, and the engine will tell of it. */
+  adopt(stream: RawStream): void;
   /** Both sides are done. */
   forget(stream: RawStream): void;
   /** One more (1) or one fewer (-1) stream whose end the engine has not taken yet. */
@@ -70,6 +75,7 @@ export interface StreamEvents {
   connectionClosed(stream: RawStream, all: boolean): void;
   /** Some time has passed since the stream was made: whoever wants it holds it by now. */
   settled(stream: RawStream): void;
+  connectionIdOf(stream: RawStream): number;
 }
 export let streamEvents: StreamEvents;
 
@@ -117,6 +123,12 @@ export class RawStream {
   #pending: Chunk<Uint8Array>[] | undefined;
   /** What came before anybody wanted it: one batch at most. */
   #early: Chunk<Buffer>[] | undefined;
+  /** The connection ended first: `onclose` is due when what had come is delivered. */
+  #cut = false;
+  #stopCode: number | undefined;
+  #resetCode: number | undefined;
+  /** Code of a `stop` before the stream was open. */
+  #stopWith = 0;
   #ondata: ((data: Buffer, fin: boolean) => void) | undefined;
   #onfinished: (() => void) | undefined;
 
@@ -126,6 +138,8 @@ export class RawStream {
   onreset: ((code: number) => void) | undefined = undefined;
   /** STOP_SENDING by the peer, with its code; our side has been reset. */
   onstop: ((code: number) => void) | undefined = undefined;
+  /** The connection ended before our side did: no more can be written, what has come can be read. */
+  oncut: ((reason: QuicCloseReason) => void) | undefined = undefined;
   /** The connection ended before the stream did; what had come was delivered. */
   onclose: ((reason: QuicCloseReason) => void) | undefined = undefined;
 
@@ -163,6 +177,21 @@ export class RawStream {
     return this.#sending && !this.#ended;
   }
 
+  /** Code of the peer's STOP_SENDING, once it has come. */
+  get stopCode(): number | undefined {
+    return this.#stopCode;
+  }
+
+  /** Code of the peer's RESET_STREAM, once it has come; bytes must flow for that. */
+  get resetCode(): number | undefined {
+    return this.#resetCode;
+  }
+
+  /** The connection ended before the stream did, and nothing that came is left to read. */
+  get isCut(): boolean {
+    return this.#cut && !this.#receiving && this.#early === undefined;
+  }
+
   /** Bytes as they come; a view that may be kept. Setting it starts the flow. */
   get ondata(): ((data: Buffer, fin: boolean) => void) | undefined {
     return this.#ondata;
@@ -189,7 +218,8 @@ export class RawStream {
   /**
    * Queue `data`, and with `fin` the end of our side.
    *
-   * @returns false when some of it is kept back: wait for `ondrain` before the next write.
+   * @returns false when some of it is kept back, as a view: leave `data` alone, and wait for `ondrain`
+   *   before the next write.
    * @throws {QuicConnectionClosed | Error} if our side has ended (`QUIC_STREAM_ENDED`).
    */
   write(data: Uint8Array, fin: boolean = false): boolean {
@@ -198,12 +228,8 @@ export class RawStream {
       this.#keepBack(data, fin);
       return false;
     }
-    const taken = this.#push(data, fin);
-    if (taken < 0) {
-      this.#sendingFailed();
-      throw this.#notWritable();
-    }
-    return this.#took(data, taken, fin);
+    // Negative: our side is over in the engine, and the record that says why is on its way.
+    return this.#took(data, Math.max(this.#push(data, fin), 0), fin);
   }
 
   /** `write` with the end of our side. */
@@ -213,18 +239,28 @@ export class RawStream {
 
   /** Give up our side (RESET_STREAM). What is not yet delivered may be lost. */
   reset(code: number): void {
-    // Also after the end: until it is acknowledged, the engine can take it back.
-    if (!this.#writable) return;
-    if (this.#opening) this.#host.cancelOpen(this);
-    else native.reset(this.#host.endpoint, this.#id, code);
+    checkInteger("reset the stream", "code", code, 0, MAX_CODE);
+    // Also after the end: until it is acknowledged, the engine can take it back. Once all is done the
+    // number may be another stream's.
+    if (!this.#writable || this.#isDone()) return;
+    if (this.#opening) {
+      // The peer never hears of it, so that nothing will come either.
+      this.#host.cancelOpen(this);
+      this.#opening = false;
+      this.#receiving = false;
+    } else {
+      native.reset(this.#host.endpoint, this.#id, code);
+    }
     this.#sendingFailed();
   }
 
   /** Give up the peer's side (STOP_SENDING). */
   stop(code: number): void {
+    checkInteger("stop the stream", "code", code, 0, MAX_CODE);
     this.#early = undefined;
     if (!this.#receiving) return;
-    if (!this.#opening) native.stop(this.#host.endpoint, this.#id, code);
+    if (this.#opening) this.#stopWith = code;
+    else native.stop(this.#host.endpoint, this.#id, code);
     this.#receiving = false;
     this.#update();
   }
@@ -246,6 +282,7 @@ export class RawStream {
       this.#ondata(data, fin);
     }
     if (this.#flowing) this.#claim();
+    this.#tellCut();
   }
 
   /** A `Duplex` over this stream, which then owns its callbacks. */
@@ -301,7 +338,8 @@ export class RawStream {
     while (pending !== undefined && pending.length > 0) {
       const next = pending[0]!;
       const taken = this.#push(next.data, next.fin);
-      if (taken < 0) return this.#sendingFailed();
+      // Our side is over in the engine, and the record that says why is on its way.
+      if (taken < 0) return;
       if (taken < next.data.length) {
         next.data = next.data.subarray(taken);
         return;
@@ -327,6 +365,15 @@ export class RawStream {
     }
     this.#pending = undefined;
     this.#update();
+  }
+
+  /** Say that the connection ended first, once what had come is delivered. */
+  #tellCut(): void {
+    const reason = this.#host.closeReason;
+    const { onclose } = this;
+    if (reason === undefined || onclose === undefined || !this.isCut) return;
+    this.onclose = undefined;
+    onclose(reason);
   }
 
   #notWritable(): Error {
@@ -370,8 +417,9 @@ export class RawStream {
       opened(stream, id) {
         stream.#id = id;
         stream.#opening = false;
+        stream.#host.adopt(stream);
         const { endpoint } = stream.#host;
-        if (!stream.#receiving && stream.#readable) native.stop(endpoint, id, 0);
+        if (!stream.#receiving && stream.#readable) native.stop(endpoint, id, stream.#stopWith);
         if (stream.#watched) native.watch(endpoint, id);
         stream.#flush();
       },
@@ -388,17 +436,22 @@ export class RawStream {
         }
         if (stream.#flowing && stream.#early === undefined) stream.#ondata?.(data, fin);
         else (stream.#early ??= []).push({ data, fin });
-        if (fin) stream.#update();
+        if (!fin) return;
+        stream.#update();
+        stream.#tellCut();
       },
       reset(stream, code) {
         if (!stream.#receiving) return;
         stream.#receiving = false;
         stream.#early = undefined;
+        stream.#resetCode = code;
         stream.#update();
         stream.onreset?.(code);
+        stream.#tellCut();
       },
       stopped(stream, code) {
         if (!stream.#sending && !stream.#watched) return;
+        stream.#stopCode = code;
         stream.#sendingFailed();
         stream.onstop?.(code);
       },
@@ -415,11 +468,11 @@ export class RawStream {
         if (!stream.#receiving) return;
         stream.#receiving = false;
         stream.#update();
-        const reason = stream.#host.closeReason;
-        if (reason !== undefined) stream.onclose?.(reason);
+        stream.#tellCut();
       },
       connectionClosed(stream, all) {
-        const wasOpen = stream.#receiving || stream.#sending || stream.#watched;
+        const unwritten = stream.#sending || stream.#watched;
+        if (unwritten || stream.#receiving) stream.#cut = true;
         stream.#sendingFailed();
         if (all || stream.#opening) {
           stream.#receiving = false;
@@ -428,14 +481,18 @@ export class RawStream {
         stream.#opening = false;
         stream.#update();
         const reason = stream.#host.closeReason;
+        if (unwritten && reason !== undefined) stream.oncut?.(reason);
         // With something left to read, `lost` follows when it has been read.
-        if (wasOpen && !stream.#receiving && reason !== undefined) stream.onclose?.(reason);
+        stream.#tellCut();
       },
       settled(stream) {
         stream.#reconsidered = false;
         if (!stream.#kept || stream.#isDone() || stream.#awaited()) return;
         stream.#kept = false;
         stream.#host.loosen(stream);
+      },
+      connectionIdOf(stream) {
+        return stream.#host.connectionId;
       },
     };
   }
@@ -459,7 +516,8 @@ export class QuicStream extends Duplex {
   #paused = false;
   /** A write, or the end, that waits for room. */
   #waiting: ((error?: Error | null) => void) | undefined;
-  #stopped: QuicStreamStopped | undefined;
+  /** Why nothing can be written any more. */
+  #unwritable: QuicStreamStopped | QuicConnectionClosed | undefined;
   /** The connection ended: what is buffered can be read still. */
   #lost: QuicConnectionClosed | undefined;
 
@@ -477,7 +535,17 @@ export class QuicStream extends Duplex {
     raw.ondrain = () => this.#proceed(null);
     raw.onreset = (code) => this.destroy(new QuicStreamReset(code));
     raw.onstop = (code) => this.#stop(new QuicStreamStopped(code));
+    raw.oncut = (reason) => this.#cannotWrite(new QuicConnectionClosed(reason));
     raw.onclose = (reason) => this.#lose(new QuicConnectionClosed(reason));
+    // What came while nobody listened.
+    const { closeReason } = host;
+    if (raw.stopCode !== undefined) this.#unwritable = new QuicStreamStopped(raw.stopCode);
+    if (raw.resetCode !== undefined) {
+      this.destroy(new QuicStreamReset(raw.resetCode));
+    } else if (closeReason !== undefined) {
+      this.#unwritable ??= new QuicConnectionClosed(closeReason);
+      if (raw.isCut) this.#lose(new QuicConnectionClosed(closeReason));
+    }
   }
 
   /** The engine's number of this stream, for logs. */
@@ -514,7 +582,7 @@ export class QuicStream extends Duplex {
     _encoding: string,
     done: (error?: Error | null) => void,
   ): void {
-    if (this.#stopped !== undefined) {
+    if (this.#unwritable !== undefined) {
       this.#waiting = done;
       this.#failWrite();
       return;
@@ -528,7 +596,7 @@ export class QuicStream extends Duplex {
   }
 
   override _writev(chunks: { chunk: Uint8Array }[], done: (error?: Error | null) => void): void {
-    if (this.#stopped !== undefined) {
+    if (this.#unwritable !== undefined) {
       this.#waiting = done;
       this.#failWrite();
       return;
@@ -544,7 +612,13 @@ export class QuicStream extends Duplex {
   }
 
   override _final(done: (error?: Error | null) => void): void {
-    if (this.#stopped !== undefined) return done();
+    // After STOP_SENDING nobody wants our end.
+    if (this.#unwritable instanceof QuicStreamStopped) return done();
+    if (this.#unwritable !== undefined) {
+      this.#waiting = done;
+      this.#failWrite();
+      return;
+    }
     try {
       if (this.#raw.end()) done();
       else this.#waiting = done;
@@ -574,8 +648,12 @@ export class QuicStream extends Duplex {
   }
 
   #stop(error: QuicStreamStopped): void {
-    this.#stopped = error;
+    this.#cannotWrite(error);
     this.emit("stopped", error.stopCode);
+  }
+
+  #cannotWrite(error: QuicStreamStopped | QuicConnectionClosed): void {
+    this.#unwritable ??= error;
     if (this.#waiting !== undefined) this.#failWrite();
   }
 
@@ -585,7 +663,7 @@ export class QuicStream extends Duplex {
       this.once("end", () => this.#failWrite());
       return;
     }
-    this.#proceed(this.#stopped ?? null);
+    this.#proceed(this.#unwritable ?? null);
   }
 
   #lose(error: QuicConnectionClosed): void {
