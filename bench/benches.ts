@@ -41,4 +41,29 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "bulk while the JavaScript thread is blocked 200 ms in each second",
     load: () => import("./quic-stall.ts"),
   },
+  "tcp-bulk": {
+    about: "512 MiB over TCP+TLS through endpoint, router and dialer, against bare node:tls",
+    load: () => import("./tcp-bulk.ts"),
+  },
+  "tcp-handshakes": {
+    about: "TCP+TLS handshakes with certificates on both sides, against bare node:tls",
+    load: () => import("./tcp-handshakes.ts"),
+  },
+  tunnel: {
+    about: "one forwarded flow over QUIC, against ssh -L with its default cipher",
+    load: () => import("./tunnel.ts"),
+  },
+  "tunnel-tcp": {
+    about: "one forwarded flow over TCP+TLS, against ssh -L with AES-128-GCM",
+    load: () => import("./tunnel-tcp.ts"),
+  },
+  "tunnel-wan": {
+    about:
+      "one forwarded flow over 100 ms and 1 Gbit/s, with and without loss, against ssh -L (root)",
+    load: () => import("./tunnel-wan.ts"),
+  },
+  start: {
+    about: "milliseconds of alknet up until it is ready, and of a whole alknet ping",
+    load: () => import("./start.ts"),
+  },
 };

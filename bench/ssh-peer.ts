@@ -9,10 +9,10 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { freePort } from "./free-port.ts";
 import type { Spawn } from "./worker.ts";
 
 /** A port forwarded by `ssh -L`. */
@@ -128,18 +128,6 @@ function makeKey(folder: string, name: string): string {
   const { status, stderr, error } = spawnSync("ssh-keygen", words, { encoding: "utf8" });
   if (status !== 0) throw new Error(`cannot make a key: ${error?.message ?? stderr}`);
   return path;
-}
-
-/** A port nobody listens on now. Another may take it before its user does: then that one fails, and says so. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
-    });
-  });
 }
 
 /** Wait until a program has written `text` to stderr, and go on reading, so that it never blocks on it. */

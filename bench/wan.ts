@@ -78,8 +78,8 @@ export async function openWan(options: WanOptions): Promise<Wan> {
     nearAddress: NEAR,
     farAddress: FAR,
     link,
-    spawnNear: near.spawn,
-    spawnFar: far.spawn,
+    spawnNear: (...words) => near.spawn(...words),
+    spawnFar: (...words) => far.spawn(...words),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -34,15 +34,31 @@ export type Spawn = (
   options: SpawnOptions,
 ) => ChildProcess;
 
+export interface WorkerOptions {
+  spawn?: Spawn | undefined;
+  /** Added to the environment. */
+  env?: Readonly<Record<string, string>> | undefined;
+  /** What a line says about being ready; undefined: not yet. @default what is behind `READY` */
+  isReady?: ((line: string) => string | undefined) | undefined;
+}
+
+function afterReady(line: string): string | undefined {
+  return line.startsWith("READY") ? line.slice("READY".length).trim() : undefined;
+}
+
 const ANSWER_WITHIN = 120_000;
 
 /** Start a process, and wait until it is ready. It ends when this process does. */
 export async function startWorker(
   command: string,
   words: readonly string[],
-  options: { spawn?: Spawn | undefined } = {},
+  options: WorkerOptions = {},
 ): Promise<Worker> {
-  const child = (options.spawn ?? spawn)(command, words, { stdio: ["pipe", "pipe", "pipe"] });
+  const { isReady = afterReady, env } = options;
+  const child = (options.spawn ?? spawn)(command, words, {
+    stdio: ["pipe", "pipe", "pipe"],
+    ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
+  });
   const { stdin, stdout, stderr } = child;
   if (stdin === null || stdout === null || stderr === null) throw new TypeError("expected pipes");
   let errors = "";
@@ -66,9 +82,8 @@ export async function startWorker(
   };
 
   for (;;) {
-    const line = await next();
-    if (!line.startsWith("READY")) continue;
-    const ready = line.slice("READY".length).trim();
+    const ready = isReady(await next());
+    if (ready === undefined) continue;
     return {
       ready,
       pid: child.pid ?? -1,
@@ -88,6 +103,8 @@ export async function startWorker(
       },
       async [Symbol.asyncDispose]() {
         stdin.end();
+        // Programs that are no workers of ours do not look at their input.
+        if (isReady !== afterReady) child.kill();
         const giveUp = setTimeout(() => child.kill("SIGKILL"), 3_000);
         await ended;
         clearTimeout(giveUp);

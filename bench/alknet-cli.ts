@@ -1,0 +1,93 @@
+/**
+ * Real nodes for the benches: the command line, from this checkout, with folders of their own.
+ *
+ * @module
+ */
+
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { type Spawn, startWorker, type Worker } from "./worker.ts";
+
+/** What people call: finds the runtime, and runs the sources. */
+export const ALKNET: string = fileURLToPath(new URL("../alknet", import.meta.url));
+
+/** Two nodes that know each other: `server` may be dialed, `client` may dial the targets. */
+export interface Homes extends Disposable {
+  readonly server: string;
+  readonly client: string;
+}
+
+/** Make the folders. `address` is where the server listens and is dialed, with its port. */
+export function makeHomes(address: string, targets: readonly string[]): Homes {
+  const folder = mkdtempSync(join(tmpdir(), "alknet-bench-homes-"));
+  const home = (name: string): string => {
+    const path = join(folder, name);
+    mkdirSync(path);
+    chmodSync(path, 0o700);
+    return path;
+  };
+  const server = home("server");
+  const client = home("client");
+  const fingerprint = (path: string): string =>
+    loadOrCreateIdentity(join(path, "identity.key")).fingerprint;
+  const quoted = (texts: readonly string[]): string =>
+    texts.map((text) => JSON.stringify(text)).join(", ");
+  writeFileSync(
+    join(server, "alknet.toml"),
+    [
+      `listen = [${quoted([address])}]`,
+      "[peers.client]",
+      `fingerprint = "${fingerprint(client)}"`,
+      `scopes = [${quoted(targets.map((target) => `tunnel:dial:${target}`))}]`,
+      "",
+    ].join("\n"),
+  );
+  writeFileSync(
+    join(client, "alknet.toml"),
+    [
+      "[peers.server]",
+      `fingerprint = "${fingerprint(server)}"`,
+      `addresses = [${quoted([address])}]`,
+      "",
+    ].join("\n"),
+  );
+  return {
+    server,
+    client,
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** `alknet up`, until it is ready. */
+export function alknetUp(
+  home: string,
+  options: { spawn?: Spawn | undefined } = {},
+): Promise<Worker> {
+  return startWorker(ALKNET, ["up", "--json"], {
+    ...options,
+    env: { ALKNET_HOME: home },
+    isReady: (line) => (line.startsWith("{") ? line : undefined),
+  });
+}
+
+/** `alknet forward` of a free local port to `target` behind the server. Ready: the local address. */
+export function alknetForward(
+  home: string,
+  target: string,
+  options: { transport: "quic" | "tcp"; spawn?: Spawn | undefined },
+): Promise<Worker> {
+  const words = ["forward", "server", `127.0.0.1:0:${target}`, `--${options.transport}`, "--json"];
+  return startWorker(ALKNET, words, {
+    spawn: options.spawn,
+    env: { ALKNET_HOME: home },
+    isReady(line) {
+      if (!line.startsWith("{")) return undefined;
+      // Its own JSON.
+      const { forwards } = JSON.parse(line) as { forwards: { listen: string }[] };
+      return forwards[0]?.listen;
+    },
+  });
+}
