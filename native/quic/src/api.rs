@@ -117,7 +117,12 @@ pub fn client_tls(options: ClientTlsOptions) -> Result<u32> {
 
 #[napi(catch_unwind)]
 pub fn forget_client_tls(id: u32) {
-    CLIENT_TLS.with_borrow_mut(|all| drop(all.remove(id)));
+    let gone = CLIENT_TLS.with_borrow_mut(|all| {
+        let gone = all.remove(id);
+        all.reuse();
+        gone
+    });
+    drop(gone);
 }
 
 // --- endpoint ------------------------------------------------------------------------------------
@@ -207,7 +212,7 @@ pub fn bind(
     };
     config.max_udp_payload_size(65_527).map_err(|failed| error(failed.to_string()))?;
 
-    let id = runtime::reserve();
+    let id = runtime::reserve().ok_or_else(|| error("too many endpoints"))?;
     let server = options.server.then(|| {
         let mut server = ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(JsHooks(id)))));
         server.validation_token.sent(0);
@@ -237,7 +242,10 @@ pub fn bind(
         configure: reference(configure.raw()),
         context,
     };
-    Runtime::start(id, engine, callbacks).map_err(error)?;
+    Runtime::start(id, engine, callbacks).map_err(|reason| {
+        runtime::give_back(id);
+        error(reason)
+    })?;
     Ok(id)
 }
 
@@ -312,6 +320,14 @@ pub fn stop_accepting(endpoint: u32) -> Result<()> {
     with(endpoint, Engine::stop_accepting)
 }
 
+/// End an admitted handshake without a word, to make room; also from inside `admit`.
+#[napi(catch_unwind)]
+pub fn drop_handshake(endpoint: u32, handshake: u32) {
+    if let Some(runtime) = runtime::runtime(endpoint) {
+        runtime.drop_handshake(handshake);
+    }
+}
+
 #[napi(catch_unwind)]
 pub fn set_referenced(endpoint: u32, on: bool) {
     if let Some(runtime) = runtime::runtime(endpoint) {
@@ -362,6 +378,9 @@ pub fn drain(
     if large_start > large.len() || small_start > small.len() {
         return Err(error("an offset lies outside its slab"));
     }
+    if large.as_ptr_range().start < small.as_ptr_range().end && small.as_ptr_range().start < large.as_ptr_range().end {
+        return Err(error("the slabs share memory"));
+    }
     with(endpoint, |engine| {
         let (count, large_end, small_end) = engine.drain(records, large, large_start, small, small_start);
         header[..4].copy_from_slice(&[count as u32, large_end as u32, small_end as u32, engine.has_ready().into()]);
@@ -370,6 +389,7 @@ pub fn drain(
 
 #[napi(object, object_from_js = false)]
 pub struct HandshakeFailure {
+    pub handshake: u32,
     pub address: String,
     pub port: u16,
     pub validated: bool,
@@ -380,6 +400,7 @@ pub struct HandshakeFailure {
 pub fn take_failure(endpoint: u32) -> Result<Option<HandshakeFailure>> {
     with(endpoint, |engine| {
         engine.take_failure().map(|failure| HandshakeFailure {
+            handshake: failure.handshake,
             address: failure.source.ip().to_string(),
             port: failure.source.port(),
             validated: failure.validated,
@@ -425,6 +446,8 @@ pub fn connect(
 
 #[napi(object, object_from_js = false)]
 pub struct ConnectionInfo {
+    /// Number of its admission; 0 when dialed.
+    pub handshake: u32,
     /// Latin-1.
     pub alpn: Option<Buffer>,
     pub server_name: Option<String>,
@@ -437,6 +460,7 @@ pub struct ConnectionInfo {
 #[napi(catch_unwind)]
 pub fn connection_info(endpoint: u32, connection: u32) -> Result<Option<ConnectionInfo>> {
     with(endpoint, |engine| {
+        let handshake = engine.handshake(connection);
         let connection = engine.connection(connection)?;
         let session = connection.crypto_session();
         let (mut alpn, mut server_name) = (None, None);
@@ -456,6 +480,7 @@ pub fn connection_info(endpoint: u32, connection: u32) -> Result<Option<Connecti
             .and_then(|chain| chain.first().map(|leaf| leaf.to_vec()));
         let remote = canonical(connection.remote_address());
         Some(ConnectionInfo {
+            handshake,
             alpn: alpn.map(Buffer::from),
             server_name,
             // What parses as an X.509 certificate is one; a SubjectPublicKeyInfo never does.

@@ -40,6 +40,8 @@ const READ_BUDGET: usize = 256 * 1024;
 pub const SMALL_READ: usize = 4 * 1024;
 /// Most bytes that one write takes: the count shares a number with an id.
 const MAX_WRITE: usize = (1 << 20) - 1;
+/// Streams that a peer may have open when its limit is raised from none.
+const FIRST_STREAMS: u64 = 16;
 /// Send window of a fresh connection, in bytes; it grows with the congestion window.
 const INITIAL_SEND_WINDOW: u64 = 2 * 1024 * 1024;
 
@@ -54,7 +56,8 @@ pub enum Admission {
 
 /// Decisions of the user, asked inside a turn.
 pub trait Hooks {
-    fn admit(&self, source: SocketAddr, validated: bool) -> Admission;
+    /// `handshake` numbers it, for [`Engine::drop_handshake`] and for whoever counts.
+    fn admit(&self, source: SocketAddr, validated: bool, handshake: u32) -> Admission;
     /// The connection that asks for a configuration next comes from `source`.
     fn entering(&self, source: SocketAddr, validated: bool);
 }
@@ -157,6 +160,7 @@ enum Ready {
 
 /// A handshake that ended without a connection.
 pub struct Failure {
+    pub handshake: u32,
     pub source: SocketAddr,
     pub validated: bool,
     pub reason: Reason,
@@ -171,6 +175,8 @@ enum Phase {
 
 struct Conn {
     handle: ConnectionHandle,
+    /// Number of its admission; 0 when dialed.
+    handshake: u32,
     proto: Connection,
     server: bool,
     phase: Phase,
@@ -233,7 +239,26 @@ impl Stream {
 struct Current {
     id: u32,
     handle: ConnectionHandle,
+    handshake: u32,
     handshaking: bool,
+    /// The endpoint has forgotten it, and may have given its handle away.
+    drained: bool,
+    /// What to report as a failed handshake: JavaScript has not heard of the connection.
+    unknown: Option<(SocketAddr, bool)>,
+}
+
+impl Current {
+    fn of(id: u32, conn: &Conn) -> Self {
+        let known = !conn.server || (conn.phase != Phase::Handshake && !conn.released);
+        Self {
+            id,
+            handle: conn.handle,
+            handshake: conn.handshake,
+            handshaking: conn.phase == Phase::Handshake,
+            drained: conn.drained,
+            unknown: (!known).then(|| (canonical(conn.remote), conn.source_validated)),
+        }
+    }
 }
 
 /// Stream ids are small counters; mixing one multiplication spreads them.
@@ -296,6 +321,9 @@ pub struct Engine {
     timers: BTreeSet<(Instant, u32)>,
     failures: VecDeque<Failure>,
     handshakes: usize,
+    last_handshake: u32,
+    /// Connections of admitted handshakes that are under way.
+    handshaking: HashMap<u32, u32>,
     outgoing: Vec<u8>,
     /// A transmit that the socket did not take.
     blocked: Option<(Transmit, Vec<u8>)>,
@@ -335,6 +363,8 @@ impl Engine {
             timers: BTreeSet::new(),
             failures: VecDeque::new(),
             handshakes: 0,
+            last_handshake: 0,
+            handshaking: HashMap::new(),
             outgoing: Vec::new(),
             blocked: None,
             current: None,
@@ -398,7 +428,10 @@ impl Engine {
         let source = canonical(incoming.remote_address());
         let validated = incoming.remote_address_validated();
         let admission = match self.accepting {
-            true => self.hooks.admit(source, validated),
+            true => {
+                self.last_handshake = self.last_handshake.wrapping_add(1);
+                self.hooks.admit(source, validated, self.last_handshake)
+            }
             false => Admission::Refuse,
         };
         self.outgoing.clear();
@@ -430,7 +463,7 @@ impl Engine {
                 if let Some(transmit) = error.response {
                     self.send_response(transmit);
                 }
-                self.fail(Failure { source, validated, reason: error.cause.into() });
+                self.fail(Failure { handshake: self.last_handshake, source, validated, reason: error.cause.into() });
             }
         }
     }
@@ -452,6 +485,7 @@ impl Engine {
         let remote = proto.remote_address();
         let conn = Box::new(Conn {
             handle,
+            handshake: if server { self.last_handshake } else { 0 },
             proto,
             server,
             phase: Phase::Handshake,
@@ -488,6 +522,9 @@ impl Engine {
             self.by_handle.resize(handle.0 + 1, 0);
         }
         self.by_handle[handle.0] = id;
+        if server {
+            self.handshaking.insert(self.last_handshake, id);
+        }
         self.handshakes += 1;
         Some(id)
     }
@@ -565,8 +602,9 @@ impl Engine {
         let mut more = false;
         loop {
             let progress = self.events(id, conn);
-            if !conn.drained && self.blocked.is_none() {
-                more = self.send(conn, now);
+            if !conn.drained {
+                // Behind a full socket it keeps its place in the queue.
+                more = self.blocked.is_some() || self.send(conn, now);
             }
             if !progress {
                 break;
@@ -590,6 +628,9 @@ impl Engine {
                 continue;
             }
             conn.drained = event.is_drained();
+            if let (true, Some(current)) = (conn.drained, &mut self.current) {
+                current.drained = true;
+            }
             if let Some(event) = self.proto.handle_event(conn.handle, event) {
                 conn.proto.handle_event(event);
             }
@@ -700,20 +741,25 @@ impl Engine {
     /// Run `f` with the connection taken out of the table, so that a panic ends it and nothing else.
     fn with_connection(&mut self, id: u32, f: impl FnOnce(&mut Self, &mut Conn)) {
         let Some(mut conn) = self.connections.take(id) else { return };
-        let before =
-            self.current.replace(Current { id, handle: conn.handle, handshaking: conn.phase == Phase::Handshake });
+        let before = self.current.replace(Current::of(id, &conn));
         f(self, &mut conn);
         self.current = before;
         self.connections.put_back(id, conn);
     }
 
-    /// After a panic: end the connection that was being processed, whose state is gone.
+    /// After a panic: end the connection that was being processed, whose state is not to be trusted.
     pub fn recover(&mut self) {
-        let Some(Current { id, handle, handshaking }) = self.current.take() else { return };
+        let Some(Current { id, handle, handshake, handshaking, drained, unknown }) = self.current.take() else {
+            return;
+        };
         if handshaking {
             self.handshakes -= 1;
         }
-        self.proto.handle_event(handle, EndpointEvent::drained());
+        // Where it was not taken out of the table already.
+        drop(self.connections.take(id));
+        if !drained {
+            self.proto.handle_event(handle, EndpointEvent::drained());
+        }
         self.timers.retain(|&(_, timer)| timer != id);
         self.dirty.retain(|&dirty| dirty != id);
         for stream in self.streams.ids() {
@@ -721,7 +767,16 @@ impl Engine {
                 self.streams.remove(stream);
             }
         }
-        self.ready.push_back(Ready::Connection(record::CLOSED, id, 0));
+        match unknown {
+            Some((source, validated)) => {
+                self.connections.remove(id);
+                if handshaking {
+                    self.handshaking.remove(&handshake);
+                    self.fail(Failure { handshake, source, validated, reason: Reason::of(Kind::Internal, "panic") });
+                }
+            }
+            None => self.ready.push_back(Ready::Connection(record::CLOSED, id, 0)),
+        }
     }
 
     // --- events ------------------------------------------------------------------------------
@@ -732,7 +787,8 @@ impl Engine {
             Event::Connected => {
                 conn.phase = Phase::Connected;
                 conn.handshake_deadline = None;
-                self.handshakes -= 1;
+                self.handshaking.remove(&conn.handshake);
+                self.handshake_over(true);
                 self.ready.push_back(Ready::Connection(record::CONNECTED, id, conn.server.into()));
             }
             Event::ConnectionLost { reason } => self.lost(id, conn, reason.into()),
@@ -788,9 +844,10 @@ impl Engine {
                 self.tell_flushed(connection, conn);
             }
             StreamEvent::Stopped { id, error_code } => {
+                // A stream that is not accepted yet is asked when it is.
+                let Some(&stream) = conn.streams.get(&id) else { return };
                 // RFC 9000 §3.5: STOP_SENDING is answered with RESET_STREAM.
                 let _ = conn.proto.send_stream(id).reset(error_code);
-                let Some(&stream) = conn.streams.get(&id) else { return };
                 let Some(entry) = self.streams.get_mut(stream) else { return };
                 entry.sending = false;
                 if std::mem::take(&mut entry.finishing) {
@@ -809,6 +866,17 @@ impl Engine {
         }
     }
 
+    /// Also in what a panic would find.
+    fn handshake_over(&mut self, connected: bool) {
+        self.handshakes -= 1;
+        if let Some(current) = &mut self.current {
+            current.handshaking = false;
+            if connected {
+                current.unknown = None;
+            }
+        }
+    }
+
     fn lost(&mut self, id: u32, conn: &mut Conn, reason: Reason) {
         if conn.phase == Phase::Closed {
             return;
@@ -817,7 +885,8 @@ impl Engine {
         conn.phase = Phase::Closed;
         conn.handshake_deadline = None;
         if handshaking {
-            self.handshakes -= 1;
+            self.handshaking.remove(&conn.handshake);
+            self.handshake_over(false);
         }
         if handshaking && conn.server {
             let answered = conn
@@ -827,7 +896,12 @@ impl Engine {
                 .and_then(|data| data.downcast::<HelloData>().ok())
                 .is_some_and(|data| data.answered);
             conn.released = true;
-            self.fail(Failure { source: canonical(conn.remote), validated: conn.source_validated || answered, reason });
+            self.fail(Failure {
+                handshake: conn.handshake,
+                source: canonical(conn.remote),
+                validated: conn.source_validated || answered,
+                reason,
+            });
             return;
         }
         conn.reason = Some(reason);
@@ -888,7 +962,8 @@ impl Engine {
         // JavaScript has worked through the last batch: what it removed is known there too.
         self.streams.reuse();
         self.connections.reuse();
-        let mut batch = Batch { records, count: 0, large, large_at: large_start, small, small_at: small_start };
+        let mut batch =
+            Batch { records, count: 0, large, large_at: large_start, small, small_at: small_start, full: false };
         while batch.has_room() {
             let Some(ready) = self.ready.pop_front() else { break };
             match ready {
@@ -910,16 +985,21 @@ impl Engine {
 
     fn drain_accepts(&mut self, id: u32, dir: Dir, batch: &mut Batch<'_>) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        let mut accepted = false;
         loop {
             if !batch.has_room() {
                 self.ready.push_front(Ready::Accept(id, dir));
                 break;
             }
             let Some(stream) = conn.proto.streams().accept(dir) else { break };
+            let stopped = match dir {
+                Dir::Bi => conn.proto.send_stream(stream).stopped().ok().flatten(),
+                Dir::Uni => None,
+            };
             let entry = Stream {
                 connection: id,
                 id: stream,
-                sending: dir == Dir::Bi,
+                sending: dir == Dir::Bi && stopped.is_none(),
                 finishing: false,
                 receiving: true,
                 flowing: true,
@@ -932,7 +1012,12 @@ impl Engine {
                 Some(handle) => {
                     conn.streams.insert(stream, handle);
                     batch.push(record::OPENED, id, handle, (dir == Dir::Uni).into());
+                    if let Some(code) = stopped {
+                        let _ = conn.proto.send_stream(stream).reset(code);
+                        self.ready.push_back(Ready::Stream(record::STOPPED, handle, code.into_inner()));
+                    }
                     self.ready.push_back(Ready::Read(handle));
+                    accepted = true;
                 }
                 None => {
                     let _ = conn.proto.recv_stream(stream).stop(VarInt::from_u32(0));
@@ -944,6 +1029,10 @@ impl Engine {
         if limit < conn.stream_ceiling && conn.proto.streams().remote_open_streams(dir) * 4 >= limit * 3 {
             let raised = (limit * 2).clamp(1, conn.stream_ceiling);
             conn.proto.set_max_concurrent_streams(dir, VarInt::from_u64(raised).unwrap_or(VarInt::MAX));
+            accepted = true;
+        }
+        // The keep-alive of the first stream has to be armed, too.
+        if accepted {
             self.touch(id);
         }
     }
@@ -951,8 +1040,10 @@ impl Engine {
     fn drain_datagrams(&mut self, id: u32, batch: &mut Batch<'_>) {
         let Some(conn) = self.connections.get_mut(id) else { return };
         loop {
-            if !batch.has_room() {
-                self.ready.push_back(Ready::Datagrams(id));
+            // Of the protocol's size, which is not known before it is taken.
+            if !batch.has_room_for_datagram() {
+                self.ready.push_front(Ready::Datagrams(id));
+                batch.full = true;
                 return;
             }
             let Some(datagram) = conn.proto.datagrams().recv() else { break };
@@ -1037,11 +1128,8 @@ impl Engine {
         if length > 0 && !entry.claimed {
             entry.flowing = false;
         }
-        if closed && !receiving {
-            entry.sending = false;
-            entry.finishing = false;
-        }
-        if entry.is_done() {
+        // Of a connection that ended, a stream is kept until JavaScript has heard of the end.
+        if entry.is_done() && !closed {
             self.forget_stream(stream);
         }
         if transmit {
@@ -1096,6 +1184,8 @@ impl Engine {
             true => 0,
             false => self.write(handle, data, fin).unwrap_or(0),
         };
+        // The keep-alive of the first stream has to be armed, whether or not it has anything to say.
+        self.touch(id);
         Open::Opened(handle, taken)
     }
 
@@ -1106,6 +1196,7 @@ impl Engine {
         if !entry.sending || conn.phase != Phase::Connected {
             return None;
         }
+        let fin = fin && data.len() <= MAX_WRITE;
         let data = &data[..data.len().min(MAX_WRITE)];
         let mut sender = conn.proto.send_stream(entry.id);
         let mut taken = 0;
@@ -1221,7 +1312,15 @@ impl Engine {
         if let Some(ceiling) = streams {
             conn.stream_ceiling = ceiling;
             for dir in [Dir::Bi, Dir::Uni] {
-                if conn.proto.max_concurrent_streams(dir) > ceiling {
+                let limit = conn.proto.max_concurrent_streams(dir);
+                // From nothing there is no use that the limit could follow.
+                if limit == 0 && ceiling > 0 {
+                    conn.proto.set_max_concurrent_streams(
+                        dir,
+                        VarInt::from_u64(ceiling.min(FIRST_STREAMS)).unwrap_or(VarInt::MAX),
+                    );
+                }
+                if limit > ceiling {
                     conn.proto.set_max_concurrent_streams(dir, VarInt::from_u64(ceiling).unwrap_or(VarInt::MAX));
                 }
             }
@@ -1279,6 +1378,29 @@ impl Engine {
         }
         self.forget_streams(id);
         self.reap(id);
+    }
+
+    pub fn handshake(&self, id: u32) -> u32 {
+        self.connections.get(id).map_or(0, |conn| conn.handshake)
+    }
+
+    /// End a handshake that was admitted, to make room. The client gets no answer: its address may be
+    /// forged, and what it holds here is freed at once.
+    pub fn drop_handshake(&mut self, handshake: u32) {
+        let Some(id) = self.handshaking.remove(&handshake) else { return };
+        let Some(conn) = self.connections.get(id) else { return };
+        if conn.phase != Phase::Handshake {
+            return;
+        }
+        let (handle, armed, drained) = (conn.handle, conn.armed, conn.drained);
+        if let Some(at) = armed {
+            self.timers.remove(&(at, id));
+        }
+        if !drained {
+            self.proto.handle_event(handle, EndpointEvent::drained());
+        }
+        self.connections.remove(id);
+        self.handshakes -= 1;
     }
 
     pub fn stream_ids(&self, id: u32) -> Vec<u32> {
@@ -1378,14 +1500,25 @@ struct Batch<'a> {
     large_at: usize,
     small: &'a mut [u8],
     small_at: usize,
+    /// What comes next wants a fresh slab.
+    full: bool,
 }
+
+/// Longest payload of a datagram (RFC 9221), which is that of a UDP packet.
+const MAX_DATAGRAM: usize = 65_535;
 
 impl Batch<'_> {
     /// Room for two records and a small read, the most that one step takes at least.
     fn has_room(&self) -> bool {
-        (self.count + 2) * 4 <= self.records.len()
+        !self.full
+            && (self.count + 2) * 4 <= self.records.len()
             && self.large.len() - self.large_at >= 2 * SMALL_READ
             && self.small.len() - self.small_at >= SMALL_READ
+    }
+
+    /// Room for any datagram, or an empty batch: no slab would ever be large enough for who gives such.
+    fn has_room_for_datagram(&self) -> bool {
+        self.has_room() && (self.count == 0 || self.large.len() - self.large_at >= MAX_DATAGRAM)
     }
 
     fn push(&mut self, kind: u32, id: u32, a: u32, b: u32) {

@@ -21,6 +21,7 @@ use crate::engine::{Admission, Engine, Hooks};
 use crate::hello::Hello;
 use crate::session::Configure;
 use crate::socket::{ReceiveBuffer, Socket};
+use crate::table::Table;
 use crate::tls::ServerTls;
 use crate::uv::{self, Handle, Uv};
 
@@ -31,11 +32,12 @@ const MAX_ALPN: usize = 64;
 const INTERNAL_ERROR: u8 = 80;
 
 thread_local! {
-    static RUNTIMES: RefCell<Vec<Option<Rc<Runtime>>>> = const { RefCell::new(Vec::new()) };
+    /// `None`: reserved. A number that was an endpoint's is not soon another's.
+    static RUNTIMES: RefCell<Table<Option<Rc<Runtime>>>> = RefCell::new(Table::new());
     static RECEIVE: RefCell<Option<ReceiveBuffer>> = const { RefCell::new(None) };
     /// Who sent the datagram that is being read.
     static SOURCE: Cell<Option<(SocketAddr, bool)>> = const { Cell::new(None) };
-    static SERVER_TLS: RefCell<crate::table::Table<Arc<ServerTls>>> = RefCell::new(crate::table::Table::new());
+    static SERVER_TLS: RefCell<Table<Arc<ServerTls>>> = RefCell::new(Table::new());
 }
 
 /// JavaScript's functions: `wake()`, `admit(address, port, validated)`,
@@ -48,7 +50,22 @@ pub struct Callbacks {
     pub context: sys::napi_async_context,
 }
 
+impl Callbacks {
+    /// # Safety
+    /// On the environment's thread, once.
+    unsafe fn forget(&self) {
+        // SAFETY: by contract.
+        unsafe {
+            for reference in [self.wake, self.admit, self.configure] {
+                sys::napi_delete_reference(self.env, reference);
+            }
+            sys::napi_async_destroy(self.env, self.context);
+        }
+    }
+}
+
 pub struct Runtime {
+    id: u32,
     uv: &'static Uv,
     event_loop: uv::Loop,
     engine: RefCell<Option<Engine>>,
@@ -65,12 +82,14 @@ pub struct Runtime {
     wants_write: Cell<bool>,
     armed: Cell<Option<Instant>>,
     closed: Cell<bool>,
+    /// Handshakes that are to make room: asked for inside a hook, where the engine is in use.
+    drops: RefCell<Vec<u32>>,
     cleanup: Cell<sys::napi_async_cleanup_hook_handle>,
 }
 
 /// The runtime with this number on this thread.
 pub fn runtime(id: u32) -> Option<Rc<Runtime>> {
-    RUNTIMES.with_borrow(|all| all.get(id as usize)?.clone())
+    RUNTIMES.with_borrow(|all| all.get(id)?.clone())
 }
 
 /// Register a server's TLS settings on this thread; the number is valid until [`forget_server_tls`].
@@ -79,21 +98,25 @@ pub fn add_server_tls(tls: ServerTls) -> Option<u32> {
 }
 
 pub fn forget_server_tls(id: u32) {
-    SERVER_TLS.with_borrow_mut(|all| drop(all.remove(id)));
+    let gone = SERVER_TLS.with_borrow_mut(|all| {
+        let gone = all.remove(id);
+        all.reuse();
+        gone
+    });
+    drop(gone);
 }
 
 /// Reserve the number that the runtime to come will have: its hooks carry it.
-pub fn reserve() -> u32 {
-    RUNTIMES.with_borrow_mut(|all| match all.iter().skip(1).position(Option::is_none) {
-        Some(index) => index as u32 + 1,
-        None => {
-            if all.is_empty() {
-                all.push(None);
-            }
-            all.push(None);
-            all.len() as u32 - 1
-        }
+pub fn reserve() -> Option<u32> {
+    RUNTIMES.with_borrow_mut(|all| {
+        all.reuse();
+        all.insert_with(|_| None)
     })
+}
+
+/// Give back a number from [`reserve`] that came to nothing.
+pub fn give_back(id: u32) {
+    RUNTIMES.with_borrow_mut(|all| drop(all.remove(id)));
 }
 
 impl Runtime {
@@ -107,6 +130,7 @@ impl Runtime {
         }
         let event_loop = event_loop as uv::Loop;
         let runtime = Rc::new(Self {
+            id,
             uv,
             event_loop,
             poll: Cell::new(uv::allocate(uv, uv::POLL)),
@@ -122,9 +146,19 @@ impl Runtime {
             wants_write: Cell::new(false),
             armed: Cell::new(None),
             closed: Cell::new(false),
+            drops: RefCell::default(),
             cleanup: Cell::new(ptr::null_mut()),
         });
-        runtime.start_poll()?;
+        if let Err(reason) = runtime.start_poll() {
+            // SAFETY: never initialised; the callbacks are live.
+            unsafe {
+                for handle in [runtime.timer, runtime.prepare, runtime.idle] {
+                    uv::free(handle);
+                }
+                runtime.callbacks.forget();
+            }
+            return Err(reason);
+        }
         // SAFETY: fresh handles on the loop of this thread; each holds a count of the runtime.
         unsafe {
             (uv.timer_init)(event_loop, runtime.timer);
@@ -140,7 +174,11 @@ impl Runtime {
             sys::napi_add_async_cleanup_hook(runtime.callbacks.env, Some(on_env_cleanup), argument, &mut hook);
             runtime.cleanup.set(hook);
         }
-        RUNTIMES.with_borrow_mut(|all| all[id as usize] = Some(runtime.clone()));
+        RUNTIMES.with_borrow_mut(|all| {
+            if let Some(place) = all.get_mut(id) {
+                *place = Some(runtime.clone());
+            }
+        });
         Ok(runtime)
     }
 
@@ -195,6 +233,9 @@ impl Runtime {
                     readable =
                         RECEIVE.with_borrow_mut(|buffer| engine.receive(buffer.get_or_insert_with(ReceiveBuffer::new)));
                 }
+                for handshake in self.drops.take() {
+                    engine.drop_handshake(handshake);
+                }
                 engine.digest(Instant::now());
                 engine.has_ready()
             }) else {
@@ -233,7 +274,7 @@ impl Runtime {
     /// Send what JavaScript queued, if it queued anything.
     fn flush(&self) {
         let pending = match &*self.engine.borrow() {
-            Some(engine) => engine.has_dirty() || engine.has_ready(),
+            Some(engine) => engine.has_dirty() || engine.has_ready() || !self.drops.borrow().is_empty(),
             None => false,
         };
         if pending || self.idling.get() {
@@ -335,6 +376,11 @@ impl Runtime {
         }
     }
 
+    /// At the next turn, which is this one inside a hook.
+    pub fn drop_handshake(&self, handshake: u32) {
+        self.drops.borrow_mut().push(handshake);
+    }
+
     pub fn set_referenced(&self, on: bool) {
         if self.closed.get() || self.referenced.replace(on) == on {
             return;
@@ -374,23 +420,13 @@ impl Runtime {
             for handle in [self.poll.get(), self.timer, self.prepare, self.idle] {
                 (self.uv.close)(handle, Some(on_closed));
             }
-            let Callbacks { env, wake, admit, configure, context } = self.callbacks;
-            for reference in [wake, admit, configure] {
-                sys::napi_delete_reference(env, reference);
-            }
-            sys::napi_async_destroy(env, context);
+            self.callbacks.forget();
         }
         // Held while a hook runs, and then dropped with the runtime.
         if let Ok(mut engine) = self.engine.try_borrow_mut() {
             drop(engine.take());
         }
-        RUNTIMES.with_borrow_mut(|all| {
-            for place in all.iter_mut() {
-                if place.as_ref().is_some_and(|runtime| ptr::eq(runtime.as_ref(), self)) {
-                    *place = None;
-                }
-            }
-        });
+        drop(RUNTIMES.with_borrow_mut(|all| all.remove(self.id)));
     }
 }
 
@@ -413,8 +449,15 @@ impl JsHooks {
 }
 
 impl Hooks for JsHooks {
-    fn admit(&self, source: SocketAddr, validated: bool) -> Admission {
-        let answer = self.ask(|callbacks| callbacks.admit, |env| source_values(env, source, validated));
+    fn admit(&self, source: SocketAddr, validated: bool, handshake: u32) -> Admission {
+        let answer = self.ask(
+            |callbacks| callbacks.admit,
+            |env| {
+                let mut values = source_values(env, source, validated);
+                values.push(number(env, handshake));
+                values
+            },
+        );
         match answer {
             Some(0.0) => Admission::Accept,
             Some(1.0) => Admission::Retry,
@@ -459,13 +502,17 @@ impl Configure for JsHooks {
 
 fn source_values(env: sys::napi_env, source: SocketAddr, validated: bool) -> Vec<sys::napi_value> {
     let address = string(env, source.ip().to_string().as_bytes());
-    let (mut port, mut proven) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: plain values in the open scope.
-    unsafe {
-        sys::napi_create_uint32(env, source.port().into(), &mut port);
-        sys::napi_get_boolean(env, validated, &mut proven);
-    }
-    vec![address, port, proven]
+    let mut proven = ptr::null_mut();
+    // SAFETY: a plain value in the open scope.
+    unsafe { sys::napi_get_boolean(env, validated, &mut proven) };
+    vec![address, number(env, source.port().into()), proven]
+}
+
+fn number(env: sys::napi_env, number: u32) -> sys::napi_value {
+    let mut value = ptr::null_mut();
+    // SAFETY: a plain value in the open scope.
+    unsafe { sys::napi_create_uint32(env, number, &mut value) };
+    value
 }
 
 fn string(env: sys::napi_env, bytes: &[u8]) -> sys::napi_value {
@@ -513,10 +560,18 @@ fn guarded(f: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(f));
 }
 
-unsafe extern "C" fn on_poll(handle: Handle, _status: c_int, events: c_int) {
+unsafe extern "C" fn on_poll(handle: Handle, status: c_int, events: c_int) {
     guarded(|| {
         // SAFETY: libuv calls for live handles only.
         if let Some(runtime) = unsafe { of(handle) } {
+            if status < 0 {
+                // libuv stopped watching: an error was pending on the socket. Reading takes it away.
+                runtime.wants_write.set(false);
+                // SAFETY: a live handle.
+                unsafe { (runtime.uv.poll_start)(handle, uv::READABLE, on_poll) };
+                runtime.run(true);
+                return;
+            }
             if events & uv::WRITABLE != 0 {
                 runtime.wants_write.set(false);
                 // SAFETY: a live handle.

@@ -35,6 +35,7 @@ export interface DriverEvents {
   /** A connection ended before it was ready. */
   dialFailed(id: number, reason: QuicCloseReason): void;
   handshakeFailed(failure: {
+    handshake: number;
     address: string;
     port: number;
     validated: boolean;
@@ -51,6 +52,14 @@ interface Held {
   /** While somebody waits for something of it. */
   strong: QuicConnection | undefined;
   readonly weak: WeakRef<QuicConnection>;
+  /** For those who kept `closed` and nothing else. */
+  readonly end: (reason: QuicCloseReason) => void;
+}
+
+/** A stream that may be collected. */
+interface Loose {
+  id: number;
+  connection: number;
 }
 
 export class Driver implements ConnectionHost {
@@ -71,22 +80,23 @@ export class Driver implements ConnectionHost {
   #freshConnections: QuicConnection[] = [];
   readonly #registered = new WeakSet<object>();
 
-  readonly #droppedStreams = new FinalizationRegistry<number>((id) => {
-    if (!this.#looseStreams.get(id)?.deref()) {
-      this.#looseStreams.delete(id);
-      this.#guard(() => {
-        native.stop(this.endpoint, id, 0);
-        native.reset(this.endpoint, id, 0);
-      });
-    }
+  // Both are told when what they watch is done: the number may be another one's by the time of a collection.
+  readonly #droppedStreams = new FinalizationRegistry<Loose>(({ id, connection }) => {
+    if (!this.#looseStreams.delete(id)) return;
+    this.#guard(() => {
+      native.stop(this.endpoint, id, 0);
+      native.reset(this.endpoint, id, 0);
+    });
+    const owner = this.#connections.get(connection)?.weak.deref();
+    if (owner !== undefined) connectionEvents.streamDropped(owner);
   });
-  readonly #droppedConnections = new FinalizationRegistry<number>((id) => {
-    if (this.#connections.get(id)?.weak.deref() === undefined) {
-      this.#guard(() => {
-        native.dropConnection(this.endpoint, id);
-        this.#release(id);
-      });
-    }
+  readonly #droppedConnections = new FinalizationRegistry<Held>((held) => {
+    if (this.#connections.get(held.id) !== held) return;
+    held.end({ kind: "dropped" });
+    this.#guard(() => {
+      native.dropConnection(this.endpoint, held.id);
+      this.#release(held.id);
+    });
   });
 
   constructor(events: DriverEvents) {
@@ -100,6 +110,13 @@ export class Driver implements ConnectionHost {
   /** Live connections, for closing them with the endpoint. */
   connections(): QuicConnection[] {
     return [...this.#connections.values()].flatMap(({ weak }) => weak.deref() ?? []);
+  }
+
+  /** The endpoint goes: nothing will be told any more. */
+  detach(): void {
+    this.endpoint = 0;
+    for (const held of this.#connections.values()) held.end({ kind: "dropped" });
+    this.#connections.clear();
   }
 
   resetCodeOf(error: Error | null): number {
@@ -123,7 +140,8 @@ export class Driver implements ConnectionHost {
       native.drain(this.endpoint, this.#header, this.#records, this.#large, this.#small);
       const count = this.#header[0]!;
       const more = this.#header[3] !== 0;
-      for (let at = 0; at < count * 4; at += 4) {
+      // Unless a listener made the endpoint go.
+      for (let at = 0; at < count * 4 && this.endpoint !== 0; at += 4) {
         try {
           this.#handle(at);
         } catch (error) {
@@ -221,8 +239,14 @@ export class Driver implements ConnectionHost {
 
   #connected(id: number, side: "client" | "server"): void {
     const connection = connectionEvents.create(this, id, side);
-    this.#connections.set(id, { id, strong: connection, weak: new WeakRef(connection) });
-    this.#droppedConnections.register(connection, id);
+    const held: Held = {
+      id,
+      strong: connection,
+      weak: new WeakRef(connection),
+      end: connectionEvents.endOf(connection),
+    };
+    this.#connections.set(id, held);
+    this.#droppedConnections.register(connection, held, held);
     this.#freshConnections.push(connection);
     this.#events.connected(connection, id);
   }
@@ -236,12 +260,16 @@ export class Driver implements ConnectionHost {
       return;
     }
     const connection = held.weak.deref();
-    if (connection === undefined) this.#release(id);
-    else connectionEvents.closed(connection, reason);
+    if (connection !== undefined) return connectionEvents.closed(connection, reason);
+    held.end(reason);
+    this.#release(id);
   }
 
   #release(id: number): void {
-    if (!this.#connections.delete(id)) return;
+    const held = this.#connections.get(id);
+    if (held === undefined) return;
+    this.#connections.delete(id);
+    this.#droppedConnections.unregister(held);
     native.release(this.endpoint, id);
     if (this.#connections.size === 0) this.#events.idle();
   }
@@ -291,7 +319,8 @@ export class Driver implements ConnectionHost {
     this.#looseStreams.set(id, new WeakRef(stream));
     if (!this.#registered.has(stream)) {
       this.#registered.add(stream);
-      this.#droppedStreams.register(stream, id);
+      const connection = streamEvents.connectionIdOf(stream);
+      this.#droppedStreams.register(stream, { id, connection }, stream);
     }
   }
 
@@ -303,9 +332,12 @@ export class Driver implements ConnectionHost {
     const { id } = stream;
     if (id === 0) return false;
     const index = id & INDEX_MASK;
-    if (this.#streams[index] !== stream) return this.#looseStreams.delete(id);
-    this.#streams[index] = undefined;
-    return true;
+    if (this.#registered.delete(stream)) this.#droppedStreams.unregister(stream);
+    if (this.#streams[index] === stream) {
+      this.#streams[index] = undefined;
+      return true;
+    }
+    return this.#looseStreams.get(id)?.deref() === stream && this.#looseStreams.delete(id);
   }
 
   keepConnection(connection: QuicConnection): void {

@@ -5,6 +5,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { checkInteger, MAX_CODE } from "./check-integer.ts";
 import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
 import type { QuicConnection, WaitOptions } from "./connection.ts";
 import { Driver } from "./driver.ts";
@@ -39,6 +40,8 @@ export type Configuration = { tls: TlsServerConfig; alpn: string } | { alert: nu
 
 /** An admitted handshake that ended without a connection. */
 export interface HandshakeFailure {
+  /** The number that `admit` had. */
+  handshake: number;
   /** `validated` also when the client answered our handshake, which proves its address. */
   source: Source;
   reason: QuicCloseReason;
@@ -46,10 +49,11 @@ export interface HandshakeFailure {
 
 export interface ServerOptions {
   /**
-   * Decide at the first packet, before any costly work. Synchronous; must not use the endpoint.
+   * Decide at the first packet, before any costly work. Synchronous; must not use the endpoint, but for
+   * `dropHandshake`. `handshake` numbers what is admitted.
    * @default everybody is accepted
    */
-  admit?: ((source: Source) => Admission) | undefined;
+  admit?: ((source: Source, handshake: number) => Admission) | undefined;
   /**
    * Decide at the complete ClientHello. Synchronous; must not use the endpoint. What it throws becomes
    * the alert `internal_error` and an uncaught exception.
@@ -79,7 +83,7 @@ export interface TransportOptions {
   receiveWindow?: number | undefined;
   /** Most bytes of writes that are buffered here; what is used follows the path's capacity. @default 32 MiB */
   sendWindow?: number | undefined;
-  /** UDP payload to start with. @default 1_200 */
+  /** UDP payload to start with, at most 10,000. @default 1_200 */
   initialMtu?: number | undefined;
   /** Largest UDP payload that is probed for; up to 6,400 pays on loopback and jumbo frames. @default 1_452 */
   mtuUpperBound?: number | undefined;
@@ -170,6 +174,17 @@ export class QuicEndpoint implements AsyncDisposable {
     return this.#state.closed ? 0 : native.endpointInfo(this.#state.live()).handshakes;
   }
 
+  /**
+   * What the engine holds: `connections` that JavaScript or the protocol still knows, the `closing` ones
+   * among them that only wait for their last packets to die out, `handshakes` under way, `streams` of all.
+   * For monitoring.
+   */
+  get counts(): { connections: number; closing: number; handshakes: number; streams: number } {
+    const { connections, handshakes, streams } = native.endpointInfo(this.#state.live());
+    const closing = Math.max(0, connections - this.connectionCount - handshakes);
+    return { connections, closing, handshakes, streams };
+  }
+
   /** Datagrams that the system refused to send, and its last word: `EPERM` means a firewall. */
   get sendErrors(): { count: number; last: string | undefined } {
     const { sendErrors, lastSendError } = native.endpointInfo(this.#state.live());
@@ -219,6 +234,14 @@ export class QuicEndpoint implements AsyncDisposable {
   /** Refuse handshakes from now on; connections go on. */
   stopAccepting(): void {
     native.stopAccepting(this.#state.live());
+  }
+
+  /**
+   * End an admitted handshake without a word, to make room for another; also from inside `admit`. What is
+   * no handshake any more is left alone. `handshakeFailed` is not told.
+   */
+  dropHandshake(handshake: number): void {
+    native.dropHandshake(this.#state.live(), handshake);
   }
 
   /** Send now what this tick queued. Only needed before the process is ended by force. */
@@ -271,11 +294,15 @@ class State {
     const driver = new Driver({
       connected: (connection, id) => this.#connected(connection, id),
       dialFailed: (id, reason) => this.#dialFailed(id, reason),
-      handshakeFailed: ({ address, port, validated, reason }) =>
-        options.server?.handshakeFailed?.({ source: { address, port, validated }, reason }),
+      handshakeFailed: ({ handshake, address, port, validated, reason }) =>
+        options.server?.handshakeFailed?.({
+          handshake,
+          source: { address, port, validated },
+          reason,
+        }),
       drained: () => this.#drained?.(),
       idle: () => this.#reapOrphan(),
-      resetCodeOf: options.resetCodeOf ?? defaultResetCode,
+      resetCodeOf: (error) => resetCode(options.resetCodeOf ?? defaultResetCode, error),
     });
     this.driver = driver;
     const { server } = options;
@@ -283,14 +310,15 @@ class State {
       this.#id = native.bind(
         {
           address: options.address ?? "::",
-          port: options.port ?? 0,
-          socketBuffer: options.socketBuffer ?? 4 * 2 ** 20,
+          port: checkInteger("bind", "port", options.port ?? 0, 0, 65_535),
+          socketBuffer: this.#socketBuffer(),
           resetKey: options.resetKey,
           server: server !== undefined,
           transport: transportOf(options.transport),
         },
         () => driver.wake(),
-        (address, port, validated) => admit(server, { address, port, validated }),
+        (address, port, validated, handshake) =>
+          admit(server, { address, port, validated }, handshake),
         (alpn, serverName, address, port, validated) =>
           configure(server, { alpn, serverName, source: { address, port, validated } }),
       );
@@ -307,10 +335,13 @@ class State {
 
   /** The engine's number, while there is one. */
   live(): number {
-    if (this.closed) {
-      throw Object.assign(new Error("the endpoint is closed"), { code: "QUIC_ENDPOINT_CLOSED" });
-    }
+    if (this.closed) throw endpointClosed();
     return this.#id;
+  }
+
+  #socketBuffer(): number {
+    const { socketBuffer = 4 * 2 ** 20 } = this.#options;
+    return checkInteger("bind", "socketBuffer", socketBuffer, 0, 2 ** 30);
   }
 
   #readAddress(): { address: string; port: number; family: "IPv4" | "IPv6" } {
@@ -321,14 +352,8 @@ class State {
   async connect(options: ConnectOptions): Promise<QuicConnection> {
     const { signal } = options;
     signal?.throwIfAborted();
-    const id = native.connect(
-      this.live(),
-      tlsId(options.tls),
-      options.address,
-      options.port,
-      options.serverName,
-      transportOf({ ...this.#options.transport, ...options.transport }),
-    );
+    if (this.#closing !== undefined) throw endpointClosed();
+    const id = this.#connectNative(options);
     return await new Promise<QuicConnection>((resolve, reject) => {
       const onabort = (): void => {
         this.#dials.delete(id);
@@ -350,6 +375,28 @@ class State {
     });
   }
 
+  #connectNative(options: ConnectOptions): number {
+    const { address, port, serverName } = options;
+    const transport = transportOf(options.transport, this.#options.transport);
+    checkInteger("connect", "port", port, 1, 65_535);
+    const tls = tlsId(options.tls);
+    try {
+      return native.connect(this.live(), tls, address, port, serverName, transport);
+    } catch (error) {
+      const { message } = error as Error;
+      if (this.closed) throw error;
+      throw Object.assign(
+        new Error(
+          `cannot connect to ${address} port ${port}: ${message.replace(/^EINVAL: /, "")}`,
+          {
+            cause: error,
+          },
+        ),
+        { code: "EINVAL", address, port },
+      );
+    }
+  }
+
   #connected(connection: QuicConnection, id: number): void {
     if (connection.side === "client") {
       const dial = this.#dials.get(id);
@@ -365,7 +412,8 @@ class State {
       this.#waiters.delete(waiter);
       return waiter(connection);
     }
-    if (this.#queue.length >= MAX_QUEUE) connection.close(0, "accept queue is full");
+    if (this.#orphaned || this.#closing !== undefined) connection.close();
+    else if (this.#queue.length >= MAX_QUEUE) connection.close(0, "accept queue is full");
     else this.#queue.push(connection);
   }
 
@@ -377,8 +425,9 @@ class State {
 
   async accept({ signal }: WaitOptions): Promise<QuicConnection | undefined> {
     signal?.throwIfAborted();
+    if (this.#closing !== undefined) return undefined;
     const next = this.#queue.shift();
-    if (next !== undefined || this.closed) return next;
+    if (next !== undefined) return next;
     return await new Promise<QuicConnection | undefined>((resolve, reject) => {
       const waiter = (connection: QuicConnection | undefined): void => {
         signal?.removeEventListener("abort", onabort);
@@ -399,8 +448,8 @@ class State {
       native.rebind(
         this.live(),
         address,
-        options.port ?? 0,
-        this.#options.socketBuffer ?? 4 * 2 ** 20,
+        checkInteger("rebind", "port", options.port ?? 0, 0, 65_535),
+        this.#socketBuffer(),
       );
     } catch (error) {
       throw systemError(error, { address, port: options.port });
@@ -409,15 +458,24 @@ class State {
   }
 
   close(options: { code?: number | undefined; reason?: string | undefined }): Promise<void> {
-    this.#closing ??= this.#close(options.code ?? 0, options.reason ?? "");
+    const { code = 0, reason = "" } = options;
+    checkInteger("close", "code", code, 0, MAX_CODE);
+    this.#closing ??= this.#close(code, reason).catch((error: unknown) => {
+      // From inside its own `admit` or `configure`; another call can do it.
+      this.#closing = undefined;
+      throw error;
+    });
     return this.#closing;
   }
 
   async #close(code: number, reason: string): Promise<void> {
     if (this.closed) return;
+    // Throws where the engine cannot be used now.
+    native.stopAccepting(this.#id);
     // 1. Whoever waits for a connection gets none.
     for (const waiter of this.#waiters) waiter(undefined);
     this.#waiters.clear();
+    this.#queue.length = 0;
     // 2. Tell the peers, and wait until they can be expected to know.
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#drained = resolve;
@@ -433,7 +491,7 @@ class State {
   #destroy(): void {
     if (this.closed) return;
     this.closed = true;
-    this.driver.endpoint = 0;
+    this.driver.detach();
     native.destroy(this.#id);
     const closed: QuicCloseReason = { kind: "application", by: "local", code: 0, reason: "" };
     for (const dial of this.#dials.values()) dial.reject(new QuicConnectionClosed(closed));
@@ -443,13 +501,34 @@ class State {
   /** The object that people hold is gone. */
   orphan(): void {
     this.#orphaned = true;
+    if (this.#serves() || this.closed) return;
+    // Nobody can take these any more.
+    native.stopAccepting(this.#id);
+    for (const connection of this.#queue.splice(0)) connection.close();
     this.#reapOrphan();
   }
 
+  /** Connections reach somebody without the object that people hold. */
+  #serves(): boolean {
+    return this.#options.server?.connection !== undefined;
+  }
+
   #reapOrphan(): void {
-    const serves = this.#options.server?.connection !== undefined;
-    if (!this.#orphaned || serves || this.#closing !== undefined || this.closed) return;
+    if (!this.#orphaned || this.#serves() || this.#closing !== undefined || this.closed) return;
     if (this.driver.connectionCount === 0 && this.#dials.size === 0) this.#destroy();
+  }
+}
+
+function endpointClosed(): Error {
+  return Object.assign(new Error("the endpoint is closed"), { code: "QUIC_ENDPOINT_CLOSED" });
+}
+
+function resetCode(of: (error: Error | null) => number, error: Error | null): number {
+  try {
+    return checkInteger("reset the stream", "the result of resetCodeOf", of(error), 0, MAX_CODE);
+  } catch (failure) {
+    rethrowLater(failure);
+    return 0;
   }
 }
 
@@ -458,10 +537,14 @@ function defaultResetCode(error: Error | null): number {
   return typeof code === "number" ? code : 0;
 }
 
-function admit(server: ServerOptions | undefined, source: Source): number {
+function admit(server: ServerOptions | undefined, source: Source, handshake: number): number {
   if (server?.admit === undefined) return ADMISSIONS.accept;
   try {
-    return ADMISSIONS[server.admit(source)];
+    const answer = server.admit(source, handshake);
+    if (Object.hasOwn(ADMISSIONS, answer)) return ADMISSIONS[answer];
+    throw new TypeError(
+      `cannot admit: expected accept, retry, refuse or ignore, got ${JSON.stringify(answer)}`,
+    );
   } catch (error) {
     rethrowLater(error);
     return ADMISSIONS.refuse;
@@ -512,20 +595,43 @@ function systemError(
   );
 }
 
+/** Above, the packets of a handshake are longer than the initial congestion window allows. */
+const MAX_INITIAL_MTU = 10_000;
+/** Milliseconds: 24 days. */
+const MAX_TIME = 2 ** 31 - 1;
+/** Bytes. */
+const MAX_WINDOW = 2 ** 40;
 const CONGESTION = { cubic: 0, newreno: 1, bbr: 2 } as const;
 
-function transportOf(options: TransportOptions = {}): NativeTransport {
+/** What `options` says, else what `defaults` says, else our defaults. */
+function transportOf(
+  options: TransportOptions = {},
+  defaults: TransportOptions = {},
+): NativeTransport {
+  const number = (
+    name: Exclude<keyof TransportOptions, "congestion">,
+    otherwise: number,
+    low: number,
+    high: number,
+  ): number =>
+    checkInteger("set transport", name, options[name] ?? defaults[name] ?? otherwise, low, high);
+  const congestion = options.congestion ?? defaults.congestion ?? "cubic";
+  if (!Object.hasOwn(CONGESTION, congestion)) {
+    throw new TypeError(
+      `cannot set transport: congestion must be cubic, newreno or bbr, got ${JSON.stringify(congestion)}`,
+    );
+  }
   return {
-    idleTimeout: options.idleTimeout ?? 30_000,
-    keepAlive: options.keepAlive ?? 10_000,
-    handshakeTimeout: options.handshakeTimeout ?? 10_000,
-    maxStreams: options.maxStreams ?? 64,
-    streamReceiveWindow: options.streamReceiveWindow ?? 16 * 2 ** 20,
-    receiveWindow: options.receiveWindow ?? 64 * 2 ** 20,
-    sendWindow: options.sendWindow ?? 32 * 2 ** 20,
-    initialMtu: options.initialMtu ?? 1_200,
-    mtuUpperBound: options.mtuUpperBound ?? 1_452,
-    congestion: CONGESTION[options.congestion ?? "cubic"],
-    datagramBuffer: options.datagramBuffer ?? 2 ** 20,
+    idleTimeout: number("idleTimeout", 30_000, 0, MAX_TIME),
+    keepAlive: number("keepAlive", 10_000, 0, MAX_TIME),
+    handshakeTimeout: number("handshakeTimeout", 10_000, 0, MAX_TIME),
+    maxStreams: number("maxStreams", 64, 0, 65_536),
+    streamReceiveWindow: number("streamReceiveWindow", 16 * 2 ** 20, 0, MAX_WINDOW),
+    receiveWindow: number("receiveWindow", 64 * 2 ** 20, 0, MAX_WINDOW),
+    sendWindow: number("sendWindow", 32 * 2 ** 20, 0, MAX_WINDOW),
+    initialMtu: number("initialMtu", 1_200, 1_200, MAX_INITIAL_MTU),
+    mtuUpperBound: number("mtuUpperBound", 1_452, 1_200, 65_000),
+    congestion: CONGESTION[congestion],
+    datagramBuffer: number("datagramBuffer", 2 ** 20, 0, 2 ** 30),
   };
 }

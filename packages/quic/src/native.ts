@@ -42,7 +42,7 @@ export interface NativeQuic {
       transport: NativeTransport;
     },
     wake: () => void,
-    admit: (address: string, port: number, validated: boolean) => number,
+    admit: (address: string, port: number, validated: boolean, handshake: number) => number,
     configure: (
       alpn: string[],
       serverName: string | undefined,
@@ -55,6 +55,7 @@ export interface NativeQuic {
   rebind(endpoint: number, address: string, port: number, socketBuffer: number): void;
   addressChanged(endpoint: number): void;
   stopAccepting(endpoint: number): void;
+  dropHandshake(endpoint: number, handshake: number): void;
   setReferenced(endpoint: number, on: boolean): void;
   closeAll(endpoint: number, code: number, reason: Uint8Array): void;
   destroy(endpoint: number): void;
@@ -67,9 +68,13 @@ export interface NativeQuic {
     large: Uint8Array,
     small: Uint8Array,
   ): void;
-  takeFailure(
-    endpoint: number,
-  ): { address: string; port: number; validated: boolean; reason: NativeReason } | null;
+  takeFailure(endpoint: number): {
+    handshake: number;
+    address: string;
+    port: number;
+    validated: boolean;
+    reason: NativeReason;
+  } | null;
 
   connect(
     endpoint: number,
@@ -83,6 +88,7 @@ export interface NativeQuic {
     endpoint: number,
     connection: number,
   ): {
+    handshake: number;
     alpn?: Buffer;
     serverName?: string;
     certificate?: Buffer;
