@@ -24,7 +24,7 @@ export function startRust(
 /** Build it unless it is built. Its path. Cargo tells its progress on stderr. */
 export function buildRust(): string {
   if (program !== undefined) return program;
-  // --quiet would hide a minute of compiling; without it cargo says nothing much when all is fresh.
+  // Progress only when there is some: --quiet would hide a minute of compiling; without it cargo says nothing much when all is fresh.
   const { status, error } = spawnSync(
     "cargo",
     [

@@ -29,6 +29,8 @@ export interface WanOptions {
   /** Bits per second. */
   rate: number;
   congestion: Congestion;
+  /** Of the losses. */
+  seed: number;
 }
 
 const NEAR = "10.79.0.1";
@@ -48,6 +50,7 @@ export async function openWan(options: WanOptions): Promise<Wan> {
       {
         delay: options.roundTrip / 2,
         lossPpm: options.lossPpm,
+        seed: options.seed,
         rate: options.rate,
         queueBytes: Math.ceil(2 * inFlight),
         // One wake-up for some ten packets: the line must not take the processor from the ends.
