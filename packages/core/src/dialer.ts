@@ -1,0 +1,487 @@
+/**
+ * The dialer: a peer's name, ticket or address becomes a connection, over whatever gets through.
+ *
+ * QUIC goes first, TCP+TLS joins 300 ms later, each with all addresses of the peer in the manner of RFC
+ * 8305, and the first that is ready wins. The peer's answer ends the dial also when it is no: then no
+ * other address or transport is tried.
+ *
+ * @module
+ */
+
+import { lookup } from "node:dns/promises";
+import type { Duplex } from "node:stream";
+import type { QuicEndpoint } from "@alknet/quic/endpoint";
+import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { CloseCode } from "./close-code.ts";
+import type { Connection, OwnedConnection } from "./connection.ts";
+import { DialError, isFinal } from "./dial-error.ts";
+import { formatHostPort, type HostPort } from "./host.ts";
+import type { NodeIdentity } from "./identity-file.ts";
+import { formatIp, parseIp } from "./ip-address.ts";
+import { type Logger, silentLogger } from "./log.ts";
+import { watchNetwork } from "./network-watch.ts";
+import type { PeerEntry } from "./peers.ts";
+import { dialQuic } from "./quic-dial.ts";
+import { race } from "./race.ts";
+import { type PooledStream, streamPool } from "./stream-pool.ts";
+import { type Route, routeTo, type Target } from "./target.ts";
+import { dialTcp } from "./tcp-dial.ts";
+import type { Expected } from "./verify.ts";
+import { expired } from "./while-moving.ts";
+
+export interface DialerOptions {
+  /** What is shown to peers; without it nothing is. */
+  readonly identity?: NodeIdentity | undefined;
+  /** Who a server is by its key, and by `peers` whom a name means. */
+  readonly identities: IdentityProvider & { readonly peers?: readonly PeerEntry[] };
+  /** UDP sockets that are shared with listeners, to be preferred. */
+  readonly sockets?: readonly QuicEndpoint[] | undefined;
+  /** Makes a socket where none of these will do. The dialer closes it. */
+  readonly bind: () => QuicEndpoint;
+  /** Addresses of a host name. @default the system's resolver */
+  readonly resolve?: ((host: string) => Promise<readonly string[]>) | undefined;
+  /** How long `close()` lets streams finish, in milliseconds. @default 2_000 */
+  readonly drain?: number | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+export interface DialOptions {
+  /** Shown instead of the dialer's own. */
+  identity?: NodeIdentity | undefined;
+  /** Over these only. @default both */
+  transports?: readonly ("quic" | "tcp")[] | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** One stream, of a connection that the dialer owns. */
+export interface OpenedStream {
+  readonly stream: Duplex;
+  readonly connection: Connection;
+  /** Whether the connection has many streams; over TCP it has this one. */
+  readonly multiplexed: boolean;
+}
+
+/** `await using` closes it. */
+export interface Dialer extends AsyncDisposable {
+  /**
+   * A connection of the caller's own, who closes it. TLS is complete and the server verified; whether the
+   * server takes our key, `connection.accepted` tells.
+   *
+   * @throws {DialError | PeerKeyMismatch | PeerUnpinned | CertificateError | ConnectionClosed}
+   * @throws the reason of `signal`, when it aborts first.
+   */
+  dial(target: Target, alpn: string, options?: DialOptions): Promise<Connection>;
+  /**
+   * One stream. Over QUIC it shares a connection with all that have the same target, ALPN and identity,
+   * which is closed 30 s after its last stream; over TCP it is a connection of its own. Errors as `dial`.
+   */
+  open(target: Target, alpn: string, options?: DialOptions): Promise<OpenedStream>;
+  /** The network has changed: what was learnt about it is forgotten, and connections probe at once. */
+  networkChanged(): void;
+  /** Let streams finish within the drain time, then end what is left. There is one promise. */
+  close(): Promise<void>;
+}
+
+/** How long the second transport waits for the first, and how far apart addresses are tried, in milliseconds. */
+const TRANSPORT_STAGGER = 300;
+const ADDRESS_STAGGER = 250;
+
+/** A whole dial, in milliseconds. */
+const DEADLINE = 10_000;
+
+/** How long QUIC may take to prove itself after TCP has won: past the first retransmission. Milliseconds. */
+const LINGER = 2_000;
+
+/** How long it is remembered that UDP did not get through to an address, in milliseconds, and for how many. */
+const REMEMBERED = 60_000;
+const MAX_REMEMBERED = 1_024;
+
+/** Most addresses that are tried in one dial. */
+const MAX_ADDRESSES = 32;
+
+interface Candidate {
+  readonly address: string;
+  readonly port: number;
+  readonly serverName: string | undefined;
+}
+
+export function createDialer(options: DialerOptions): Dialer {
+  const { identities, drain = 2_000, clock = systemClock, logger = silentLogger } = options;
+  const resolve = options.resolve ?? systemResolve;
+  const shared = options.sockets ?? [];
+  let own: QuicEndpoint | undefined;
+  const stopped = new AbortController();
+  const live = new Set<OwnedConnection>();
+  /** Where UDP did not get through, and until when that is believed. */
+  const blocked = new Map<string, number>();
+  let closing: Promise<void> | undefined;
+
+  const network = watchNetwork(clock, () => dialer.networkChanged());
+  const pool = streamPool({ clock });
+
+  async function dial(
+    target: Target,
+    alpn: string,
+    dialOptions: DialOptions = {},
+  ): Promise<Connection> {
+    const route = routeTo(target, identities.peers ?? []);
+    return await connect(route, alpn, dialOptions);
+  }
+
+  async function open(
+    target: Target,
+    alpn: string,
+    { signal, ...rest }: DialOptions = {},
+  ): Promise<OpenedStream> {
+    const route = routeTo(target, identities.peers ?? []);
+    const fingerprint = (rest.identity ?? options.identity)?.fingerprint ?? "";
+    const key = [route.key, alpn, fingerprint, rest.transports?.join() ?? ""].join("\n");
+    const found: PooledStream = await pool.open(
+      { id: key, connect: (dialing) => connect(route, alpn, { ...rest, signal: dialing }) },
+      { signal },
+    );
+    return { ...found, multiplexed: found.connection.multiplexed };
+  }
+
+  async function connect(
+    route: Route,
+    alpn: string,
+    dialOptions: DialOptions,
+  ): Promise<OwnedConnection> {
+    const { transports = ["quic", "tcp"], identity = options.identity, signal } = dialOptions;
+    if (closing !== undefined) throw closedError();
+    const deadline = clock.timeout(DEADLINE);
+    const limits = signal === undefined ? [deadline] : [deadline, signal];
+    const within = AbortSignal.any([...limits, stopped.signal]);
+    const tried: string[] = [];
+    try {
+      const candidates = await unlessAborted(within, candidatesOf(route, resolve));
+      const attempt: Attempt = { route, alpn, identity, candidates, tried };
+      const connection = await raceTransports(attempt, transports, within);
+      keep(connection);
+      return connection;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      signal?.throwIfAborted();
+      if (stopped.signal.aborted) throw closedError();
+      throw failure(route, alpn, tried, error, deadline.aborted);
+    }
+  }
+
+  async function raceTransports(
+    attempt: Attempt,
+    transports: readonly ("quic" | "tcp")[],
+    signal: AbortSignal,
+  ): Promise<OwnedConnection> {
+    const { candidates } = attempt;
+    const quicIsBlocked = candidates.every((it) => isBlocked(it));
+    // What did not get through a moment ago comes second.
+    const order = quicIsBlocked ? (["tcp", "quic"] as const) : (["quic", "tcp"] as const);
+    const both = transports.includes("quic") && transports.includes("tcp");
+    return await race({
+      attempts: order
+        .filter((name) => transports.includes(name))
+        .map((name) => async (lost: AbortSignal) => {
+          if (name === "tcp") return await overTcp(attempt, lost);
+          return both
+            ? await overQuicLearning(attempt, lost, signal)
+            : await overQuic(attempt, lost);
+        }),
+      stagger: TRANSPORT_STAGGER,
+      isFinal,
+      discard,
+      signal,
+      clock,
+    });
+  }
+
+  /** QUIC in a race with TCP. Having lost, it goes on for a moment, to learn whether UDP gets through. */
+  async function overQuicLearning(
+    attempt: Attempt,
+    lost: AbortSignal,
+    dialSignal: AbortSignal,
+  ): Promise<OwnedConnection> {
+    const end = new AbortController();
+    let decided = false;
+    const outcome = overQuic(attempt, AbortSignal.any([end.signal, stopped.signal])).then(
+      (connection) => {
+        for (const candidate of attempt.candidates) blocked.delete(keyOf(candidate));
+        if (!decided) return connection;
+        discard(connection);
+        return undefined;
+      },
+      (error: unknown) => {
+        // Not so when the peer has answered, or nobody wants to know any more.
+        if (!isFinal(error) && !dialSignal.aborted && !stopped.signal.aborted) remember(attempt);
+        throw error;
+      },
+    );
+    outcome.catch(() => {});
+    const onlost = (): void => {
+      decided = true;
+      // Given up by who dialed, or refused: there is nothing to learn.
+      if (dialSignal.aborted || isFinal(lost.reason)) return end.abort(lost.reason);
+      clock
+        .timeout(LINGER)
+        .addEventListener("abort", () => end.abort(new Error("UDP did not get through")), {
+          once: true,
+        });
+    };
+    if (lost.aborted) onlost();
+    else lost.addEventListener("abort", onlost, { once: true });
+    const first = await Promise.race([outcome, expired(lost)]);
+    if (first === false || first === undefined) throw lost.reason as Error;
+    decided = true;
+    return first;
+  }
+
+  async function overQuic(attempt: Attempt, signal: AbortSignal): Promise<OwnedConnection> {
+    return await overAddresses("QUIC", attempt, signal, (candidate, attemptSignal) =>
+      dialQuic({
+        ...common(attempt, candidate, attemptSignal),
+        endpoint: socketFor(candidate.address),
+      }),
+    );
+  }
+
+  async function overTcp(attempt: Attempt, signal: AbortSignal): Promise<OwnedConnection> {
+    return await overAddresses("TCP", attempt, signal, (candidate, attemptSignal) =>
+      dialTcp(common(attempt, candidate, attemptSignal)),
+    );
+  }
+
+  async function overAddresses(
+    name: string,
+    { candidates, tried }: Attempt,
+    signal: AbortSignal,
+    one: (candidate: Candidate, signal: AbortSignal) => Promise<OwnedConnection>,
+  ): Promise<OwnedConnection> {
+    return await race({
+      attempts: candidates.map((candidate) => async (attemptSignal: AbortSignal) => {
+        const at = tried.push(`${name} ${keyOf(candidate)}: no answer`) - 1;
+        try {
+          return await one(candidate, attemptSignal);
+        } catch (error) {
+          if (!attemptSignal.aborted) tried[at] = `${name} ${keyOf(candidate)}: ${wordOf(error)}`;
+          throw error;
+        }
+      }),
+      stagger: ADDRESS_STAGGER,
+      isFinal,
+      discard,
+      signal,
+      clock,
+    });
+  }
+
+  function common(attempt: Attempt, candidate: Candidate, signal: AbortSignal) {
+    const { alpn, identity, route } = attempt;
+    const { expected } = route;
+    return { ...candidate, alpn, identity, expected, authenticate: who, signal, drain, clock };
+  }
+
+  function who(fingerprint: string): OwnedAuthContext {
+    return authenticate(identities, { kind: "fingerprint", fingerprint });
+  }
+
+  /** A mapping in a NAT that a listener's socket has made helps the dial, and the other way round. */
+  function socketFor(address: string): QuicEndpoint {
+    const found = shared.find((socket) => reaches(socket.address, address));
+    return found ?? (own ??= options.bind());
+  }
+
+  function keep(connection: OwnedConnection): void {
+    live.add(connection);
+    const release = connection.transport === "quic" ? network.hold() : undefined;
+    void connection.closed.then(() => {
+      live.delete(connection);
+      release?.();
+    });
+  }
+
+  function isBlocked(candidate: Candidate): boolean {
+    return (blocked.get(keyOf(candidate)) ?? 0) > clock.now();
+  }
+
+  function remember({ candidates, route }: Attempt): void {
+    logger.debug({ target: route.label }, "UDP does not get through");
+    for (const candidate of candidates) {
+      if (blocked.size >= MAX_REMEMBERED) blocked.delete(blocked.keys().next().value!);
+      blocked.set(keyOf(candidate), clock.now() + REMEMBERED);
+    }
+  }
+
+  async function shutdown(): Promise<void> {
+    // 1. Dials under way are given up; who uses a connection hears that it is time to finish.
+    stopped.abort(closedError());
+    pool.close();
+    for (const connection of live) connection.drain();
+    // 2. Let them finish, within reason.
+    const over = Promise.all([...live].map(({ closed }) => closed));
+    await Promise.race([over, expired(clock.timeout(drain))]);
+    // 3. End what is left, and give the socket back.
+    for (const connection of live) connection.abort(CloseCode.DRAINING, "shutting down");
+    network.close();
+    await own?.close();
+  }
+
+  const dialer: Dialer = {
+    dial,
+    open,
+    networkChanged() {
+      blocked.clear();
+      for (const socket of shared) socket.addressChanged();
+      own?.addressChanged();
+    },
+    close: () => (closing ??= Promise.resolve().then(shutdown)),
+    async [Symbol.asyncDispose]() {
+      await this.close();
+    },
+  };
+  return dialer;
+}
+
+interface Attempt {
+  readonly route: Route;
+  readonly alpn: string;
+  readonly identity: NodeIdentity | undefined;
+  readonly candidates: readonly Candidate[];
+  /** What came of each attempt, for the message when all have failed. */
+  readonly tried: string[];
+}
+
+/** Addresses of the route, IPv6 and IPv4 in turn, as RFC 8305 §4 has it. */
+async function candidatesOf(
+  { addresses, expected }: Route,
+  resolve: (host: string) => Promise<readonly string[]>,
+): Promise<readonly Candidate[]> {
+  const problems: unknown[] = [];
+  const resolved = await Promise.all(
+    addresses.map(async (address) => {
+      try {
+        return await candidatesAt(address, expected, resolve);
+      } catch (error) {
+        problems.push(error);
+        return [];
+      }
+    }),
+  );
+  const candidates = interleave(unique(resolved.flat())).slice(0, MAX_ADDRESSES);
+  if (candidates.length > 0) return candidates;
+  const names = addresses.map(({ host }) => JSON.stringify(host)).join(", ");
+  throw new DialError("NAME_NOT_FOUND", `no address is known for ${names}`, {
+    cause: problems[0],
+    final: true,
+  });
+}
+
+async function candidatesAt(
+  { host, port }: HostPort,
+  expected: Expected,
+  resolve: (host: string) => Promise<readonly string[]>,
+): Promise<Candidate[]> {
+  if (parseIp(host) !== undefined) {
+    const serverName = expected.kind === "name" ? expected.host : undefined;
+    return [{ address: host, port, serverName }];
+  }
+  const found = await resolve(host);
+  return found.flatMap((text) => {
+    const address = parseIp(text);
+    // A zone (`fe80::1%eth0`) is needed to get there, and known to the system only.
+    const kept = address !== undefined && !text.includes("%") ? formatIp(address) : text;
+    return address === undefined ? [] : [{ address: kept, port, serverName: host }];
+  });
+}
+
+async function systemResolve(host: string): Promise<string[]> {
+  const found = await lookup(host, { all: true, order: "verbatim" });
+  return found.map(({ address }) => address);
+}
+
+function unique(candidates: readonly Candidate[]): Candidate[] {
+  const seen = new Map(candidates.toReversed().map((it) => [keyOf(it), it]));
+  return [...seen.values()].toReversed();
+}
+
+function interleave(candidates: readonly Candidate[]): Candidate[] {
+  const six = candidates.filter(({ address }) => address.includes(":"));
+  const four = candidates.filter(({ address }) => !address.includes(":"));
+  return Array.from({ length: Math.max(six.length, four.length) }, (_, i) => [six[i], four[i]])
+    .flat()
+    .filter((it) => it !== undefined);
+}
+
+function keyOf({ address, port }: Candidate): string {
+  return formatHostPort({ host: address, port });
+}
+
+/** Whether a socket that is bound there can send to `address`. */
+function reaches(bound: { address: string }, address: string): boolean {
+  const here = parseIp(bound.address);
+  const there = parseIp(address);
+  if (here === undefined || there === undefined) return false;
+  if (bound.address === "::") return true;
+  if (here.family !== there.family) return false;
+  if (bound.address === "0.0.0.0") return true;
+  return isLoopback(bound.address) === isLoopback(address);
+}
+
+function isLoopback(address: string): boolean {
+  return address === "::1" || address.startsWith("127.");
+}
+
+function discard(connection: OwnedConnection): void {
+  connection.abort(CloseCode.OK);
+}
+
+/** What came of an attempt, in a few words. */
+function wordOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(wordOf).join(", ");
+  const { code } = ((error as Error).cause ?? {}) as { code?: unknown };
+  if (error instanceof DialError && error.code === "UNREACHABLE" && typeof code === "string") {
+    return code;
+  }
+  return (error as { code?: string }).code ?? (error as Error).message;
+}
+
+function failure(
+  { label }: Route,
+  alpn: string,
+  tried: readonly string[],
+  error: unknown,
+  timedOut: boolean,
+): Error {
+  const errors = error instanceof AggregateError ? flatten(error) : [error];
+  // One attempt, one reason: it says more than a list.
+  if (!timedOut && errors.length === 1 && errors[0] instanceof DialError) return errors[0];
+  const list = tried.length === 0 ? "" : ` (${tried.join("; ")})`;
+  const time = timedOut ? ` within ${DEADLINE / 1_000} s` : "";
+  const answered = errors.find((it) => it instanceof DialError && it.code === "HANDSHAKE_FAILED");
+  return new DialError(
+    answered === undefined ? "UNREACHABLE" : "HANDSHAKE_FAILED",
+    `cannot reach ${label} for ${alpn}${time}${list}`,
+    {
+      cause: error,
+      hint: "is the node up over there, and its port open for UDP and TCP? `alknet doctor` looks",
+    },
+  );
+}
+
+function flatten(error: AggregateError): unknown[] {
+  return error.errors.flatMap((it: unknown) => (it instanceof AggregateError ? flatten(it) : [it]));
+}
+
+function closedError(): DialError {
+  return new DialError("UNREACHABLE", "cannot dial: the dialer is closed", { final: true });
+}
+
+/** `promise`, or the reason of `signal` when that is first. */
+async function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const ended = expired(signal).then((): never => {
+    throw signal.reason as Error;
+  });
+  ended.catch(() => {});
+  return await Promise.race([promise, ended]);
+}

@@ -1,0 +1,124 @@
+/**
+ * What can be dialed: a peer by its name, a ticket, an address.
+ *
+ * @module
+ */
+
+import { DialError } from "./dial-error.ts";
+import { parseFingerprint } from "./fingerprint.ts";
+import { formatHostPort, type HostPort, parseHostPort } from "./host.ts";
+import { parseIp } from "./ip-address.ts";
+import { DEFAULT_PORT, isPeerName, type PeerEntry } from "./peers.ts";
+import { looksLikeTicket, parseTicket, type Ticket } from "./ticket.ts";
+import type { Expected } from "./verify.ts";
+
+/**
+ * Whom to dial. As text: a peer's name, a ticket, `host:port`, or `FINGERPRINT@host:port`.
+ */
+export type Target =
+  | string
+  | Ticket
+  /** Without a fingerprint a host name is needed, and a CA that vouches for it. */
+  | { readonly address: string; readonly fingerprint?: string | undefined };
+
+/** A target, looked up. */
+export interface Route {
+  readonly addresses: readonly HostPort[];
+  readonly expected: Expected;
+  /** The same for all dials that may share a connection. */
+  readonly key: string;
+  /** For messages. */
+  readonly label: string;
+}
+
+/**
+ * Find out what a target means.
+ *
+ * @param peers those known by name.
+ * @throws {DialError} `TARGET_INVALID` or `PEER_UNKNOWN`
+ */
+export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
+  if (typeof target !== "string") {
+    if ("addresses" in target) return pinned([target.fingerprint], target.addresses, target.name);
+    const { address, fingerprint } = target;
+    return fingerprint === undefined ? byAddress(address) : pinned([fingerprint], [address]);
+  }
+  if (looksLikeTicket(target)) {
+    const { fingerprint, addresses, name } = ticketOf(target);
+    return pinned([fingerprint], addresses, name);
+  }
+  const at = target.indexOf("@");
+  if (at >= 0) return pinned([target.slice(0, at)], [target.slice(at + 1)]);
+  const peer = peers.find(({ peerId }) => peerId === target);
+  if (peer !== undefined) {
+    if (!peer.enabled) throw invalid(target, "this peer is disabled");
+    return pinned(peer.fingerprints, peer.addresses ?? [], target);
+  }
+  if (target.includes(":") || target.includes(".")) return byAddress(target);
+  if (isPeerName(target)) {
+    throw new DialError("PEER_UNKNOWN", `no peer is called ${JSON.stringify(target)}`, {
+      final: true,
+      hint: `name it in alknet.toml under [peers.${target}], or dial its ticket`,
+    });
+  }
+  throw invalid(
+    target,
+    'expected the name of a peer, a ticket, "host:port" or "FINGERPRINT@host:port"',
+  );
+}
+
+function pinned(
+  fingerprints: readonly string[],
+  addresses: readonly string[],
+  name?: string,
+): Route {
+  const label = name ?? addresses[0] ?? fingerprints[0] ?? "";
+  if (fingerprints.length === 0) throw invalid(label, "no key is known for it");
+  if (addresses.length === 0) throw invalid(label, "no address is known for it");
+  const known = fingerprints.map((text) => parsed(text, parseFingerprint));
+  return {
+    addresses: addresses.map(addressOf),
+    expected: { kind: "pinned", fingerprints: known },
+    key: known.toSorted().join(" "),
+    label: name ?? formatHostPort(addressOf(addresses[0]!)),
+  };
+}
+
+function byAddress(text: string): Route {
+  const address = addressOf(text);
+  const key = formatHostPort(address);
+  const isName = parseIp(address.host) === undefined;
+  return {
+    addresses: [address],
+    expected: isName ? { kind: "name", host: address.host } : { kind: "unknown" },
+    key,
+    label: key,
+  };
+}
+
+function addressOf(text: string): HostPort {
+  const address = parsed(text, (it) => parseHostPort(it, DEFAULT_PORT));
+  if (address.port === 0) throw invalid(text, "port 0 cannot be dialed");
+  return address;
+}
+
+function ticketOf(text: string): Ticket {
+  return parsed(text, parseTicket);
+}
+
+/** What a parser of texts throws names the text and what was wanted; here it is about a target. */
+function parsed<T>(text: string, parse: (text: string) => T): T {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new DialError("TARGET_INVALID", `cannot dial: ${(error as Error).message}`, {
+      cause: error,
+      final: true,
+    });
+  }
+}
+
+function invalid(target: string, why: string): DialError {
+  const shown = JSON.stringify(target.slice(0, 100));
+  return new DialError("TARGET_INVALID", `cannot dial ${shown}: ${why}`, { final: true });
+}

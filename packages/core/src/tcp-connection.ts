@@ -1,0 +1,60 @@
+/**
+ * A connection over TCP and TLS 1.3, on either side: one stream, and that is the TLS socket itself.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { Clock } from "./clock.ts";
+import type { ConnectionOwner } from "./connection-life.ts";
+import { formatHostPort } from "./host.ts";
+import { SingleStreamConnection } from "./single-stream-connection.ts";
+
+export interface TcpOptions extends ConnectionOwner {
+  readonly side: "client" | "server";
+  /** The handshake is complete, half-open allowed, and nothing was read. The connection owns it. */
+  readonly socket: TLSSocket;
+  /** The socket beneath it. */
+  readonly raw: Socket;
+  readonly alpn: string;
+  readonly serverName: string | undefined;
+  readonly drain?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+export function tcpConnection(options: TcpOptions): SingleStreamConnection {
+  const { socket, raw } = options;
+  const { remoteAddress, remotePort } = raw;
+  return new SingleStreamConnection({
+    ...options,
+    stream: socket,
+    transport: "tcp",
+    remoteAddress:
+      remoteAddress === undefined || remotePort === undefined
+        ? undefined
+        : formatHostPort({ host: remoteAddress, port: remotePort }),
+    cut: () => cut(socket, raw),
+    moved: () => socket.bytesRead + socket.bytesWritten - socket.writableLength,
+    exportKeyingMaterial: (label, context, length) =>
+      socket.exportKeyingMaterial(length, label, Buffer.from(context)),
+  });
+}
+
+/**
+ * Have the end of `socket`, which is to be destroyed next, be a reset of `raw` beneath it, so that the
+ * other end does not take it for an end in order.
+ *
+ * The reset has to come from within the destruction of the TLS socket: we may be called on OpenSSL's
+ * stack, and with its socket gone already Node would free the session under it.
+ */
+export function cut(socket: TLSSocket, raw: Socket): void {
+  // libuv resets no socket that is being shut down, and Node would then lose its handle.
+  const ending = socket.writableEnded && !socket.writableFinished;
+  if (ending || raw.destroyed) return;
+  const destroy = (): Socket => {
+    Reflect.deleteProperty(raw, "destroy");
+    return raw.resetAndDestroy();
+  };
+  Object.defineProperty(raw, "destroy", { value: destroy, configurable: true, writable: true });
+}
