@@ -297,7 +297,9 @@ export class QuicConnection implements AsyncDisposable {
 
   /** Zeros once the connection has ended and its state is gone. */
   stats(): QuicStatistics {
-    const figures = native.statistics(this.#host.endpoint, this.#id) ?? [];
+    const { endpoint } = this.#host;
+    // 0: the endpoint is gone, too.
+    const figures = (endpoint === 0 ? null : native.statistics(endpoint, this.#id)) ?? [];
     return {
       rtt: figures[0] ?? 0,
       mtu: figures[1] ?? 0,
