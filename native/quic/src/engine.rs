@@ -209,6 +209,16 @@ struct Conn {
     panic_next: bool,
 }
 
+impl Conn {
+    /// We ended it, and until its packets have died out a peer that missed it is told again. Who never
+    /// answered (UDP is blocked) is owed nothing: waiting would add 3 s to the end of a program.
+    fn owes_goodbye(&self) -> bool {
+        !self.drained
+            && self.reason.as_ref().is_some_and(|reason| !reason.by_peer)
+            && self.proto.stats().udp_rx.datagrams > 0
+    }
+}
+
 /// What stands in the table for a stream.
 struct Stream {
     connection: u32,
@@ -571,7 +581,7 @@ impl Engine {
             }
             self.reap(id);
         }
-        if self.closing && self.proto.open_connections() == 0 {
+        if self.closing && !self.connections.values().any(|conn| conn.phase != Phase::Closed || conn.owes_goodbye()) {
             self.closing = false;
             self.ready.push_back(Ready::Connection(record::DRAINED, 0, 0));
         }

@@ -80,6 +80,10 @@ impl<T> Table<T> {
         self.free.append(&mut self.resting);
     }
 
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     pub fn ids(&self) -> Vec<u32> {
         self.slots
             .iter()

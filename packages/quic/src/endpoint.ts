@@ -10,7 +10,7 @@ import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
 import type { QuicConnection, WaitOptions } from "./connection.ts";
 import { Driver } from "./driver.ts";
 import { native, type NativeTransport } from "./native.ts";
-import { type TlsClientConfig, tlsId, type TlsServerConfig } from "./tls.ts";
+import { clientTlsId, serverTlsId, type TlsClientConfig, type TlsServerConfig } from "./tls.ts";
 
 /** Where a datagram came from. Information: only a validated address was proved to receive there. */
 export interface Source {
@@ -379,7 +379,7 @@ class State {
     const { address, port, serverName } = options;
     const transport = transportOf(options.transport, this.#options.transport);
     checkInteger("connect", "port", port, 1, 65_535);
-    const tls = tlsId(options.tls);
+    const tls = clientTlsId(options.tls);
     try {
       return native.connect(this.live(), tls, address, port, serverName, transport);
     } catch (error) {
@@ -562,7 +562,7 @@ function configure(server: ServerOptions | undefined, hello: ClientHello): numbe
         `cannot select ALPN ${JSON.stringify(answer.alpn)}: the client offers ${JSON.stringify(hello.alpn)}`,
       );
     }
-    return tlsId(answer.tls) * 4096 + index;
+    return serverTlsId(answer.tls) * 4096 + index;
   } catch (error) {
     rethrowLater(error);
     return -(INTERNAL_ERROR + 1);

@@ -21,10 +21,17 @@ import {
   type TlsServerOptions,
 } from "./tls.ts";
 
-export const SERVER: SelfSigned = selfSigned({ names: ["server.test"] });
-export const CLIENT: SelfSigned = selfSigned({ names: ["client.test"] });
+/** The same in every process of a test. */
+export const SERVER: SelfSigned = selfSigned({ names: ["server.test"], privateKey: ed25519(1) });
+export const CLIENT: SelfSigned = selfSigned({ names: ["client.test"], privateKey: ed25519(2) });
 export const LOOPBACK = "127.0.0.1";
 export const ALPN = "test";
+
+/** PKCS #8 of a key whose 32 bytes are all `seed` (RFC 8410 §7). */
+function ed25519(seed: number): Buffer {
+  const head = Buffer.from("302e020100300506032b657004220420", "hex");
+  return Buffer.concat([head, Buffer.alloc(32, seed)]);
+}
 
 /** `newKey("ec")` is P-256. */
 export function newKey(type: "ed25519" | "ec" | "rsa"): KeyObject {

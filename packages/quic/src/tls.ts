@@ -27,14 +27,24 @@ export interface TlsServerOptions {
   keyLogFile?: string | undefined;
 }
 
+const CLIENT_CERTIFICATE: Readonly<Record<string, 0 | 1 | 2>> = { none: 0, request: 1, require: 2 };
 const forgottenServers = new FinalizationRegistry<number>((id) => native.forgetServerTls(id));
 const forgottenClients = new FinalizationRegistry<number>((id) => native.forgetClientTls(id));
-const ids = new WeakMap<object, number>();
+// Two of them: the engine numbers servers' and clients' apart.
+const serverIds = new WeakMap<object, number>();
+const clientIds = new WeakMap<object, number>();
 
 /** The engine's number for a configuration. */
-export function tlsId(config: TlsServerConfig | TlsClientConfig): number {
-  const id = ids.get(config);
-  if (id === undefined) throw new TypeError("expected a TlsServerConfig or TlsClientConfig");
+export function serverTlsId(config: TlsServerConfig): number {
+  const id = serverIds.get(config);
+  if (id === undefined) throw new TypeError("cannot serve: tls must be a TlsServerConfig");
+  return id;
+}
+
+/** The engine's number for a configuration. */
+export function clientTlsId(config: TlsClientConfig): number {
+  const id = clientIds.get(config);
+  if (id === undefined) throw new TypeError("cannot connect: tls must be a TlsClientConfig");
   return id;
 }
 
@@ -43,14 +53,20 @@ export class TlsServerConfig {
   /** @throws {Error} if a key or certificate cannot be used; the message says which. */
   constructor(options: TlsServerOptions) {
     const { clientCertificate = "none" } = options;
+    const asked = CLIENT_CERTIFICATE[clientCertificate];
+    if (asked === undefined) {
+      throw new TypeError(
+        `cannot serve: clientCertificate must be none, request or require, got ${JSON.stringify(clientCertificate)}`,
+      );
+    }
     const id = native.serverTls({
       certificates: [...options.certificates],
       privateKey: options.privateKey,
-      clientCertificate: clientCertificate === "none" ? 0 : clientCertificate === "request" ? 1 : 2,
+      clientCertificate: asked,
       rawPublicKeys: options.rawPublicKeys ?? false,
       keyLogFile: options.keyLogFile,
     });
-    ids.set(this, id);
+    serverIds.set(this, id);
     forgottenServers.register(this, id);
   }
 }
@@ -104,7 +120,7 @@ export class TlsClientConfig {
       rawPublicKeys: options.rawPublicKeys ?? false,
       keyLogFile: options.keyLogFile,
     });
-    ids.set(this, id);
+    clientIds.set(this, id);
     forgottenClients.register(this, id);
   }
 }
