@@ -10,7 +10,9 @@ import type { Terminal } from "./terminal.ts";
 export interface Context {
   readonly home: Home;
   readonly terminal: Terminal;
-  /** The first Ctrl-C or SIGTERM: finish, then go. (The second one ends the process.) */
+  /** The first Ctrl-C or SIGTERM: finish, then go. */
   readonly interrupted: AbortSignal;
+  /** The second one: the process ends once its listeners have run. */
+  readonly killed: AbortSignal;
   readonly version: string;
 }

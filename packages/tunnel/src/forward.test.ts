@@ -44,12 +44,15 @@ test("forward() resets what is refused, and says why", async () => {
   await using node = tunnelPair(["tunnel:dial:localhost:*"]);
   const { log, logger } = memoryLog();
   const target = { host: "127.0.0.1", port };
-  await using local = await forward(node.dial, { port: 0, target, logger });
+  const failures: string[] = [];
+  const onfailure = ({ message }: Error) => failures.push(message);
+  await using local = await forward(node.dial, { port: 0, target, logger, onfailure });
   await assert.rejects(readAll(connectTo(local)), { code: "ECONNRESET" });
-  assert.deepEqual(
-    log.map(({ level, message }) => ({ level, message })),
-    [{ level: "warn", message: `not forwarded: 127.0.0.1:${port}: connection refused` }],
-  );
+  assert.deepEqual(failures, [`127.0.0.1:${port}: connection refused`]);
+  const visible = log.filter(({ level }) => level !== "debug");
+  assert.deepEqual(visible, [
+    { level: "warn", fields: { refusal: "refused" }, message: "not forwarded: refused" },
+  ]);
 });
 
 test("forward() outlives the way to its peer", async () => {

@@ -8,20 +8,23 @@ import { type Logger, silentLogger } from "@alknet/core/log";
 import { join } from "./join.ts";
 import { listen, type Listener, type ListenerOptions } from "./listener.ts";
 import { beginFlow, type DialTunnel } from "./open-flow.ts";
+import { FlowRefused } from "./refused.ts";
 
 export interface ForwardOptions extends ListenerOptions {
   /** What the far side connects to. */
   target: { readonly host: string; readonly port: number };
   logger?: Logger | undefined;
+  /** Hears of each connection that could not be forwarded. */
+  onfailure?: ((error: Error) => void) | undefined;
 }
 
 /**
- * Listen, and forward what connects. A connection whose flow is refused is reset; why goes to the log.
+ * Listen, and forward what connects. A connection whose flow is refused is reset.
  *
  * The far side is dialled for each connection, so it may be away at first, go, and come back.
  */
 export function forward(dial: DialTunnel, options: ForwardOptions): Promise<Listener> {
-  const { target, logger = silentLogger, ...where } = options;
+  const { target, logger = silentLogger, onfailure, ...where } = options;
   return listen(where, async (socket, signal) => {
     const given = new AbortController();
     socket.once("close", () => given.abort(new Error("the local connection was closed")));
@@ -35,9 +38,18 @@ export function forward(dial: DialTunnel, options: ForwardOptions): Promise<List
       if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
     } catch (error) {
       if (signal.aborted || given.signal.aborted) return;
-      // The listener tells which forward it was. Not the target: that is nobody's business but the user's.
-      const local = `${socket.localAddress}:${socket.localPort}`;
-      logger.warn({ local, err: error }, `not forwarded: ${(error as Error).message}`);
+      logFailure(logger, error as Error, "not forwarded");
+      onfailure?.(error as Error);
     }
   });
+}
+
+/** No target at a level that is on by default: whom people talk to is their own affair. */
+export function logFailure(logger: Logger, error: Error, what: string): void {
+  if (error instanceof FlowRefused) {
+    logger.warn({ refusal: error.refusal }, `${what}: ${error.refusal}`);
+  } else {
+    logger.warn({ code: (error as { code?: unknown }).code }, `${what}: ${error.message}`);
+  }
+  logger.debug({ err: error }, error.message);
 }

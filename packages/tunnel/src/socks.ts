@@ -8,6 +8,7 @@
 import type { Socket } from "node:net";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { type Logger, silentLogger } from "@alknet/core/log";
+import { logFailure } from "./forward.ts";
 import { join } from "./join.ts";
 import { listen, type Listener, type ListenerOptions } from "./listener.ts";
 import { type DialTunnel, openFlow } from "./open-flow.ts";
@@ -30,11 +31,14 @@ export interface SocksOptions extends ListenerOptions {
   deadline?: number | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
+  /** Hears of each request that could not be served; the client is told too, by its reply code. */
+  onfailure?: ((error: Error) => void) | undefined;
 }
 
 /** Listen for SOCKS 5 clients. No password: whoever can connect uses the rights of this node. */
 export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener> {
-  const { deadline = 10_000, clock = systemClock, logger = silentLogger, ...where } = options;
+  const { deadline = 10_000, clock = systemClock, logger = silentLogger } = options;
+  const { onfailure, ...where } = options;
   return listen(where, async (socket, signal) => {
     const given = new AbortController();
     socket.once("close", () => given.abort(new Error("the client went away")));
@@ -56,14 +60,9 @@ export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener
       if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
     } catch (error) {
       if (either.aborted) return;
+      logFailure(logger, error as Error, "no flow");
+      onfailure?.(error as Error);
       const refused = error instanceof FlowRefused ? error : undefined;
-      // The client is told why; what it asked for is nobody else's business.
-      if (refused === undefined) {
-        logger.warn({ err: error }, `no flow: ${(error as Error).message}`);
-      } else {
-        logger.info({ refusal: refused.refusal }, `flow refused: ${refused.refusal}`);
-        logger.debug({ refusal: refused.refusal }, refused.message);
-      }
       const code = refused === undefined ? ReplyCode.FAILURE : replyCodeOf(refused.refusal);
       await hangUp(socket, code, clock.timeout(deadline));
     }

@@ -156,6 +156,7 @@ export function tunnelPair(
 export function dialOver(connection: Connection): DialTunnel {
   return async ({ signal }) => ({
     stream: await connection.open({ signal }),
+    connection,
     multiplexed: connection.multiplexed,
   });
 }

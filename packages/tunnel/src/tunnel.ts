@@ -29,6 +29,7 @@ import {
   decodeRequest,
   encodeReply,
   OpenError,
+  type Refusal,
   type TcpRequest,
   type UnknownRequest,
 } from "./wire/open.ts";
@@ -44,6 +45,14 @@ export interface TunnelOptions {
   limits?: TunnelLimits | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
+  /** Hears of each flow that was refused for want of a right, or for a limit. Names no target. */
+  onrefused?: ((refused: TunnelRefusal) => void) | undefined;
+}
+
+export interface TunnelRefusal {
+  readonly peer: string;
+  readonly refusal: Refusal;
+  readonly reason: string;
 }
 
 export interface TunnelLimits {
@@ -151,11 +160,13 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       case "not-allowed": {
         const reason = cause instanceof AccessDenied ? cause.reason : "not allowed";
         logger.info({ peer, refusal }, `flow refused: ${reason}`);
+        options.onrefused?.({ peer, refusal, reason });
         break;
       }
       case "limit":
       case "unsupported":
         logger.info({ peer, refusal }, `flow refused: ${message}`);
+        options.onrefused?.({ peer, refusal, reason: message });
         break;
       case "failed":
         logger.error({ peer, code: (cause as { code?: unknown }).code }, "flow failed");

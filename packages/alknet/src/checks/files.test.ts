@@ -1,0 +1,55 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { homePaths } from "@alknet/core/home";
+import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { checkConfig, checkIdentity, checkRunFolder } from "./files.ts";
+
+function scratch() {
+  const folder = mkdtempSync(join(tmpdir(), "alknet-checks-"));
+  const home = homePaths({
+    env: { ALKNET_HOME: folder },
+    platform: process.platform,
+    userHome: folder,
+    temporary: folder,
+    uid: process.getuid?.(),
+  });
+  return { home, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+}
+
+test("the checks of files find nothing wrong with an empty folder", () => {
+  using here = scratch();
+  assert.equal(checkConfig(here.home).finding.state, "ok");
+  assert.equal(checkIdentity(here.home).state, "ok");
+  assert.equal(checkRunFolder(here.home), undefined);
+});
+
+test("checkConfig() tells where the mistake is", () => {
+  using here = scratch();
+  writeFileSync(here.home.config, 'name = "den"\nlissten = []\n');
+  const { config, finding } = checkConfig(here.home);
+  assert.equal(config, undefined);
+  assert.equal(finding.state, "problem");
+  assert.match(finding.text, /alknet\.toml:2:1: unknown key "lissten".*did you mean "listen"/);
+});
+
+test("checkIdentity() tells who else can read the key, and the command that ends it", () => {
+  using here = scratch();
+  const { fingerprint } = loadOrCreateIdentity(here.home.identity);
+  assert.equal(checkIdentity(here.home).text, fingerprint);
+  chmodSync(here.home.identity, 0o644);
+  const finding = checkIdentity(here.home);
+  assert.equal(finding.state, "problem");
+  assert.match(finding.fix!, /chmod 600 /);
+});
+
+test("checkRunFolder() tells that others can enter it", () => {
+  using here = scratch();
+  mkdirSync(here.home.run, { mode: 0o755 });
+  chmodSync(here.home.run, 0o755);
+  assert.deepEqual(checkRunFolder(here.home)?.fix, `chmod 700 ${here.home.run}`);
+  chmodSync(here.home.run, 0o700);
+  assert.equal(checkRunFolder(here.home)?.state, "ok");
+});

@@ -1,0 +1,61 @@
+/**
+ * Checks of what a node keeps on disk: configuration, key, folder of the control socket.
+ *
+ * Nothing is made or changed: a doctor only looks.
+ *
+ * @module
+ */
+
+import { existsSync, lstatSync } from "node:fs";
+import { type Config, loadConfig } from "@alknet/core/config";
+import type { Home } from "@alknet/core/home";
+import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { explain } from "../explain.ts";
+import type { Finding } from "./finding.ts";
+
+/** The configuration, when it is valid, and what there is to say about it. */
+export function checkConfig({ config: path }: Home): { config?: Config; finding: Finding } {
+  const check = "config";
+  if (!existsSync(path)) {
+    const text = `there is no ${path}: defaults, and nobody is known`;
+    return { config: loadConfig(path), finding: { check, state: "ok", text } };
+  }
+  try {
+    const config = loadConfig(path);
+    const peers = config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`;
+    return { config, finding: { check, state: "ok", text: `${path}: ${peers}` } };
+  } catch (error) {
+    const { message } = explain(error);
+    const fix = "correct that line; a running node goes on with what it had";
+    return { finding: { check, state: "problem", text: message, fix } };
+  }
+}
+
+/** The key: there, ours, and closed to others. */
+export function checkIdentity({ identity: path }: Home): Finding {
+  const check = "key";
+  if (!existsSync(path)) {
+    return { check, state: "ok", text: `there is no ${path} yet: alknet up or alknet id makes it` };
+  }
+  try {
+    return { check, state: "ok", text: loadOrCreateIdentity(path).fingerprint };
+  } catch (error) {
+    const { message, hint } = explain(error);
+    return { check, state: "problem", text: message, fix: hint };
+  }
+}
+
+/** The folder of the control socket: ours, and closed to others. */
+export function checkRunFolder({ run }: Home): Finding | undefined {
+  const stat = lstatSync(run, { throwIfNoEntry: false });
+  if (stat === undefined || process.getuid === undefined) return undefined;
+  const check = "control socket";
+  if (!stat.isDirectory() || stat.uid !== process.getuid()) {
+    const text = `${run} is not a folder of ours`;
+    return { check, state: "problem", text, fix: `remove it: rm -r ${run}` };
+  }
+  if ((stat.mode & 0o077) === 0) return { check, state: "ok", text: run };
+  const mode = (stat.mode & 0o777).toString(8).padStart(4, "0");
+  const text = `others can enter ${run} (mode ${mode})`;
+  return { check, state: "problem", text, fix: `chmod 700 ${run}` };
+}

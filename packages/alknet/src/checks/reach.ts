@@ -1,0 +1,76 @@
+/**
+ * Check of the way to another node: both transports, and whether it lets this key in.
+ *
+ * @module
+ */
+
+import type { Dialer } from "@alknet/core/dialer";
+import { explain, type Explanation } from "../explain.ts";
+import { reach } from "../reach.ts";
+import { printable } from "../terminal.ts";
+import type { Finding } from "./finding.ts";
+
+/** Ping `target` over QUIC and over TCP, side by side. */
+export async function checkReach(
+  dialer: Dialer,
+  target: string,
+  fingerprint: string,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const check = printable(target).slice(0, 32);
+  const [quic, tcp] = await Promise.all(
+    (["quic", "tcp"] as const).map((transport) =>
+      reach(dialer, target, { transports: [transport], signal }).then(
+        ({ rtts }) => ({ ok: true, rtt: rtts[0]! }) as const,
+        (error: unknown) => ({ ok: false, why: explain(error, fingerprint) }) as const,
+      ),
+    ),
+  );
+  signal.throwIfAborted();
+  if (quic!.ok && tcp!.ok) {
+    const text = `answers over QUIC in ${quic!.rtt.toFixed(2)} ms, over TCP in ${tcp!.rtt.toFixed(2)} ms`;
+    return { check, state: "ok", text };
+  }
+  const refusal = [quic!, tcp!].find((it) => !it.ok && isAnswer(it.why));
+  if (refusal !== undefined && !refusal.ok) {
+    const { message, hint } = refusal.why;
+    return { check, state: "problem", text: message, fix: hint };
+  }
+  if (tcp!.ok) {
+    return {
+      check,
+      state: "warning",
+      text: "UDP does not get through: it is reached over TCP, which is slower over a distance",
+      fix: "let its UDP port through: the firewall over there, here, and of the network between",
+    };
+  }
+  if (quic!.ok) {
+    return {
+      check,
+      state: "warning",
+      text: "TCP does not get through: where UDP is blocked, it will not be reached at all",
+      fix: "let its TCP port through: the firewall over there, here, and of the network between",
+    };
+  }
+  const { message, hint } = quic!.why;
+  return { check, state: "problem", text: message, fix: hint };
+}
+
+/** Errors that say what the node over there, or its key, answered: the other transport hears the same. */
+function isAnswer({ code }: Explanation): boolean {
+  return [
+    "UNAVAILABLE",
+    "REVOKED",
+    "LIMIT",
+    "DRAINING",
+    "PEER_KEY_MISMATCH",
+    "PEER_UNPINNED",
+    "PEER_UNKNOWN",
+    "TARGET_INVALID",
+    "TICKET_INVALID",
+    "FINGERPRINT_INVALID",
+    "ADDRESS_INVALID",
+    "NAME_NOT_FOUND",
+    "UNKNOWN_ALPN",
+  ].includes(code);
+}

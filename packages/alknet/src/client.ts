@@ -1,0 +1,49 @@
+/**
+ * What commands dial with: this node's key, the peers of its configuration, sockets of their own.
+ *
+ * @module
+ */
+
+import { type Config, loadConfig } from "@alknet/core/config";
+import { createDialer, type Dialer } from "@alknet/core/dialer";
+import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
+import type { Logger } from "@alknet/core/log";
+import { staticIdentities } from "@alknet/core/peers";
+import { resetCodeOf } from "@alknet/core/quic-connection";
+import { bind } from "@alknet/quic/endpoint";
+import type { Context } from "./context.ts";
+import { transport } from "./transport.ts";
+
+/** `await using` closes it, within the drain time. */
+export interface Client extends AsyncDisposable {
+  readonly config: Config;
+  readonly identity: NodeIdentity;
+  readonly dialer: Dialer;
+  /**
+   * Close when nothing is under way any more, without waiting: QUIC keeps a closed connection's state for
+   * three round trips and more, to repeat its goodbye, and a command that is done has no time for that.
+   */
+  leave(): Promise<void>;
+}
+
+export function openClient({ home }: Context, logger?: Logger): Client {
+  const config = loadConfig(home.config);
+  const identity = loadOrCreateIdentity(home.identity);
+  const dialer = createDialer({
+    identity,
+    identities: staticIdentities(config.peers),
+    bind: () => bind({ resetCodeOf, transport }),
+    logger,
+  });
+  return {
+    config,
+    identity,
+    dialer,
+    async leave() {
+      void dialer.close();
+      // The goodbye leaves at the end of this turn of the loop.
+      await new Promise(setImmediate);
+    },
+    [Symbol.asyncDispose]: () => dialer.close(),
+  };
+}

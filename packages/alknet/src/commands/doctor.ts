@@ -1,0 +1,126 @@
+/**
+ * `alknet doctor`: what is wrong, and how to mend it.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import { styleText } from "node:util";
+import { formatHostPort } from "@alknet/core/host";
+import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
+import type { Finding } from "../checks/finding.ts";
+import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
+import { CommandError } from "../command-error.ts";
+import type { Context } from "../context.ts";
+import { askNode } from "../control.ts";
+import { Interrupted } from "../interrupted.ts";
+import type { NodeStatus } from "../node-status.ts";
+import { printJson, type Terminal } from "../terminal.ts";
+
+/** Peers that are tried without being named. */
+const MAX_PEERS = 16;
+
+export async function doctor(
+  context: Context,
+  targets: readonly string[],
+  { json }: { readonly json: boolean },
+): Promise<void> {
+  const { home, terminal, interrupted } = context;
+  const findings: Finding[] = [];
+  const found = (finding: Finding | undefined): void => {
+    if (finding === undefined) return;
+    findings.push(finding);
+    if (!json) print(terminal, finding);
+  };
+
+  const { config, finding } = checkConfig(home);
+  found(finding);
+  const key = checkIdentity(home);
+  found(key);
+  found(checkRunFolder(home));
+  const node = await runningNode(context);
+  found({
+    check: "node",
+    state: "ok",
+    text: node === undefined ? "not running" : `running, pid ${node.pid}`,
+  });
+  for (const listen of config?.listen ?? []) {
+    const where = formatHostPort(listen);
+    if (node?.listen.includes(where) === true) {
+      found({ check: "port", state: "ok", text: `${where} belongs to the running node` });
+    } else found(await checkPort(listen));
+  }
+  found(checkUdpBuffers());
+  for (const { who, alpn, reason, time } of (node?.refused ?? []).slice(-5)) {
+    found({
+      check: "refused",
+      state: "warning",
+      text: `${who} for ${alpn}: ${reason}, at ${time}`,
+    });
+  }
+
+  const peers = (config?.peers ?? []).filter(({ addresses }) => (addresses ?? []).length > 0);
+  const tried =
+    targets.length > 0
+      ? targets
+      : peers
+          .filter(({ enabled }) => enabled)
+          .map(({ peerId }) => peerId)
+          .slice(0, MAX_PEERS);
+  const usable = config !== undefined && key.state === "ok";
+  if (usable && tried.length > 0) {
+    // Without a key there is nobody to be let in; one is made when a node is named.
+    if (targets.length > 0 || existsSync(home.identity)) {
+      for (const each of await checkTargets(context, tried)) found(each);
+    }
+  }
+  if (interrupted.aborted) throw new Interrupted();
+
+  const problems = findings.filter(({ state }) => state === "problem").length;
+  if (json) printJson(terminal, { findings, problems });
+  if (problems > 0) {
+    throw new CommandError(problems === 1 ? "1 problem found" : `${problems} problems found`, {
+      code: "PROBLEMS_FOUND",
+    });
+  }
+}
+
+async function checkTargets(context: Context, targets: readonly string[]): Promise<Finding[]> {
+  // The engine is loaded for this only: a doctor works also where it does not.
+  const [{ openClient }, { checkReach }] = await Promise.all([
+    import("../client.ts"),
+    import("../checks/reach.ts"),
+  ]);
+  const client = openClient(context);
+  const { fingerprint } = client.identity;
+  try {
+    return await Promise.all(
+      targets.map((target) => checkReach(client.dialer, target, fingerprint, context.interrupted)),
+    );
+  } finally {
+    await client.leave();
+  }
+}
+
+async function runningNode({ home }: Context): Promise<NodeStatus | undefined> {
+  try {
+    return (await askNode(home, "status")) as NodeStatus;
+  } catch (error) {
+    // A folder that cannot be trusted has a finding of its own.
+    if (error instanceof CommandError) return undefined;
+    throw error;
+  }
+}
+
+const marks = {
+  ok: ["green", "ok"],
+  warning: ["yellow", "warn"],
+  problem: ["red", "BAD"],
+} as const;
+
+function print({ data }: Terminal, { check, state, text, fix }: Finding): void {
+  const [colour, word] = marks[state];
+  const mark = data.isTerminal ? styleText(colour, word.padEnd(4)) : word.padEnd(4);
+  data.write(`${mark}  ${check}: ${text}\n`);
+  if (fix !== undefined) data.write(`      fix: ${fix.replaceAll("\n", "\n           ")}\n`);
+}

@@ -1,0 +1,99 @@
+/**
+ * `alknet up`: run the node of this machine until it is told to stop.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { flushCompileCache } from "node:module";
+import { loadConfig } from "@alknet/core/config";
+import { formatHostPort } from "@alknet/core/host";
+import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { CommandError } from "../command-error.ts";
+import type { Context } from "../context.ts";
+import { askNode, serveControl } from "../control.ts";
+import { createLogger } from "../log.ts";
+import { startNode } from "../node.ts";
+import { peerSnippet } from "../peer-snippet.ts";
+import { printFields, printJson, say, type Terminal } from "../terminal.ts";
+
+export interface UpOptions {
+  readonly json: boolean;
+  readonly verbose: boolean;
+}
+
+export async function up(context: Context, { json, verbose }: UpOptions): Promise<void> {
+  const { home, terminal, interrupted, version } = context;
+  const config = loadConfig(home.config);
+  const identity = loadOrCreateIdentity(home.identity);
+  const { fingerprint } = identity;
+  const logger = await createLogger({
+    level: verbose ? "debug" : config.log.level,
+    human: terminal.words.isTerminal,
+    write: (text) => terminal.words.write(text),
+  });
+  const node = await startNode({ config, identity, version, logger }).catch(
+    async (error: NodeJS.ErrnoException) => {
+      throw await portTaken(context, config.listen.map(formatHostPort), error);
+    },
+  );
+  try {
+    await using _control = await serveControl(home, { status: () => node.status() });
+    const { addresses, ticket } = node;
+    if (json) printJson(terminal, { fingerprint, addresses, ticket, pid: process.pid });
+    else {
+      printFields(terminal, [
+        ["fingerprint", fingerprint],
+        ...addresses.map((address): [string, string] => ["address", address]),
+        ["ticket", ticket],
+      ]);
+      if (terminal.words.isTerminal) nextSteps(terminal, home.config, config.peers.length === 0);
+    }
+    logger.info({ fingerprint, addresses, pid: process.pid }, "ready");
+    // A node that is killed later has left its compiled code for the next start.
+    flushCompileCache();
+
+    if (!interrupted.aborted) await once(interrupted, "abort");
+    logger.info({}, "draining; once more to end now");
+    await node.close();
+    logger.info({}, "stopped");
+  } finally {
+    await node.close();
+  }
+}
+
+function nextSteps(terminal: Terminal, config: string, first: boolean): void {
+  if (first) {
+    say(terminal, "\nNobody is let in yet. On the other machine:  alknet id");
+    say(terminal, `Then here, add to ${config} and start again:\n`);
+    say(terminal, peerSnippet("laptop", "ed25519:…", ["tunnel:dial:localhost:5432"]));
+  }
+  say(terminal, "\nOn the other machine, with the ticket above:");
+  say(terminal, "  alknet ping TICKET");
+  say(terminal, "  alknet forward TICKET 5432:localhost:5432\n");
+}
+
+/** The system says only that the port is taken; often by a node that was forgotten. */
+async function portTaken(
+  { home }: Context,
+  listen: readonly string[],
+  error: NodeJS.ErrnoException,
+): Promise<Error> {
+  if (error.code !== "EADDRINUSE") return error;
+  const running = await askNode(home, "status").then(
+    () => true,
+    () => false,
+  );
+  if (running) {
+    return new CommandError("a node of this folder is running already", {
+      code: "ALREADY_RUNNING",
+      hint: "see it with: alknet status",
+      cause: error,
+    });
+  }
+  return new CommandError(`cannot listen on ${listen.join(", ")}: the port is taken`, {
+    code: "EADDRINUSE",
+    hint: `see who has it: alknet doctor; or set another in ${home.config}: listen = ["[::]:7434"]`,
+    cause: error,
+  });
+}

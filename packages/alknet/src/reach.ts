@@ -1,0 +1,83 @@
+/**
+ * Reach a node and measure the way, by `alknet/ping`.
+ *
+ * @module
+ */
+
+import { CloseCode } from "@alknet/core/close-code";
+import type { Connection } from "@alknet/core/connection";
+import type { Dialer } from "@alknet/core/dialer";
+import { ping, PING_ALPN } from "@alknet/core/ping";
+
+export interface ReachOptions {
+  /** @default 1 */
+  readonly count?: number | undefined;
+  /** Over these only. @default whatever gets through first */
+  readonly transports?: readonly ("quic" | "tcp")[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called once the node has been reached, and for each answer. */
+  readonly onway?: ((way: Way) => void) | undefined;
+  readonly onpong?: ((rtt: number, number: number) => void) | undefined;
+}
+
+/** How a node was reached. */
+export interface Way {
+  readonly transport: string;
+  /** `address:port` of the other end. */
+  readonly address: string | undefined;
+  /** Name by which this node knows the other. */
+  readonly peer: string | undefined;
+  readonly fingerprint: string | undefined;
+  /** From the start of the dial to the end of the handshake, in milliseconds. */
+  readonly connected: number;
+}
+
+/**
+ * Dial and ping.
+ *
+ * @returns the way, and the round-trip times in milliseconds: at least one.
+ * @throws what the dial throws, or why the connection ended.
+ */
+export async function reach(
+  dialer: Dialer,
+  target: string,
+  options: ReachOptions = {},
+): Promise<Way & { readonly rtts: readonly number[] }> {
+  const { count = 1, transports, signal } = options;
+  const begun = performance.now();
+  const connection = await dialer.dial(target, PING_ALPN, { transports, signal });
+  const way = wayOf(connection, performance.now() - begun);
+  const rtts: number[] = [];
+  try {
+    for await (const { rtt, number } of ping(connection, { count, signal })) {
+      if (number === 0) options.onway?.(way);
+      rtts.push(rtt);
+      options.onpong?.(rtt, number);
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    // Why the connection ended says more than what that did to the stream.
+    throw await refusalOf(connection, error);
+  } finally {
+    // All that was asked for has come: there is nothing to wait for.
+    connection.abort(CloseCode.OK);
+  }
+  return { ...way, rtts };
+}
+
+function wayOf({ transport, remoteAddress, auth }: Connection, connected: number): Way {
+  const { peer, fingerprint } = auth;
+  return { transport, address: remoteAddress, peer: peer?.id, fingerprint, connected };
+}
+
+async function refusalOf(connection: Connection, error: unknown): Promise<unknown> {
+  const pending = Symbol("pending");
+  const outcome = await Promise.race([
+    connection.accepted.then(
+      () => pending,
+      (reason: unknown) => reason,
+    ),
+    new Promise((resolve) => setImmediate(resolve, pending)),
+  ]);
+  return outcome === pending ? error : outcome;
+}

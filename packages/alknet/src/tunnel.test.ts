@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { test } from "node:test";
+import { deadPort, readAll, tcpServer } from "@alknet/tunnel/testing";
+import { type Program, run, start, startNode, testHome } from "./testing.ts";
+
+/** A connection to where a program says it listens. */
+function connectTo(address: string): Socket {
+  const [host, port] = address.split(":");
+  return connect({ host: host!, port: Number(port), allowHalfOpen: true, noDelay: true });
+}
+
+async function listenOf(program: Program, index = 0): Promise<string> {
+  const ready = (await program.ready) as { forwards: { listen: string }[] };
+  return ready.forwards[index]!.listen;
+}
+
+/** Echo, and count those who are there. */
+const echo = () => tcpServer((socket) => socket.pipe(socket));
+
+for (const transport of ["quic", "tcp"]) {
+  test(`alknet forward carries flows over ${transport}, and tells why it carries one not`, async () => {
+    using laptop = testHome();
+    await using target = await echo();
+    await using other = await echo();
+    const dead = await deadPort();
+    await using node = await startNode(laptop, [
+      `tunnel:dial:localhost:${target.to.port}`,
+      `tunnel:dial:localhost:${dead}`,
+    ]);
+    const to = (port: number) => `0:localhost:${port}`;
+    await using program = start(laptop, [
+      "forward",
+      node.ticket,
+      to(target.to.port),
+      to(other.to.port),
+      to(dead),
+      `--${transport}`,
+      "--json",
+    ]);
+    const ready = await program.ready;
+    assert.equal(ready["transport"], transport);
+    const data = randomBytes(2_000_000);
+    const socket = connectTo(await listenOf(program));
+    socket.end(data);
+    assert.deepEqual(await readAll(socket), data);
+    for (const index of [1, 2]) {
+      const refused = connectTo(await listenOf(program, index));
+      await assert.rejects(readAll(refused), { code: "ECONNRESET" });
+    }
+    program.child.kill("SIGTERM");
+    const { code, stderr } = await program.exited;
+    assert.equal(code, 0);
+    const lines = stderr.trim().split("\n");
+    assert.deepEqual(
+      lines.map((line) => (JSON.parse(line) as { msg: string }).msg),
+      ["not forwarded: not-allowed", "not forwarded: refused"],
+    );
+    // No target at a level that is on by default, on either side.
+    const logs = stderr + node.program.stderr();
+    for (const port of [target.to.port, other.to.port, dead]) {
+      assert.doesNotMatch(logs, new RegExp(`\\b${port}\\b`));
+    }
+    assert.match(logs, /lacks tunnel:dial/);
+  });
+}
+
+test("alknet forward tells a person which right is missing", async () => {
+  using laptop = testHome();
+  await using target = await echo();
+  await using node = await startNode(laptop, ["tunnel:dial:localhost:1"]);
+  const stop = new AbortController();
+  const { port } = target.to;
+  const local = await deadPort();
+  const spec = `${local}:localhost:${port}`;
+  const listening = Promise.withResolvers<void>();
+  const running = run(laptop, ["forward", node.ticket, spec, "--json"], {
+    terminal: true,
+    interrupted: stop.signal,
+    ondata: () => listening.resolve(),
+  });
+  await listening.promise;
+  await assert.rejects(readAll(connectTo(`127.0.0.1:${local}`)), { code: "ECONNRESET" });
+  stop.abort();
+  const { code, stderr } = await running;
+  assert.equal(code, 0);
+  assert.match(
+    stderr,
+    new RegExp(
+      `127\\.0\\.0\\.1:${local}: localhost:${port}: not allowed, this key lacks tunnel:dial:localhost:${port}\n`,
+    ),
+  );
+});
+
+test("alknet forward that is not let in, or cannot listen, says so and ends", async () => {
+  using stranger = testHome();
+  await using node = await startNode(undefined);
+  const refused = await run(stranger, ["forward", node.ticket, "0:localhost:80"]);
+  assert.equal(refused.code, 3);
+  assert.match(refused.stderr, new RegExp(`"${stranger.fingerprint}"`));
+
+  using laptop = testHome();
+  await using known = await startNode(laptop);
+  await using taken = await echo();
+  const specs = ["0:localhost:80", `${taken.to.port}:localhost:80`];
+  const busy = await run(laptop, ["forward", known.ticket, ...specs]);
+  assert.equal(busy.code, 1);
+  assert.match(busy.stderr, /^alknet: cannot listen: .*EADDRINUSE.*\nhint: /);
+});
+
+test("alknet forward reconnects by itself when the node was restarted", async () => {
+  using laptop = testHome();
+  await using target = await echo();
+  await using first = await startNode(laptop, ["tunnel:dial:localhost:*"]);
+  await using program = start(laptop, [
+    "forward",
+    first.ticket,
+    `0:localhost:${target.to.port}`,
+    "--json",
+  ]);
+  const listen = await listenOf(program);
+  const ask = async () => {
+    const socket = connectTo(listen);
+    socket.end("there?");
+    return String(await readAll(socket));
+  };
+  assert.equal(await ask(), "there?");
+  first.program.child.kill("SIGKILL");
+  await first.program.exited;
+  first.home.config(
+    `listen = ["${first.address}"]`,
+    "[peers.laptop]",
+    `fingerprint = "${laptop.fingerprint}"`,
+    'scopes = ["tunnel:dial:localhost:*"]',
+  );
+  await using second = start(first.home, ["up", "--json"]);
+  await second.ready;
+  assert.equal(await ask(), "there?");
+});
+
+test("alknet socks connects by SOCKS 5 and answers what is refused", async () => {
+  using laptop = testHome();
+  await using target = await echo();
+  await using node = await startNode(laptop, [`tunnel:dial:localhost:${target.to.port}`]);
+  await using program = start(laptop, ["socks", node.ticket, "--listen", "0", "--json"]);
+  const { listen } = await program.ready;
+  const request = (port: number) => [
+    ...[5, 1, 0, 5, 1, 0, 3, 9],
+    ...Buffer.from("localhost"),
+    ...[port >> 8, port & 0xff],
+  ];
+  const allowed = connectTo(String(listen));
+  allowed.end(Buffer.from([...request(target.to.port), 0x68, 0x69]));
+  const ok = [5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+  assert.deepEqual([...(await readAll(allowed))], [...ok, 0x68, 0x69]);
+  const refused = connectTo(String(listen));
+  refused.end(Buffer.from(request(1)));
+  assert.deepEqual([...(await readAll(refused))], [5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0]);
+  program.child.kill("SIGINT");
+  assert.equal((await program.exited).code, 0);
+});
+
+test("a transfer at SIGTERM finishes, of the node as of the forward; a second signal ends it now", async () => {
+  for (const [who, signals] of [
+    ["node", 1],
+    ["forward", 1],
+    ["node", 2],
+    ["forward", 2],
+  ] as const) {
+    using laptop = testHome();
+    await using target = await echo();
+    await using node = await startNode(laptop, ["tunnel:dial:localhost:*"]);
+    const spec = `0:localhost:${target.to.port}`;
+    await using forward = start(laptop, ["forward", node.ticket, spec, "--json"]);
+    const socket = connectTo(await listenOf(forward));
+    socket.write("begun, ");
+    assert.equal(String((await once(socket, "data"))[0]), "begun, ");
+    const program = who === "node" ? node.program : forward;
+    program.child.kill("SIGTERM");
+    if (who === "node") await drainingOf(node.program);
+    else await refusedAt(await listenOf(forward));
+    if (signals === 1) {
+      socket.end("finished");
+      assert.equal(String(await readAll(socket)), "finished");
+      assert.equal((await program.exited).code, 0);
+    } else {
+      socket.on("error", () => {});
+      const closed = new Promise((resolve) => socket.resume().once("close", resolve));
+      program.child.kill("SIGTERM");
+      assert.equal((await program.exited).code, 130);
+      // A node that ends like this tells nobody: its peer finds out in time.
+      if (who === "node") continue;
+      await closed;
+      assert.equal((socket.errored as NodeJS.ErrnoException | null)?.code, "ECONNRESET");
+    }
+  }
+});
+
+test("a transfer that does not end is cut when the drain time is over", async () => {
+  using laptop = testHome();
+  await using target = await echo();
+  await using node = await startNode(laptop, ["tunnel:dial:localhost:*"]);
+  const spec = `0:localhost:${target.to.port}`;
+  await using forward = start(laptop, ["forward", node.ticket, spec, "--json"]);
+  const socket = connectTo(await listenOf(forward));
+  socket.write("x");
+  await once(socket, "data");
+  const begun = performance.now();
+  node.program.child.kill("SIGTERM");
+  await assert.rejects(readAll(socket), { code: "ECONNRESET" });
+  assert.equal((await node.program.exited).code, 0);
+  assert.ok(performance.now() - begun >= 1_900);
+});
+
+/** Until the node's log says that it drains. */
+async function drainingOf(program: Program): Promise<void> {
+  while (!program.stderr().includes("draining")) await once(program.child.stderr!, "data");
+}
+
+/** Until nobody listens there any more. */
+async function refusedAt(address: string): Promise<void> {
+  for (;;) {
+    const socket = connectTo(address);
+    const refused = await new Promise<boolean>((resolve) => {
+      socket.once("error", () => resolve(true));
+      socket.once("connect", () => resolve(false));
+    });
+    socket.destroy();
+    if (refused) return;
+  }
+}
