@@ -214,7 +214,7 @@ impl Conn {
     /// answered (UDP is blocked) is owed nothing: waiting would add 3 s to the end of a program.
     fn owes_goodbye(&self) -> bool {
         !self.drained
-            && self.reason.as_ref().is_some_and(|reason| !reason.by_peer)
+            && self.reason.as_ref().is_some_and(|reason| !reason.by_peer && reason.kind != Kind::Version)
             && self.proto.stats().udp_rx.datagrams > 0
     }
 }
@@ -620,11 +620,6 @@ impl Engine {
                 break;
             }
         }
-        let remote = conn.proto.remote_address();
-        if remote != conn.remote {
-            conn.remote = remote;
-            conn.path_changes += 1;
-        }
         self.arm(id, conn, now);
         more
     }
@@ -648,6 +643,11 @@ impl Engine {
         while let Some(event) = conn.proto.poll() {
             progress = true;
             self.on_event(id, conn, event);
+        }
+        let remote = conn.proto.remote_address();
+        if remote != conn.remote {
+            conn.remote = remote;
+            conn.path_changes += 1;
         }
         progress
     }

@@ -15,6 +15,8 @@ export interface Relay extends AsyncDisposable {
   readonly port: number;
   /** False drops the datagram. Replace it at any time. */
   pass: (datagram: Buffer, way: Way) => boolean;
+  /** From now on the server sees clients at new ports, as behind a router that has forgotten them. */
+  rebind(): void;
 }
 
 /** Relay to the server on `serverPort`; every client has a socket of its own towards it. */
@@ -26,6 +28,10 @@ export async function relay(serverPort: number, pass: Relay["pass"] = () => true
   const made: Relay = {
     port: front.address().port,
     pass,
+    rebind() {
+      for (const socket of backs.values()) socket.close();
+      backs.clear();
+    },
     async [Symbol.asyncDispose]() {
       for (const socket of [front, ...backs.values()]) socket.close();
     },
