@@ -12,7 +12,6 @@
 import type { QuicCloseReason } from "@alknet/quic/close-reason";
 import type { QuicConnection } from "@alknet/quic/connection";
 import {
-  type Admission as QuicAdmission,
   bind,
   type Configuration,
   type QuicEndpoint,
@@ -32,7 +31,7 @@ import { type Deadlines, deadlines } from "./deadlines.ts";
 import { createDialer, type Dialer } from "./dialer.ts";
 import { CertificateError, fingerprintOfCertificate, fingerprintOfSpki } from "./fingerprint.ts";
 import type { ProtocolHandler } from "./handler.ts";
-import { formatHostPort, type HostPort, parseHostPort } from "./host.ts";
+import { type HostPort, parseHostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
 import {
   AdmissionLimits,
@@ -192,9 +191,6 @@ class Server {
   readonly #logger: Logger;
   readonly #timeout: number;
   readonly #handshakes: Deadlines;
-  /** Handshakes of QUIC by source, in the order in which they began. */
-  readonly #pending = new Map<string, PendingHandshake[]>();
-  readonly #forgotten: Deadlines;
   readonly #sockets = new Set<net.Socket>();
   readonly #contexts: Readonly<Record<ProtocolHandler["tls"], () => SecureContext>>;
   readonly #configs: Readonly<Record<ProtocolHandler["tls"], () => TlsServerConfig>>;
@@ -208,8 +204,6 @@ class Server {
     this.#logger = options.logger ?? silentLogger;
     this.#timeout = options.handshakeTimeout ?? 10_000;
     this.#handshakes = deadlines(this.#timeout, this.#clock);
-    // The engine tells the end of every handshake; should one be missed, it is not counted for ever.
-    this.#forgotten = deadlines(this.#timeout + 5_000, this.#clock);
     const { identity } = options;
     const web = lazy(() => options.web ?? webCertificate(["localhost"], { clock: this.#clock }));
     const node = lazy(() => nodeContext(identity));
@@ -342,7 +336,14 @@ class Server {
   // QUIC
 
   #bind(address: string, port: number): QuicEndpoint {
-    return bind({
+    /** Handshakes under way, by the engine's number. */
+    const pending = new Map<number, PendingHandshake>();
+    const take = (number: number): PendingHandshake | undefined => {
+      const handshake = pending.get(number);
+      pending.delete(number);
+      return handshake;
+    };
+    const quic = bind({
       address,
       port,
       // A node that comes back after a crash can tell its peers at once that their connections are gone.
@@ -350,48 +351,25 @@ class Server {
       transport: { ...this.#options.transport, handshakeTimeout: this.#timeout },
       resetCodeOf,
       server: {
-        admit: (source) => this.#admit(source),
+        admit: (source, number) => {
+          if (this.#stopped) return "refuse";
+          const admission = this.#limits.begin(source, "quic", () => {
+            pending.delete(number);
+            quic.dropHandshake(number);
+          });
+          if (admission.outcome === "accept") pending.set(number, admission.handshake);
+          else if (admission.outcome !== "retry") {
+            this.#turnedAway("quic", source.address, admission.reason);
+          }
+          return admission.outcome;
+        },
         configure: (hello) => this.#configure(hello.alpn),
-        handshakeFailed: ({ source, reason }) => this.#quicFailed(source, reason),
-        connection: (connection) => this.#serveQuic(connection),
+        handshakeFailed: ({ handshake, source, reason }) =>
+          this.#quicFailed(take(handshake), source, reason),
+        connection: (connection) => this.#serveQuic(connection, take(connection.handshake)),
       },
     });
-  }
-
-  #admit(source: Source): QuicAdmission {
-    if (this.#stopped) return "refuse";
-    const key = formatHostPort({ host: source.address, port: source.port });
-    // The engine cannot end a handshake that has to make room; it is not counted any more, and its
-    // connection has to ask again.
-    const admission = this.#limits.begin(source, "quic", () => forget());
-    if (admission.outcome !== "accept") {
-      if (admission.outcome !== "retry") {
-        this.#turnedAway("quic", source.address, admission.reason);
-      }
-      return admission.outcome;
-    }
-    const { handshake } = admission;
-    const queue = this.#pending.get(key) ?? [];
-    queue.push(handshake);
-    this.#pending.set(key, queue);
-    const stopWaiting = this.#forgotten.add(() => {
-      forget();
-      handshake.failed();
-    });
-    const forget = (): void => {
-      stopWaiting();
-      this.#takePending(key, handshake);
-    };
-    return "accept";
-  }
-
-  /** The handshake that began first from there, or a certain one. */
-  #takePending(key: string, handshake?: PendingHandshake): PendingHandshake | undefined {
-    const queue = this.#pending.get(key);
-    const at = handshake === undefined ? 0 : (queue?.indexOf(handshake) ?? -1);
-    const [taken] = at < 0 ? [] : (queue?.splice(at, 1) ?? []);
-    if (queue?.length === 0) this.#pending.delete(key);
-    return taken;
+    return quic;
   }
 
   #configure(offered: readonly string[]): Configuration {
@@ -400,47 +378,34 @@ class Server {
     return { tls: this.#configs[selection.tls](), alpn: selection.alpn };
   }
 
-  #quicFailed(source: Source, reason: QuicCloseReason): void {
-    const key = formatHostPort({ host: source.address, port: source.port });
+  #quicFailed(
+    handshake: PendingHandshake | undefined,
+    source: Source,
+    reason: QuicCloseReason,
+  ): void {
     const penalty = quicPenalty(reason);
-    this.#takePending(key)?.failed(penalty, source.validated);
+    handshake?.failed(penalty, source.validated);
     const detail = "reason" in reason ? reason.reason : "";
     this.#handshakeFailed("quic", source.address, penalty ?? reason.kind, detail);
   }
 
-  #serveQuic(connection: QuicConnection): void {
-    const { remoteAddress, remotePort, peerCertificate, serverName } = connection;
-    const handshake = this.#handshakeOf(remoteAddress, remotePort);
+  #serveQuic(connection: QuicConnection, handshake: PendingHandshake | undefined): void {
+    // Without one it was dropped at the very moment it was done.
     if (handshake === undefined || this.#stopped) {
       handshake?.failed();
       connection.close(this.#stopped ? CloseCode.DRAINING : CloseCode.LIMIT);
       return;
     }
+    const { remoteAddress, peerCertificate, serverName } = connection;
     const raw = connection.peerCertificateType === "raw";
     const owner = this.#ownerOf(handshake, "quic", remoteAddress, peerCertificate, raw);
     if (owner === undefined) return connection.close(CloseCode.UNAVAILABLE);
     const { drain } = this.#options;
+    const clock = this.#clock;
     this.#router.route(
-      quicConnection({
-        ...owner,
-        side: "server",
-        connection,
-        serverName,
-        drain,
-        clock: this.#clock,
-      }),
+      quicConnection({ ...owner, side: "server", connection, serverName, drain, clock }),
       handshake,
     );
-  }
-
-  /** Of a connection that is ready; one that is not known (its address moved, or it made room) asks again. */
-  #handshakeOf(address: string, port: number): PendingHandshake | undefined {
-    const known = this.#takePending(formatHostPort({ host: address, port }));
-    if (known !== undefined) return known;
-    const admission = this.#limits.begin({ address, validated: true }, "quic", () => {});
-    if (admission.outcome === "accept") return admission.handshake;
-    if (admission.outcome !== "retry") this.#turnedAway("quic", address, admission.reason);
-    return undefined;
   }
 
   // Both

@@ -106,9 +106,10 @@ async function unpinned(options: QuicDialOptions, at: string, why: string): Prom
   return new DialError("HANDSHAKE_FAILED", `cannot complete TLS with ${at}: ${why}`);
 }
 
-/** TLS settings are the same for all dials with one ALPN and identity; a few of them are kept. */
-const MAX_KEPT = 256;
-const kept = new Map<string, TlsClientConfig>();
+/** TLS settings are the same for all dials with one identity and ALPN; so many of them are kept. */
+const MAX_KEPT = 64;
+const kept = new WeakMap<object, Map<string, TlsClientConfig>>();
+const nobody = {};
 
 function tlsFor(
   alpn: string,
@@ -116,8 +117,10 @@ function tlsFor(
   identity: NodeIdentity | undefined,
 ): TlsClientConfig {
   const byName = expected.kind === "name";
-  const key = `${byName} ${identity?.fingerprint ?? ""} ${alpn}`;
-  let config = kept.get(key);
+  const key = `${byName} ${alpn}`;
+  let configs = kept.get(identity ?? nobody);
+  if (configs === undefined) kept.set(identity ?? nobody, (configs = new Map()));
+  let config = configs.get(key);
   if (config === undefined) {
     // A key that is pinned is compared once the handshake is done, as over TCP. The server has seen our
     // certificate by then, there as here; it has proved its own key, and gets not a byte.
@@ -129,8 +132,8 @@ function tlsFor(
         ? {}
         : { certificates: [identity.certificate], privateKey: identity.privateKeyDer };
     config = new TlsClientConfig({ alpn: [alpn], verify, ...own });
-    if (kept.size === MAX_KEPT) kept.delete(kept.keys().next().value!);
-    kept.set(key, config);
+    if (configs.size === MAX_KEPT) configs.delete(configs.keys().next().value!);
+    configs.set(key, config);
   }
   return config;
 }

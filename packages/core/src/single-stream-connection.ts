@@ -178,6 +178,8 @@ export class SingleStreamConnection implements OwnedConnection {
       stream.unpipe();
       stream.removeAllListeners("data");
       stream.removeAllListeners("readable");
+      // A listener, because without one Node stops the flow again when the last of "readable" has gone.
+      stream.on("data", () => {});
       stream.resume();
       if (!stream.writableEnded) stream.end();
       const over = new Promise<void>((resolve) => stream.once("close", resolve));
