@@ -251,8 +251,11 @@ test("a download over QUIC goes on when the client's addresses change in the mid
 
   const { stdout } = await den.run("status", "--json");
   const { connections } = JSON.parse(stdout) as { connections: Record<string, string>[] };
-  const [connection] = connections.filter(({ alpn }) => alpn === "alknet/tunnel");
-  assert.match(connection?.["remoteAddress"] ?? "", /^(\[fd79::4\]|10\.79\.0\.4):/);
+  const moved = /^(\[fd79::4\]|10\.79\.0\.4):/;
+  assert.ok(
+    connections.some(({ remoteAddress = "" }) => moved.test(remoteAddress)),
+    stdout,
+  );
   await move(4, 2);
 });
 
