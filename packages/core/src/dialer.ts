@@ -8,17 +8,16 @@
  * @module
  */
 
-import { lookup } from "node:dns/promises";
 import type { Duplex } from "node:stream";
 import type { QuicEndpoint } from "@alknet/quic/endpoint";
 import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
+import { type Candidate, candidatesOf, keyOf, systemResolve } from "./candidates.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { CloseCode } from "./close-code.ts";
 import type { Connection, OwnedConnection } from "./connection.ts";
 import { DialError, isFinal } from "./dial-error.ts";
-import { formatHostPort, type HostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
-import { formatIp, parseIp } from "./ip-address.ts";
+import { parseIp } from "./ip-address.ts";
 import { type Logger, silentLogger } from "./log.ts";
 import { watchNetwork } from "./network-watch.ts";
 import type { PeerEntry } from "./peers.ts";
@@ -27,7 +26,6 @@ import { race } from "./race.ts";
 import { type PooledStream, streamPool } from "./stream-pool.ts";
 import { type Route, routeTo, type Target } from "./target.ts";
 import { dialTcp } from "./tcp-dial.ts";
-import type { Expected } from "./verify.ts";
 import { expired } from "./while-moving.ts";
 
 export interface DialerOptions {
@@ -97,15 +95,6 @@ const LINGER = 2_000;
 /** How long it is remembered that UDP did not get through to an address, in milliseconds, and for how many. */
 const REMEMBERED = 60_000;
 const MAX_REMEMBERED = 1_024;
-
-/** Most addresses that are tried in one dial. */
-const MAX_ADDRESSES = 32;
-
-interface Candidate {
-  readonly address: string;
-  readonly port: number;
-  readonly serverName: string | undefined;
-}
 
 export function createDialer(options: DialerOptions): Dialer {
   const { identities, drain = 2_000, clock = systemClock, logger = silentLogger } = options;
@@ -350,71 +339,6 @@ interface Attempt {
   readonly candidates: readonly Candidate[];
   /** What came of each attempt, for the message when all have failed. */
   readonly tried: string[];
-}
-
-/** Addresses of the route, IPv6 and IPv4 in turn, as RFC 8305 §4 has it. */
-async function candidatesOf(
-  { addresses, expected }: Route,
-  resolve: (host: string) => Promise<readonly string[]>,
-): Promise<readonly Candidate[]> {
-  const problems: unknown[] = [];
-  const resolved = await Promise.all(
-    addresses.map(async (address) => {
-      try {
-        return await candidatesAt(address, expected, resolve);
-      } catch (error) {
-        problems.push(error);
-        return [];
-      }
-    }),
-  );
-  const candidates = interleave(unique(resolved.flat())).slice(0, MAX_ADDRESSES);
-  if (candidates.length > 0) return candidates;
-  const names = addresses.map(({ host }) => JSON.stringify(host)).join(", ");
-  throw new DialError("NAME_NOT_FOUND", `no address is known for ${names}`, {
-    cause: problems[0],
-    final: true,
-  });
-}
-
-async function candidatesAt(
-  { host, port }: HostPort,
-  expected: Expected,
-  resolve: (host: string) => Promise<readonly string[]>,
-): Promise<Candidate[]> {
-  if (parseIp(host) !== undefined) {
-    const serverName = expected.kind === "name" ? expected.host : undefined;
-    return [{ address: host, port, serverName }];
-  }
-  const found = await resolve(host);
-  return found.flatMap((text) => {
-    const address = parseIp(text);
-    // A zone (`fe80::1%eth0`) is needed to get there, and known to the system only.
-    const kept = address !== undefined && !text.includes("%") ? formatIp(address) : text;
-    return address === undefined ? [] : [{ address: kept, port, serverName: host }];
-  });
-}
-
-async function systemResolve(host: string): Promise<string[]> {
-  const found = await lookup(host, { all: true, order: "verbatim" });
-  return found.map(({ address }) => address);
-}
-
-function unique(candidates: readonly Candidate[]): Candidate[] {
-  const seen = new Map(candidates.toReversed().map((it) => [keyOf(it), it]));
-  return [...seen.values()].toReversed();
-}
-
-function interleave(candidates: readonly Candidate[]): Candidate[] {
-  const six = candidates.filter(({ address }) => address.includes(":"));
-  const four = candidates.filter(({ address }) => !address.includes(":"));
-  return Array.from({ length: Math.max(six.length, four.length) }, (_, i) => [six[i], four[i]])
-    .flat()
-    .filter((it) => it !== undefined);
-}
-
-function keyOf({ address, port }: Candidate): string {
-  return formatHostPort({ host: address, port });
 }
 
 /** Whether a socket that is bound there can send to `address`. */

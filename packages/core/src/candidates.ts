@@ -1,0 +1,99 @@
+/**
+ * The addresses of a dial, in the order in which they are tried.
+ *
+ * @module
+ */
+
+import { lookup } from "node:dns/promises";
+import { DialError } from "./dial-error.ts";
+import { formatHostPort, type HostPort } from "./host.ts";
+import { formatIp, parseIp } from "./ip-address.ts";
+import type { Route } from "./target.ts";
+import type { Expected } from "./verify.ts";
+
+/** Most addresses that are tried in one dial. */
+const MAX_ADDRESSES = 32;
+
+export interface Candidate {
+  /** An IP address. */
+  readonly address: string;
+  readonly port: number;
+  /** Host name that it was found by. */
+  readonly serverName: string | undefined;
+}
+
+/**
+ * Resolve the addresses of a route: each once, IPv6 and IPv4 in turn (RFC 8305 §4), else in their order.
+ *
+ * @throws {DialError} `NAME_NOT_FOUND` if there are none; one name that is not found is left out.
+ */
+export async function candidatesOf(
+  { addresses, expected }: Pick<Route, "addresses" | "expected">,
+  resolve: (host: string) => Promise<readonly string[]>,
+): Promise<readonly Candidate[]> {
+  const problems: unknown[] = [];
+  const resolved = await Promise.all(
+    addresses.map(async (address) => {
+      try {
+        return await candidatesAt(address, expected, resolve);
+      } catch (error) {
+        problems.push(error);
+        return [];
+      }
+    }),
+  );
+  const candidates = interleave(unique(resolved.flat())).slice(0, MAX_ADDRESSES);
+  if (candidates.length > 0) return candidates;
+  const names = addresses.map(({ host }) => JSON.stringify(host)).join(", ");
+  throw new DialError("NAME_NOT_FOUND", `no address is known for ${names}`, {
+    cause: problems[0],
+    final: true,
+  });
+}
+
+async function candidatesAt(
+  { host, port }: HostPort,
+  expected: Expected,
+  resolve: (host: string) => Promise<readonly string[]>,
+): Promise<Candidate[]> {
+  if (parseIp(host) !== undefined) {
+    const serverName = expected.kind === "name" ? expected.host : undefined;
+    return [{ address: host, port, serverName }];
+  }
+  const found = await resolve(host);
+  return found.flatMap((text) => {
+    const address = parseIp(text);
+    // A zone (`fe80::1%eth0`) is needed to get there, and known to the system only.
+    const kept = address !== undefined && !text.includes("%") ? formatIp(address) : text;
+    return address === undefined ? [] : [{ address: kept, port, serverName: host }];
+  });
+}
+
+/** Ask the system, in the order in which it prefers them. */
+export async function systemResolve(host: string): Promise<string[]> {
+  const found = await lookup(host, { all: true, order: "verbatim" });
+  return found.map(({ address }) => address);
+}
+
+function unique(candidates: readonly Candidate[]): Candidate[] {
+  const seen = new Set<string>();
+  return candidates.filter((candidate) => {
+    const key = keyOf(candidate);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
+function interleave(candidates: readonly Candidate[]): Candidate[] {
+  const six = candidates.filter(({ address }) => address.includes(":"));
+  const four = candidates.filter(({ address }) => !address.includes(":"));
+  return Array.from({ length: Math.max(six.length, four.length) }, (_, i) => [six[i], four[i]])
+    .flat()
+    .filter((it) => it !== undefined);
+}
+
+/** `address:port` */
+export function keyOf({ address, port }: Candidate): string {
+  return formatHostPort({ host: address, port });
+}

@@ -1,0 +1,603 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import dgram from "node:dgram";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { test } from "node:test";
+import { bind } from "@alknet/quic/endpoint";
+import { issueCertificate } from "@alknet/quic/self-signed";
+import { createPublicKey, generateKeyPairSync } from "node:crypto";
+import type { Connection } from "./connection.ts";
+import { createDialer, type Dialer, type DialerOptions } from "./dialer.ts";
+import { createEndpoint, type Endpoint, type EndpointOptions } from "./endpoint.ts";
+import { FakeClock } from "./fake-clock.ts";
+import { fingerprintOfCertificate } from "./fingerprint.ts";
+import type { ProtocolHandler } from "./handler.ts";
+import { createIdentity } from "./identity-file.ts";
+import { staticIdentities } from "./peers.ts";
+import { resetCodeOf } from "./quic-connection.ts";
+import { pemOf } from "./tls-context.ts";
+
+const node = createIdentity();
+const alice = createIdentity();
+const LOOPBACK = "127.0.0.1";
+
+const echo: ProtocolHandler = {
+  alpns: ["alknet/echo"],
+  access: "peers",
+  tls: "node",
+  async handle(connection) {
+    for (;;) {
+      const stream = await connection.accept();
+      if (stream === undefined) return;
+      void pipeline(stream, stream).catch(() => {});
+    }
+  },
+};
+
+async function serve(options: Partial<EndpointOptions> = {}): Promise<Endpoint & { port: number }> {
+  const endpoint = await createEndpoint({
+    identity: node,
+    identities: staticIdentities([
+      { peerId: "alice", fingerprints: [alice.fingerprint], scopes: [], enabled: true },
+    ]),
+    handlers: [echo],
+    listen: [`${LOOPBACK}:0`],
+    limits: { exempt: ["127.0.0.0/8"] },
+    drain: 500,
+    ...options,
+  });
+  return Object.assign(endpoint, { port: endpoint.addresses[0]!.port });
+}
+
+function dialer(options: Partial<DialerOptions> = {}): Dialer {
+  return createDialer({
+    identity: alice,
+    identities: staticIdentities([]),
+    bind: () => bind({ address: LOOPBACK, resetCodeOf }),
+    drain: 500,
+    ...options,
+  });
+}
+
+/** A UDP port that takes everything and answers nothing, and a TCP port of the same number that leads to `to`. */
+async function withoutUdp(
+  to: number,
+): Promise<
+  AsyncDisposable & { port: number; datagrams: () => number; nextDatagram: () => Promise<void> }
+> {
+  const sockets = new Set<net.Socket>();
+  const relay = net.createServer({ allowHalfOpen: true }, (near) => {
+    const far = net.connect({ port: to, host: LOOPBACK, allowHalfOpen: true });
+    for (const socket of [near, far]) {
+      sockets.add(socket.setNoDelay(true));
+      socket.on("error", () => {});
+      socket.once("close", () => {
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far);
+    far.pipe(near);
+  });
+  relay.listen(0, LOOPBACK);
+  await once(relay, "listening");
+  const { port } = relay.address() as net.AddressInfo;
+  const udp = dgram.createSocket("udp4");
+  udp.bind(port, LOOPBACK);
+  await once(udp, "listening");
+  let datagrams = 0;
+  udp.on("message", () => datagrams++);
+  return {
+    port,
+    datagrams: () => datagrams,
+    async nextDatagram() {
+      await once(udp, "message");
+    },
+    async [Symbol.asyncDispose]() {
+      udp.close();
+      relay.close();
+      for (const socket of sockets) socket.destroy();
+      await once(relay, "close");
+    },
+  };
+}
+
+function target(port: number, host: string = LOOPBACK): string {
+  return `${node.fingerprint}@${host}:${port}`;
+}
+
+async function readAll(stream: Duplex): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+async function ask(stream: Duplex, text: string): Promise<string> {
+  stream.end(text);
+  return await readAll(stream);
+}
+
+/** Many turns of the loop: what was started gets as far as it can without more time. */
+async function settle(turns: number = 20): Promise<void> {
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test("dial() goes over QUIC, and TCP is not even tried", async () => {
+  await using endpoint = await serve();
+  await using it = dialer();
+  for (let i = 0; i < 5; i++) {
+    await using connection = await it.dial(target(endpoint.port), "alknet/echo");
+    assert.equal(connection.transport, "quic");
+    assert.equal(await ask(await connection.open(), "hello"), "hello");
+  }
+});
+
+test("dial() takes TCP when QUIC has not connected after 300 ms, and remembers that for a minute", async () => {
+  await using endpoint = await serve();
+  await using blocked = await withoutUdp(endpoint.port);
+  const clock = new FakeClock();
+  await using it = dialer({ clock });
+  const first = blocked.nextDatagram();
+  const dialing = it.dial(target(blocked.port), "alknet/echo");
+  await first;
+  clock.advance(299);
+  await settle();
+  assert.equal(endpoint.limits.stats().pending, 0, "TCP has not begun");
+  clock.advance(1);
+  const connection = await dialing;
+  assert.equal(connection.transport, "tcp");
+  assert.equal(await ask(await connection.open(), "hello"), "hello");
+
+  // QUIC has two seconds more to show that UDP does get through.
+  clock.advance(2_000);
+  await settle();
+  const before = blocked.datagrams();
+  const second = await it.dial(target(blocked.port), "alknet/echo");
+  assert.equal(second.transport, "tcp", "without any time having passed");
+  await settle();
+  assert.equal(blocked.datagrams(), before);
+  second.abort(0);
+
+  clock.advance(60_000);
+  const probe = blocked.nextDatagram();
+  const third = it.dial(target(blocked.port), "alknet/echo");
+  await probe;
+  clock.advance(300);
+  assert.equal((await third).transport, "tcp");
+
+  // What was learnt about one network says nothing about the next.
+  clock.advance(2_000);
+  await settle();
+  it.networkChanged();
+  const again = blocked.nextDatagram();
+  const fourth = it.dial(target(blocked.port), "alknet/echo");
+  await again;
+  clock.advance(300);
+  (await fourth).abort(0);
+  (await third).abort(0);
+  connection.abort(0);
+});
+
+test("dial() goes on to TCP at once when QUIC fails at once", async () => {
+  await using endpoint = await serve();
+  const clock = new FakeClock();
+  await using it = dialer({
+    clock,
+    bind: () => {
+      throw Object.assign(new Error("cannot bind UDP"), { code: "EPERM" });
+    },
+  });
+  await using connection = await it.dial(target(endpoint.port), "alknet/echo");
+  assert.equal(connection.transport, "tcp");
+});
+
+test("dial() ends with the peer's answer, and tries nothing else", async () => {
+  await using endpoint = await serve();
+  await using it = dialer();
+  const other = createIdentity();
+  await assert.rejects(
+    it.dial(`${other.fingerprint}@${LOOPBACK}:${endpoint.port}`, "alknet/echo"),
+    {
+      code: "PEER_KEY_MISMATCH",
+      seen: node.fingerprint,
+      expected: [other.fingerprint],
+    },
+  );
+  await assert.rejects(it.dial(target(endpoint.port), "nope"), { code: "UNKNOWN_ALPN" });
+  const stranger = createIdentity();
+  const connection = await it.dial(target(endpoint.port), "alknet/echo", { identity: stranger });
+  await assert.rejects(connection.accepted, { code: "UNAVAILABLE" });
+  assert.equal(endpoint.limits.stats().connections, 0);
+});
+
+test("dial() tries all addresses of a peer, a little apart", async () => {
+  await using endpoint = await serve();
+  await using first = await withoutUdp(endpoint.port);
+  await using second = await withoutUdp(endpoint.port);
+  const clock = new FakeClock();
+  const resolved: string[] = [];
+  await using it = dialer({
+    clock,
+    identities: staticIdentities([
+      {
+        peerId: "den",
+        fingerprints: [node.fingerprint],
+        addresses: [
+          `${LOOPBACK}:${first.port}`,
+          `${LOOPBACK}:${second.port}`,
+          `den.example:${endpoint.port}`,
+        ],
+        scopes: [],
+        enabled: true,
+      },
+    ]),
+    resolve: async (host) => {
+      resolved.push(host);
+      return [LOOPBACK];
+    },
+  });
+  const begun = first.nextDatagram();
+  const dialing = it.dial("den", "alknet/echo", { transports: ["quic"] });
+  await begun;
+  await settle();
+  assert.equal(second.datagrams(), 0);
+  const next = second.nextDatagram();
+  clock.advance(250);
+  await next;
+  clock.advance(250);
+  const connection = await dialing;
+  assert.equal(connection.remoteAddress, `${LOOPBACK}:${endpoint.port}`);
+  assert.equal(connection.serverName, "den.example");
+  assert.equal(connection.auth.peer?.id, "den", "and it is known by its key");
+  assert.deepEqual(resolved, ["den.example"]);
+  await connection.close();
+});
+
+test("dial() says what it tried when nothing answers, after ten seconds at most", async () => {
+  const clock = new FakeClock();
+  await using dead = await withoutUdp(1);
+  await using it = dialer({ clock });
+  const begun = dead.nextDatagram();
+  const dialing = it.dial(target(dead.port), "alknet/echo", { transports: ["quic"] });
+  const rejected = assert.rejects(dialing, {
+    code: "UNREACHABLE",
+    message: `cannot reach ${LOOPBACK}:${dead.port} for alknet/echo within 10 s (QUIC ${LOOPBACK}:${dead.port}: no answer)`,
+  });
+  await begun;
+  clock.advance(10_000);
+  await rejected;
+
+  const closed = net.createServer();
+  closed.listen(0, LOOPBACK);
+  await once(closed, "listening");
+  const { port } = closed.address() as net.AddressInfo;
+  closed.close();
+  await assert.rejects(it.dial(target(port), "alknet/echo", { transports: ["tcp"] }), {
+    code: "UNREACHABLE",
+    message: `cannot reach ${LOOPBACK}:${port} over TCP: ECONNREFUSED`,
+  });
+  await assert.rejects(it.dial("nobody", "alknet/echo"), { code: "PEER_UNKNOWN" });
+  await using lost = dialer({
+    resolve: async () => {
+      throw Object.assign(new Error("not found"), { code: "ENOTFOUND" });
+    },
+  });
+  await assert.rejects(lost.dial(`${node.fingerprint}@den.example`, "alknet/echo"), {
+    code: "NAME_NOT_FOUND",
+  });
+});
+
+test("dial() heeds its signal, and leaves nothing behind", async () => {
+  await using dead = await withoutUdp(1);
+  await using it = dialer();
+  const stop = new AbortController();
+  const reason = new Error("enough");
+  const begun = dead.nextDatagram();
+  const dialing = assert.rejects(
+    it.dial(target(dead.port), "alknet/echo", { signal: stop.signal }),
+    reason,
+  );
+  await begun;
+  stop.abort(reason);
+  await dialing;
+  await assert.rejects(it.dial(target(dead.port), "alknet/echo", { signal: stop.signal }), reason);
+});
+
+test("dial() trusts nobody for an address without a key, and names what it saw", async () => {
+  await using endpoint = await serve();
+  await using it = dialer({ resolve: async () => [LOOPBACK] });
+  for (const transports of [["quic"], ["tcp"], undefined] as const) {
+    for (const address of [`${LOOPBACK}:${endpoint.port}`, `den.example:${endpoint.port}`]) {
+      await assert.rejects(
+        it.dial({ address }, "alknet/echo", { transports }),
+        {
+          code: "PEER_UNPINNED",
+          seen: node.fingerprint,
+          hint: new RegExp(`dial ${node.fingerprint}@${LOOPBACK}`),
+        },
+        address,
+      );
+    }
+  }
+});
+
+test("dial() takes a host name that the system's CAs vouch for, and no other", async () => {
+  // A CA of this machine, as the system's OpenSSL would find it; read once in a process, so in another one.
+  const ca = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const web = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const spki = (key: typeof ca): Buffer =>
+    createPublicKey(key.privateKey).export({ format: "der", type: "spki" });
+  const root = issueCertificate({
+    publicKey: spki(ca),
+    issuerKey: ca.privateKey,
+    subject: "a CA",
+    ca: true,
+  });
+  const certificate = issueCertificate({
+    publicKey: spki(web),
+    issuerKey: ca.privateKey,
+    subject: "den.example",
+    issuer: "a CA",
+    names: ["den.example"],
+  });
+  const page: ProtocolHandler = {
+    ...echo,
+    alpns: ["x-page"],
+    access: "anyone",
+    tls: "web",
+  };
+  await using endpoint = await serve({
+    handlers: [page],
+    web: { certificate, privateKey: web.privateKey },
+  });
+  const folder = mkdtempSync(join(tmpdir(), "alknet-test-"));
+  try {
+    const roots = join(folder, "roots.pem");
+    writeFileSync(roots, pemOf(root));
+    const program = `
+      import { bind } from "@alknet/quic/endpoint";
+      import { createDialer } from "@alknet/core/dialer";
+      import { createIdentity } from "@alknet/core/identity-file";
+      import { staticIdentities } from "@alknet/core/peers";
+      const dialer = createDialer({
+        identity: createIdentity(),
+        identities: staticIdentities([]),
+        bind: () => bind({ address: "127.0.0.1" }),
+        resolve: async () => ["127.0.0.1"],
+      });
+      for (const host of ["den.example", "other.example"]) {
+        for (const transport of ["quic", "tcp"]) {
+          try {
+            const connection = await dialer.dial(host + ":${endpoint.port}", "x-page", { transports: [transport] });
+            console.log(host, transport, connection.auth.fingerprint);
+            await connection.close();
+          } catch (error) {
+            console.log(host, transport, error.code, error.seen);
+          }
+        }
+      }
+      await dialer.close();
+    `;
+    const child = spawn(
+      process.execPath,
+      ["--conditions=@alknet/source", "--input-type=module", "--eval", program],
+      {
+        cwd: import.meta.dirname,
+        env: { ...process.env, SSL_CERT_FILE: roots, SSL_CERT_DIR: folder },
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    const seen = fingerprintOfCertificate(certificate);
+    assert.deepEqual((await readAll(child.stdout as unknown as Duplex)).trim().split("\n"), [
+      `den.example quic ${seen}`,
+      `den.example tcp ${seen}`,
+      `other.example quic PEER_UNPINNED ${seen}`,
+      `other.example tcp PEER_UNPINNED ${seen}`,
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("open() shares a connection over QUIC with all that want the same, and lets it go after 30 s", async () => {
+  await using endpoint = await serve();
+  const clock = new FakeClock();
+  await using it = dialer({ clock });
+  const bob = createIdentity();
+  const opened = await Promise.all(
+    Array.from({ length: 20 }, () => it.open(target(endpoint.port), "alknet/echo")),
+  );
+  const [{ connection }] = opened as [(typeof opened)[0]];
+  for (const each of opened) {
+    assert.equal(each.connection, connection);
+    assert.equal(each.multiplexed, true);
+  }
+  const answers = await Promise.all(opened.map(({ stream }, i) => ask(stream, `${i}`)));
+  assert.deepEqual(
+    answers,
+    opened.map((_, i) => `${i}`),
+  );
+  const other = await it.open(target(endpoint.port), "alknet/echo", { identity: bob });
+  assert.notEqual(other.connection, connection, "another identity, another connection");
+  other.stream.destroy();
+
+  await settle();
+  clock.advance(29_000);
+  const late = await it.open(target(endpoint.port), "alknet/echo");
+  assert.equal(late.connection, connection);
+  clock.advance(60_000);
+  await settle();
+  assert.equal(await Promise.race([connection.closed, settle()]), undefined, "it has a stream");
+  assert.equal(await ask(late.stream, "hello"), "hello");
+  await settle();
+  clock.advance(29_999);
+  assert.equal(await Promise.race([connection.closed, settle()]), undefined);
+  clock.advance(1);
+  assert.equal((await connection.closed).name, "OK");
+  const fresh = await it.open(target(endpoint.port), "alknet/echo");
+  assert.notEqual(fresh.connection, connection);
+  fresh.stream.destroy();
+});
+
+test("open() over TCP is a connection of its own, which ends with its stream", async () => {
+  await using endpoint = await serve();
+  await using it = dialer();
+  const options = { transports: ["tcp"] } as const;
+  const opened = await Promise.all(
+    Array.from({ length: 5 }, () => it.open(target(endpoint.port), "alknet/echo", options)),
+  );
+  assert.equal(new Set(opened.map(({ connection }) => connection)).size, 5);
+  for (const { stream, connection, multiplexed } of opened) {
+    assert.equal(multiplexed, false);
+    assert.equal(await ask(stream, "hello"), "hello");
+    await connection.closed;
+  }
+});
+
+test("open() of one who gives up leaves the others their connection", async () => {
+  await using endpoint = await serve();
+  await using it = dialer();
+  const stop = new AbortController();
+  const reason = new Error("enough");
+  const gaveUp = assert.rejects(
+    it.open(target(endpoint.port), "alknet/echo", { signal: stop.signal }),
+    reason,
+  );
+  const other = it.open(target(endpoint.port), "alknet/echo");
+  stop.abort(reason);
+  await gaveUp;
+  const { stream } = await other;
+  assert.equal(await ask(stream, "hello"), "hello");
+});
+
+test("open() dials anew when the peer has come back", async () => {
+  const endpoint = await serve();
+  const { port } = endpoint;
+  await using it = dialer();
+  const first = await it.open(target(port), "alknet/echo");
+  assert.equal(await ask(first.stream, "hello"), "hello");
+  await endpoint.close();
+  assert.equal((await first.connection.closed).name, "OK");
+  await using again = await serve({ listen: [`${LOOPBACK}:${port}`] });
+  const second = await it.open(target(again.port), "alknet/echo");
+  assert.notEqual(second.connection, first.connection);
+  assert.equal(await ask(second.stream, "hello again"), "hello again");
+});
+
+test("a node that was killed and came back tells an old connection so at once", async () => {
+  const program = `
+    import { createEndpoint } from "@alknet/core/endpoint";
+    import { identityFromKey } from "@alknet/core/identity-file";
+    import { staticIdentities } from "@alknet/core/peers";
+    import { createPrivateKey } from "node:crypto";
+    const key = createPrivateKey(process.env.NODE_KEY);
+    const endpoint = await createEndpoint({
+      identity: identityFromKey(key),
+      identities: staticIdentities([{ peerId: "alice", fingerprints: [process.env.ALICE], scopes: [], enabled: true }]),
+      handlers: [{
+        alpns: ["alknet/echo"], access: "peers", tls: "node",
+        async handle(connection) {
+          for (;;) {
+            const stream = await connection.accept();
+            if (stream === undefined) return;
+            stream.pipe(stream);
+          }
+        },
+      }],
+      listen: [process.env.LISTEN],
+    });
+    console.log(endpoint.addresses[0].port);
+  `;
+  const run = async (listen: string) => {
+    const child = spawn(
+      process.execPath,
+      ["--conditions=@alknet/source", "--input-type=module", "--eval", program],
+      {
+        cwd: import.meta.dirname,
+        env: {
+          ...process.env,
+          LISTEN: listen,
+          ALICE: alice.fingerprint,
+          NODE_KEY: node.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
+        },
+        stdio: ["ignore", "pipe", "inherit"],
+      },
+    );
+    const [line] = (await once(child.stdout, "data")) as [Buffer];
+    return { child, port: Number(line.toString()) };
+  };
+  await using it = dialer();
+  const before = await run(`${LOOPBACK}:0`);
+  const first = await it.open(target(before.port), "alknet/echo");
+  first.stream.on("error", () => {});
+  first.stream.write("hello");
+  await once(first.stream, "readable");
+  before.child.kill("SIGKILL");
+  await once(before.child, "exit");
+  const after = await run(`${LOOPBACK}:${before.port}`);
+  try {
+    // What is sent now meets a node that knows nothing of it.
+    first.stream.write("are you there?");
+    const begin = performance.now();
+    assert.equal((await first.connection.closed).name, "RESET");
+    assert.ok(performance.now() - begin < 5_000, "and not only after the idle time");
+    const second = await it.open(target(before.port), "alknet/echo");
+    assert.equal(await ask(second.stream, "hello again"), "hello again");
+  } finally {
+    after.child.kill("SIGKILL");
+    await once(after.child, "exit");
+  }
+});
+
+test("close() of a dialer ends what it owns, and takes no more", async () => {
+  await using endpoint = await serve();
+  const it = dialer();
+  const connections: Connection[] = [];
+  for (const transport of ["quic", "tcp"] as const) {
+    connections.push(
+      await it.dial(target(endpoint.port), "alknet/echo", { transports: [transport] }),
+    );
+  }
+  const opened = await it.open(target(endpoint.port), "alknet/echo");
+  opened.stream.on("error", () => {});
+  const closing = it.close();
+  assert.equal(it.close(), closing);
+  await settle();
+  for (const { draining } of connections) assert.equal(draining.aborted, true);
+  await closing;
+  for (const { closed } of [...connections, opened.connection]) {
+    assert.equal((await closed).name, "DRAINING");
+  }
+  await assert.rejects(it.dial(target(endpoint.port), "alknet/echo"), { code: "UNREACHABLE" });
+});
+
+test("the dialer of an endpoint dials from the port that listens", async () => {
+  await using endpoint = await serve();
+  const seen: (string | undefined)[] = [];
+  await using other = await serve({
+    identities: staticIdentities([
+      { peerId: "den", fingerprints: [node.fingerprint], scopes: [], enabled: true },
+    ]),
+    handlers: [
+      {
+        ...echo,
+        handle(connection) {
+          seen.push(connection.remoteAddress);
+          return echo.handle(connection);
+        },
+      },
+    ],
+  });
+  await using connection = await endpoint.dialer.dial(target(other.port), "alknet/echo");
+  assert.equal(await ask(await connection.open(), "hello"), "hello");
+  assert.deepEqual(seen, [`${LOOPBACK}:${endpoint.port}`]);
+});
