@@ -1,0 +1,100 @@
+/**
+ * A node in a process of its own, to be attacked: `alknet/ping`, and `alknet/source`, which sends without end.
+ *
+ *     node --expose-gc attack-node.ts '{"peer":"ed25519:…","handshakeTimeout":5000}'
+ *
+ * Says over IPC where it is, and after that answers "look" with what it holds (and collects its garbage),
+ * "count" with the number of handshakes that are pending, and "close" by closing.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import process from "node:process";
+import { createEndpoint } from "@alknet/core/endpoint";
+import type { ProtocolHandler } from "@alknet/core/handler";
+import { createIdentity } from "@alknet/core/identity-file";
+import { staticIdentities } from "@alknet/core/peers";
+import { pingHandler } from "@alknet/core/ping";
+
+export interface NodeSettings {
+  /** Fingerprint of the peer that it knows. */
+  readonly peer: string;
+  readonly handshakeTimeout: number;
+}
+
+export interface NodePlace {
+  readonly port: number;
+  readonly fingerprint: string;
+}
+
+/** What it holds, garbage apart. */
+export interface NodeHoldings {
+  readonly pending: number;
+  readonly connections: number;
+  readonly blocks: number;
+  /** Open sockets and timers, by kind. */
+  readonly resources: readonly string[];
+  /** Bytes. */
+  readonly rss: number;
+  /** Bytes: JavaScript's heap, and what it holds outside. */
+  readonly heap: number;
+  /** How often each has been told, by the kind of the event and its reason. */
+  readonly events: Readonly<Record<string, number>>;
+}
+
+const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
+
+const ZEROS = Buffer.alloc(256 * 1024);
+
+const source: ProtocolHandler = {
+  alpns: ["alknet/source"],
+  access: "peers",
+  tls: "node",
+  async handle(connection) {
+    const stream = await connection.accept();
+    if (stream === undefined) return;
+    stream.on("error", () => {});
+    stream.resume();
+    const closed = once(stream, "close");
+    let drained = (): void => {};
+    stream.on("drain", () => drained());
+    while (!stream.destroyed) {
+      if (stream.write(ZEROS)) continue;
+      await Promise.race([new Promise<void>((resolve) => (drained = resolve)), closed]);
+    }
+  },
+};
+
+const events: Record<string, number> = {};
+const identity = createIdentity();
+const node = await createEndpoint({
+  identity,
+  identities: staticIdentities([
+    { peerId: "peer", fingerprints: [settings.peer], scopes: [], enabled: true },
+  ]),
+  handlers: [pingHandler(), source],
+  listen: ["127.0.0.1:0"],
+  handshakeTimeout: settings.handshakeTimeout,
+  onevent(event) {
+    const reason = "reason" in event && typeof event.reason === "string" ? ` ${event.reason}` : "";
+    const name = `${event.kind}${reason}`;
+    events[name] = (events[name] ?? 0) + 1;
+  },
+});
+
+function holdings(): NodeHoldings {
+  if (global.gc === undefined) throw new Error("expected --expose-gc");
+  global.gc();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  const resources = process.getActiveResourcesInfo();
+  return { ...node.limits.stats(), resources, rss, heap: heapUsed + external, events };
+}
+
+process.on("message", (question: "look" | "count" | "close") => {
+  if (question === "look") process.send?.(holdings());
+  else if (question === "count") process.send?.(node.limits.stats().pending);
+  else void node.close().then(() => process.disconnect?.());
+});
+const [place] = node.addresses;
+process.send?.({ port: place?.port ?? 0, fingerprint: identity.fingerprint } satisfies NodePlace);
