@@ -1,9 +1,10 @@
 /**
- * `npm run docs`: run what the READMEs show.
+ * `npm run docs`: run what the READMEs and `docs/` show.
  *
  * A block fenced as `ts` is run as a module in its README's folder; one fenced as `sh test` by bash in an
  * empty folder, with `alknet` in PATH and an ALKNET_HOME of its own. Either must end with 0 within a
- * minute. What cannot run is fenced as `ts skip-run` or `text`.
+ * minute. What cannot run is fenced as `ts skip-run` or `text`. A block fenced as `toml` must be a configuration
+ * that can be used; `ed25519:…` stands for a fingerprint in it.
  *
  * @module
  */
@@ -13,15 +14,17 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
+import { parseConfig } from "@alknet/core/config";
 
-const READMES = ["README.md", "packages/*/README.md", "examples/README.md", "bench/README.md"];
+const READMES = ["*.md", "docs/*.md", "{packages/*,examples,bench}/README.md"];
 const root = process.cwd();
+const runners: Readonly<Record<string, Runner>> = { ts: runTs, "sh test": runSh, toml: runToml };
 let ran = 0;
 let failed = 0;
 
 for (const file of globSync(READMES).sort()) {
   for (const { fence, line, code } of blocks(readFileSync(file, "utf8"))) {
-    const runner = fence === "ts" ? runTs : fence === "sh test" ? runSh : undefined;
+    const runner = runners[fence];
     if (runner === undefined) continue;
     ran++;
     const scratch = mkdtempSync(join(tmpdir(), "alknet-docs-"));
@@ -37,13 +40,33 @@ for (const file of globSync(READMES).sort()) {
 console.log(`docs: ${ran} blocks run, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;
 
-function runTs(code: string, folder: string, scratch: string) {
+/** How a block ended. */
+interface Ran {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+type Runner = (code: string, folder: string, scratch: string) => Ran;
+
+function runTs(code: string, folder: string, scratch: string): Ran {
   const flags = ["--conditions=@alknet/source", "--input-type=module-typescript", "-"];
   return spawnSync(process.execPath, flags, { ...common(scratch), cwd: folder, input: code });
 }
 
-function runSh(code: string, _folder: string, scratch: string) {
+function runSh(code: string, _folder: string, scratch: string): Ran {
   return spawnSync("bash", ["-euo", "pipefail", "-c", code], { ...common(scratch), cwd: scratch });
+}
+
+function runToml(code: string, folder: string): Ran {
+  try {
+    const fingerprint = `ed25519:${"0".repeat(64)}`;
+    parseConfig(code.replaceAll("ed25519:…", fingerprint), folder);
+    return { status: 0, signal: null, stdout: "", stderr: "" };
+  } catch (error) {
+    return { status: 1, signal: null, stdout: "", stderr: `${(error as Error).message}\n` };
+  }
 }
 
 function common(scratch: string) {
