@@ -93,6 +93,11 @@ test("a name is not granted before it is resolved, and allowed if some address w
   const unresolved = { host: "a.example", port: 443 };
   assert.equal(auth.allows("tunnel:dial", unresolved), true);
   assert.throws(() => auth.grant("tunnel:dial", unresolved), /the host was not resolved/);
+  const never = { host: "b.test", port: 443 };
+  assert.throws(() => auth.grant("tunnel:dial", never), {
+    code: "ACCESS_DENIED",
+    reason: 'peer "laptop" lacks tunnel:dial for this resource',
+  });
   auth.grant("tunnel:dial", { ...unresolved, address: "192.0.2.1" })[Symbol.dispose]();
   assert.throws(() => auth.grant("tunnel:dial", { ...unresolved, address: "127.0.0.1" }), {
     code: "ACCESS_DENIED",

@@ -338,7 +338,10 @@ function denied(peer: Identity, rights: Rights, request: Request): AccessDenied 
   const target = resource.kind === "target" ? resource.target : undefined;
   const notes = [
     target?.kind === "invalid" ? target.reason : "",
-    target?.kind === "unresolved" ? "the host was not resolved before it was asked for" : "",
+    // A fault of who asked, if some address would have been granted; else that is not what is missing.
+    target?.kind === "unresolved" && mayPermit(rights, request)
+      ? "the host was not resolved before it was asked for"
+      : "",
     rights.invalid.length > 0 ? `${rights.invalid.length} of its scopes do not parse` : "",
   ].filter((note) => note !== "");
   const why = notes.length > 0 ? ` (${notes.join("; ")})` : "";
