@@ -75,8 +75,9 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
     };
   }
   if (code === "EACCES") {
+    // Not setcap: it would have to name the Node that runs us, which is not the one in PATH.
     const hint =
-      "ports below 1024 need rights: sudo setcap cap_net_bind_service=+ep $(readlink -f $(which node))";
+      "ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=443";
     return { code, message, hint, exitCode: ExitCode.FAILED };
   }
   const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
