@@ -26,6 +26,7 @@ import {
   type EndpointOptions,
 } from "./endpoint.ts";
 import { fingerprintOfCertificate } from "./fingerprint.ts";
+import { FakeClock } from "./fake-clock.ts";
 import type { ProtocolHandler } from "./handler.ts";
 import { createIdentity, type NodeIdentity } from "./identity-file.ts";
 import { type PeerEntry, staticIdentities, type StaticIdentities } from "./peers.ts";
@@ -66,11 +67,7 @@ interface World extends AsyncDisposable {
   event<Kind extends EndpointEvent["kind"]>(kind: Kind): Promise<EndpointEvent & { kind: Kind }>;
   /** Dials from a socket of its own. */
   readonly dialer: Dialer;
-  dial(
-    transport: "quic" | "tcp",
-    alpn?: string,
-    identity?: NodeIdentity,
-  ): Promise<Connection>;
+  dial(transport: "quic" | "tcp", alpn?: string, identity?: NodeIdentity): Promise<Connection>;
 }
 
 /** A node on loopback whose one peer is alice. No address is ever penalized, unless the test wants it. */
@@ -143,6 +140,11 @@ async function ask(connection: Connection, text: string): Promise<string> {
   const stream = await connection.open();
   stream.end(text);
   return (await readAll(stream)).toString();
+}
+
+async function turn(): Promise<undefined> {
+  await new Promise((resolve) => setImmediate(resolve));
+  return undefined;
 }
 
 /** An identity with any kind of key, for clients only. */
@@ -645,6 +647,37 @@ test("stalled QUIC handshakes make room for others, and a peer gets in", async (
   await dead.close();
   relay.close();
   sender.close();
+});
+
+test("a QUIC connection without a stream ends as IDLE, one that listens for datagrams does not", async () => {
+  const clock = new FakeClock();
+  const messages: string[] = [];
+  const datagrams: ProtocolHandler = {
+    ...echo,
+    alpns: ["alknet/datagrams"],
+    async handle(connection) {
+      connection.datagrams?.listen((message) => messages.push(Buffer.from(message).toString()));
+      await connection.closed;
+    },
+  };
+  await using it = await world({ clock, handlers: [echo, datagrams] });
+  const idle = await it.dial("quic");
+  const listening = await it.dial("quic", "alknet/datagrams");
+  assert.equal(await ask(idle, "hello"), "hello");
+  await it.event("opened");
+  await it.event("opened");
+  const stream = await idle.open();
+  stream.write("more");
+  await once(stream, "readable");
+  clock.advance(30_000);
+  stream.resume().end();
+  await once(stream, "close");
+  // Until the server has seen the end of its stream, too.
+  while ((await Promise.race([idle.closed, turn()])) === undefined) clock.advance(1_000);
+  assert.equal((await idle.closed).name, "IDLE");
+  assert.equal(listening.datagrams?.send(Buffer.from("still here")), true);
+  while (messages.length === 0) await turn();
+  listening.abort(CloseCode.OK);
 });
 
 test("close() of an endpoint that nobody uses is quick, and the same promise each time", async () => {

@@ -85,6 +85,8 @@ export interface EndpointOptions {
   readonly drain?: number | undefined;
   /** For a whole handshake, in milliseconds. @default 10_000 */
   readonly handshakeTimeout?: number | undefined;
+  /** How long a QUIC connection may be without a stream, in milliseconds. @default 30_000 */
+  readonly idleTimeout?: number | undefined;
   /** Settings of the QUIC engine. */
   readonly transport?: TransportOptions | undefined;
   readonly clock?: Clock | undefined;
@@ -191,6 +193,7 @@ class Server {
   readonly #logger: Logger;
   readonly #timeout: number;
   readonly #handshakes: Deadlines;
+  readonly #idle: Deadlines;
   readonly #sockets = new Set<net.Socket>();
   readonly #contexts: Readonly<Record<ProtocolHandler["tls"], () => SecureContext>>;
   readonly #configs: Readonly<Record<ProtocolHandler["tls"], () => TlsServerConfig>>;
@@ -204,6 +207,7 @@ class Server {
     this.#logger = options.logger ?? silentLogger;
     this.#timeout = options.handshakeTimeout ?? 10_000;
     this.#handshakes = deadlines(this.#timeout, this.#clock);
+    this.#idle = deadlines(options.idleTimeout ?? 30_000, this.#clock);
     const { identity } = options;
     const web = lazy(() => options.web ?? webCertificate(["localhost"], { clock: this.#clock }));
     const node = lazy(() => nodeContext(identity));
@@ -401,9 +405,9 @@ class Server {
     const owner = this.#ownerOf(handshake, "quic", remoteAddress, peerCertificate, raw);
     if (owner === undefined) return connection.close(CloseCode.UNAVAILABLE);
     const { drain } = this.#options;
-    const clock = this.#clock;
+    const times = { drain, clock: this.#clock, idle: this.#idle };
     this.#router.route(
-      quicConnection({ ...owner, side: "server", connection, serverName, drain, clock }),
+      quicConnection({ ...owner, ...times, side: "server", connection, serverName }),
       handshake,
     );
   }

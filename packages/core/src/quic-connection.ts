@@ -32,6 +32,7 @@ import {
   peerReason,
   transportReason,
 } from "./connection-life.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { formatHostPort } from "./host.ts";
 import { Incoming } from "./incoming.ts";
 import { formatIp, parseIp } from "./ip-address.ts";
@@ -51,6 +52,8 @@ export interface QuicOptions extends ConnectionOwner {
   /** How long `close()` waits for a peer that acknowledges nothing more, in milliseconds. @default 2_000 */
   readonly drain?: number | undefined;
   readonly clock?: Clock | undefined;
+  /** Ends the connection as `IDLE` when it has had no stream for so long, and nobody listens for datagrams. */
+  readonly idle?: Deadlines | undefined;
 }
 
 /** The number that a stream destroyed with `error` sends: for `bind()` of the engine. */
@@ -79,6 +82,8 @@ class CarriedByQuic implements OwnedConnection {
   #theirs = 0;
   /** Whether the peer's first byte is still awaited. */
   #unheard: boolean;
+  #idle: Deadlines | undefined;
+  #stopIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: QuicOptions) {
@@ -93,9 +98,14 @@ class CarriedByQuic implements OwnedConnection {
     if (side === "server") this.#life.accept();
     this.#maxTheirs = options.auth.peer === undefined ? STRANGER_STREAMS : PEER_STREAMS;
     connection.setLimits({ maxStreams: this.#maxTheirs });
-    this.datagrams = connection.maxDatagramSize === 0 ? undefined : new QuicDatagrams(connection);
+    this.#idle = options.idle;
+    this.datagrams =
+      connection.maxDatagramSize === 0
+        ? undefined
+        : new QuicDatagrams(connection, () => this.#listening());
     connection.onstream = (stream, unidirectional) => this.#arrived(stream, unidirectional);
     void connection.closed.then((reason) => this.#end(closeReasonOf(reason)));
+    this.#watchIdle();
   }
 
   /** Live: it moves when the peer's address does. */
@@ -203,6 +213,7 @@ class CarriedByQuic implements OwnedConnection {
       letGo(stream, CloseCode.LIMIT);
     } else if (this.#incoming.add(stream)) {
       this.#theirs++;
+      this.#watchIdle();
     } else {
       letGo(stream, CloseCode.DRAINING);
     }
@@ -211,6 +222,24 @@ class CarriedByQuic implements OwnedConnection {
   #heard(): void {
     this.#unheard = false;
     this.#life.accept();
+  }
+
+  #watchIdle(): void {
+    const idle =
+      this.#life.reason === undefined && this.#streams.size === 0 && this.#incoming.size === 0;
+    if (idle) {
+      this.#stopIdle ??= this.#idle?.add(() => this.abort(CloseCode.IDLE));
+    } else {
+      this.#stopIdle?.();
+      this.#stopIdle = undefined;
+    }
+  }
+
+  /** What comes as datagrams needs no stream. */
+  #listening(): void {
+    this.#stopIdle?.();
+    this.#stopIdle = undefined;
+    this.#idle = undefined;
   }
 
   #discardIncoming(code: number): void {
@@ -222,11 +251,13 @@ class CarriedByQuic implements OwnedConnection {
 
   #adopt(stream: QuicStream, onclose: () => void): QuicStream {
     this.#streams.add(stream);
+    this.#watchIdle();
     // A stream may fail while nobody listens: that ends the stream, not the process.
     stream.on("error", () => {});
     stream.once("close", () => {
       this.#streams.delete(stream);
       onclose();
+      this.#watchIdle();
     });
     inOurWords(stream);
     return stream;
@@ -234,6 +265,7 @@ class CarriedByQuic implements OwnedConnection {
 
   #end(reason: CloseReason): boolean {
     if (!this.#life.end(reason)) return false;
+    this.#watchIdle();
     // What came before the peer's close can be accepted after it: its bytes had arrived.
     if (reason.by === "local") this.#incoming.discard();
     else this.#incoming.end();
@@ -243,9 +275,11 @@ class CarriedByQuic implements OwnedConnection {
 
 class QuicDatagrams implements DatagramChannel {
   readonly #quic: QuicConnection;
+  readonly #onlisten: () => void;
 
-  constructor(quic: QuicConnection) {
+  constructor(quic: QuicConnection, onlisten: () => void) {
     this.#quic = quic;
+    this.#onlisten = onlisten;
   }
 
   get maxSize(): number {
@@ -258,6 +292,7 @@ class QuicDatagrams implements DatagramChannel {
 
   listen(listener: (message: Uint8Array) => void): void {
     this.#quic.ondatagram = listener;
+    this.#onlisten();
   }
 }
 
