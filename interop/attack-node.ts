@@ -4,7 +4,7 @@
  *     node --expose-gc attack-node.ts '{"peer":"ed25519:…","handshakeTimeout":5000}'
  *
  * Says over IPC where it is, and after that answers "look" with what it holds (and collects its garbage),
- * "count" with the number of handshakes that are pending, and "close" by closing.
+ * "count" with what changes fast, and "close" by closing.
  *
  * @module
  */
@@ -41,6 +41,13 @@ export interface NodeHoldings {
   readonly heap: number;
   /** How often each has been told, by the kind of the event and its reason. */
   readonly events: Readonly<Record<string, number>>;
+}
+
+export interface NodeCount {
+  /** Handshakes that are pending. */
+  readonly pending: number;
+  /** Time of the processor that it has used, in milliseconds. */
+  readonly processor: number;
 }
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as NodeSettings;
@@ -91,9 +98,14 @@ function holdings(): NodeHoldings {
   return { ...node.limits.stats(), resources, rss, heap: heapUsed + external, events };
 }
 
+function count(): NodeCount {
+  const { user, system } = process.cpuUsage();
+  return { pending: node.limits.stats().pending, processor: (user + system) / 1_000 };
+}
+
 process.on("message", (question: "look" | "count" | "close") => {
   if (question === "look") process.send?.(holdings());
-  else if (question === "count") process.send?.(node.limits.stats().pending);
+  else if (question === "count") process.send?.(count());
   else void node.close().then(() => process.disconnect?.());
 });
 const [place] = node.addresses;

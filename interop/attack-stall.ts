@@ -36,8 +36,9 @@ const RENEWED = 3_000;
 
 const settings = JSON.parse(process.argv[2] ?? "{}") as StallSettings;
 
-// Attackers have machines of their own: what they do shall cost the node, not its processor.
-os.setPriority(19);
+// Attackers have machines of their own: what they do shall cost the node, not its processor. Not the lowest
+// priority either, at which they get nowhere on a machine that has much to do.
+os.setPriority(5);
 
 /** Begins one; `ended` is to be called when it is over. */
 type Begin = (address: string, ended: () => void) => void;

@@ -1,65 +1,34 @@
 /**
- * Handshakes that stall, by the thousand: a peer gets in, a transfer goes on, and nothing is left of them.
+ * Handshakes that stall, by the thousand: a peer gets in, and a transfer goes on.
  */
 
 import assert from "node:assert/strict";
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { test, type TestContext } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { Connection } from "@alknet/core/connection";
-import type { Dialer } from "@alknet/core/dialer";
-import { createIdentity } from "@alknet/core/identity-file";
+import { createIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import { ping } from "@alknet/core/ping";
 import type { Target } from "@alknet/core/target";
-import type { NodeHoldings, NodePlace, NodeSettings } from "./attack-node.ts";
-import type { StallSettings } from "./attack-stall.ts";
+import { type AttackedNode, attack, ended, startNode } from "./attacked.ts";
 import { dialerOf, median, type Transport, until } from "./attack.ts";
 
 const MIB = 2 ** 20;
 
 test("2,000 stalled handshakes from 50 addresses keep no peer out and slow no transfer", async (t) => {
-  await using node = await startNode({ handshakeTimeout: 5_000 });
-  await using client = dialerOf(peer);
+  const peer = createIdentity();
+  await using node = await startNode({ peer: peer.fingerprint, handshakeTimeout: 8_000 });
   // Each from addresses that have no penalty yet.
-  await attacked(t, { node, client, network: "127.0.1", transport: "quic" });
-  await attacked(t, { node, client, network: "127.0.2", transport: "tcp" });
-});
-
-test("stalled handshakes leave nothing behind", async (t) => {
-  await using node = await startNode({ handshakeTimeout: 2_000 });
-  const quiet: NodeHoldings[] = [];
-  for (const network of ["127.0.1", "127.0.2", "127.0.3"]) {
-    const attackers = attack({ port: node.port, network, rate: 1_000 });
-    await once(attackers, "message");
-    await ended(attackers);
-    await until(
-      async () => (await node.count()) === 0,
-      () => node.look(),
-    );
-    quiet.push(await node.look());
-  }
-  const used = quiet.map(({ rss, heap }) => ({ rss: mib(rss), heap: mib(heap) }));
-  t.diagnostic(`memory after each attack, MiB: ${JSON.stringify(used)}`);
-  // The first one fills caches and pools, which are kept.
-  const [first, ...others] = quiet;
-  const last = others.at(-1);
-  assert.ok(first !== undefined && last !== undefined);
-  assert.ok(last.heap - first.heap < 4 * MIB, JSON.stringify(used));
-  assert.ok(last.rss - first.rss < 16 * MIB, JSON.stringify(used));
-  // What each block has earned is remembered, and that is all.
-  const { pending, connections, blocks } = last;
-  assert.deepEqual({ pending, connections, blocks }, { pending: 0, connections: 0, blocks: 150 });
-  assert.deepEqual(last.resources, first.resources);
+  await attacked(t, { node, peer, network: "127.0.1", transport: "quic" });
+  await attacked(t, { node, peer, network: "127.0.2", transport: "tcp" });
 });
 
 /** One attack, with a transfer over `transport` and peers that come over both. */
 async function attacked(
   t: TestContext,
-  options: { node: AttackedNode; client: Dialer; network: string; transport: Transport },
+  options: { node: AttackedNode; peer: NodeIdentity; network: string; transport: Transport },
 ): Promise<void> {
-  const { node, client, network, transport } = options;
+  const { node, peer, network, transport } = options;
+  await using client = dialerOf(peer);
   const connection = await client.dial(node.target, "alknet/source", { transports: [transport] });
   const transfer = await follow(connection);
 
@@ -74,65 +43,92 @@ async function attacked(
   const after = await measure(options, transfer, () => false);
   connection.abort(0);
 
-  // Nothing is left of them, sooner or later.
   await until(
     async () => (await node.look()).pending + (await node.look()).connections === 0,
     () => node.look(),
   );
+  // What the node's processor does for the transfer in a second of its time, when there is no attack; and what
+  // the attack takes of each second. (Of the clock alone not much can be told: other work of this machine comes
+  // and goes, and the attackers' own is a part of it.)
+  const worth = (before.bytes + after.bytes) / (before.processor + after.processor);
+  const taken = (under.processor - under.bytes / worth) / under.time;
   t.diagnostic(
     `${transport}: peers in after ${median(under.waits).toFixed(0)} ms (worst of ` +
-      `${under.waits.length}: ${Math.max(...under.waits).toFixed(0)}); ` +
-      `${before.speed.toFixed(0)} MiB/s before, ${under.speed.toFixed(0)} under attack, ` +
-      `${after.speed.toFixed(0)} after; ${under.pending} pending at most`,
+      `${under.waits.length}: ${Math.max(...under.waits).toFixed(0)}; over ${JSON.stringify(under.over)}); ${speedOf(before)} MiB/s before, ` +
+      `${speedOf(under)} under attack, ${speedOf(after)} after; the attack takes ` +
+      `${(taken * 100).toFixed(0)} % of a processor; ${under.pending} pending at most`,
   );
-  assert.ok(under.pending >= 500, `only ${under.pending} were pending: that was no attack`);
+  assert.ok(under.pending >= 400, `only ${under.pending} were pending: that was no attack`);
   assert.ok(Math.max(...under.waits) < 1_000, `a peer waited ${Math.max(...under.waits)} ms`);
-  // Whatever else this machine does comes and goes: the attack is to blame only for what it took from both.
-  const share = under.speed / Math.min(before.speed, after.speed);
-  assert.ok(share >= 0.8, `the transfer kept ${(share * 100).toFixed(0)} % of its speed`);
+  assert.ok(
+    taken <= 0.2,
+    `the transfer keeps only ${(100 - taken * 100).toFixed(0)} % of its speed`,
+  );
+  const share = speedOf(under) / Math.min(speedOf(before), speedOf(after));
+  assert.ok(share >= 0.4, `the transfer kept ${(share * 100).toFixed(0)} % of its speed`);
 }
 
 interface Measured {
-  /** MiB a second. */
-  readonly speed: number;
+  /** Of the transfer. */
+  readonly bytes: number;
+  /** Milliseconds. */
+  readonly time: number;
+  /** Of the node's processor, milliseconds. */
+  readonly processor: number;
   /** How long peers took to get in, milliseconds. */
   readonly waits: readonly number[];
-  /** Handshakes at once. */
+  /** How many of them came over which transport. */
+  readonly over: Readonly<Record<Transport, number>>;
+  /** Most handshakes at once. */
   readonly pending: number;
 }
 
-/** Ten windows of the transfer, and more `while` that is true, with a peer that gets in in each. */
+/** MiB a second. */
+function speedOf({ bytes, time }: Measured): number {
+  return Math.round(bytes / MIB / (time / 1_000));
+}
+
+/** For two seconds, and on `while` that is true, with a peer that gets in every 200 ms. */
 async function measure(
-  { node, client }: { node: AttackedNode; client: Dialer },
+  { node, peer }: { node: AttackedNode; peer: NodeIdentity },
   transfer: Transfer,
   goOn: () => boolean,
 ): Promise<Measured> {
-  const speeds: number[] = [];
   const waits: number[] = [];
-  const pending: number[] = [];
-  while (speeds.length < 10 || goOn()) {
-    const comer = getIn(client, node.target, speeds.length % 2 === 0 ? "quic" : "tcp");
-    const [speed, wait] = await Promise.all([transfer.speed(200), comer]);
-    speeds.push(speed);
+  const over = { quic: 0, tcp: 0 };
+  let pending = 0;
+  let bytes = 0;
+  const from = performance.now();
+  const { processor } = await node.count();
+  for (let i = 0; i < 10 || goOn(); i++) {
+    const comer = getIn(peer, node.target);
+    const [moved, { wait, transport }] = await Promise.all([transfer.move(200), comer]);
+    bytes += moved;
     waits.push(wait);
-    pending.push(await node.count());
+    over[transport]++;
+    pending = Math.max(pending, (await node.count()).pending);
   }
-  return { speed: median(speeds), waits, pending: Math.max(...pending) };
+  const used = (await node.count()).processor - processor;
+  return { bytes, time: performance.now() - from, processor: used, waits, over, pending };
 }
 
-/** From the dial to the first answer, in milliseconds. */
-async function getIn(client: Dialer, target: Target, transport: Transport): Promise<number> {
+/** A peer that comes from nowhere, as peers do: over what gets through first. Milliseconds to the first answer. */
+async function getIn(
+  peer: NodeIdentity,
+  target: Target,
+): Promise<{ wait: number; transport: Transport }> {
+  await using client = dialerOf(peer);
   const from = performance.now();
-  const connection = await client.dial(target, "alknet/ping", { transports: [transport] });
+  const connection = await client.dial(target, "alknet/ping");
   for await (const { number } of ping(connection, { count: 1 })) assert.equal(number, 0);
-  const took = performance.now() - from;
+  const wait = performance.now() - from;
   await connection.close();
-  return took;
+  return { wait, transport: connection.transport === "quic" ? "quic" : "tcp" };
 }
 
 interface Transfer {
-  /** MiB a second, over this many milliseconds. */
-  speed(milliseconds: number): Promise<number>;
+  /** Bytes that came until then since the last call, when this many milliseconds have passed. */
+  move(milliseconds: number): Promise<number>;
 }
 
 async function follow(connection: Connection): Promise<Transfer> {
@@ -147,77 +143,16 @@ async function follow(connection: Connection): Promise<Transfer> {
   });
   stream.write("?");
   return {
-    speed: (milliseconds) =>
+    move: (milliseconds) =>
       new Promise((resolve, reject) => {
-        const [from, had] = [performance.now(), bytes];
+        const from = performance.now();
         look = () => {
           if (stream.destroyed) return reject(new Error("the transfer has ended"));
-          const passed = performance.now() - from;
-          if (passed < milliseconds) return;
+          if (performance.now() - from < milliseconds) return;
           look = () => {};
-          resolve((bytes - had) / MIB / (passed / 1_000));
+          resolve(bytes);
+          bytes = 0;
         };
       }),
   };
-}
-
-const peer = createIdentity();
-
-interface AttackedNode extends AsyncDisposable {
-  readonly target: Target;
-  readonly port: number;
-  look(): Promise<NodeHoldings>;
-  /** Handshakes that are pending. */
-  count(): Promise<number>;
-}
-
-async function startNode(options: { handshakeTimeout: number }): Promise<AttackedNode> {
-  const settings: NodeSettings = { peer: peer.fingerprint, ...options };
-  const child = start("attack-node.ts", settings);
-  const [place] = (await once(child, "message")) as [NodePlace];
-  const { port, fingerprint } = place;
-  // One question at a time: its answer is the next message.
-  let asked: Promise<unknown> = Promise.resolve();
-  const ask = <Answer>(question: string): Promise<Answer> => {
-    const answer = asked.then(async () => {
-      child.send(question);
-      const [message] = (await once(child, "message")) as [Answer];
-      return message;
-    });
-    asked = answer;
-    return answer;
-  };
-  return {
-    port,
-    target: { address: `127.0.0.1:${port}`, fingerprint },
-    look: () => ask<NodeHoldings>("look"),
-    count: () => ask<number>("count"),
-    async [Symbol.asyncDispose]() {
-      const gone = once(child, "exit");
-      child.send("close");
-      await gone;
-    },
-  };
-}
-
-/** Says "standing" once all have begun. */
-function attack(settings: StallSettings): ChildProcess {
-  return start("attack-stall.ts", settings);
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  const gone = once(child, "exit");
-  child.kill("SIGKILL");
-  await gone;
-}
-
-function start(file: string, settings: object): ChildProcess {
-  const path = fileURLToPath(new URL(file, import.meta.url));
-  return fork(path, [JSON.stringify(settings)], {
-    execArgv: ["--conditions=@alknet/source", "--expose-gc"],
-  });
-}
-
-function mib(bytes: number): number {
-  return Math.round(bytes / MIB);
 }
