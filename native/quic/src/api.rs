@@ -15,7 +15,7 @@ use napi_derive::napi;
 use quinn_proto::{ClientConfig, Dir, EndpointConfig, HashedConnectionIdGenerator, ServerConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
-use crate::engine::{Congestion, Engine, Open, Transport};
+use crate::engine::{Congestion, Engine, Open, Place, Transport};
 use crate::reason::Reason;
 use crate::runtime::{self, Callbacks, JsHooks, Runtime};
 use crate::session::{ByHello, HelloData};
@@ -634,8 +634,9 @@ pub fn panic_in_call(endpoint: u32) -> Result<()> {
     with(endpoint, |_| panic!("injected"))
 }
 
-/// Panic while a connection is being processed: it must end that connection only.
+/// Panic while a connection is being processed, or read from: it must end that connection only.
 #[napi(catch_unwind)]
-pub fn panic_in_connection(endpoint: u32, connection: u32) -> Result<()> {
-    with(endpoint, |engine| engine.inject_panic_at_next_turn(connection))
+pub fn panic_in_connection(endpoint: u32, connection: u32, reading: bool) -> Result<()> {
+    let place = if reading { Place::Drain } else { Place::Turn };
+    with(endpoint, |engine| engine.inject_panic(connection, place))
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -206,7 +207,14 @@ struct Conn {
     source_validated: bool,
     path_changes: u32,
     remote: SocketAddr,
-    panic_next: bool,
+    panic_at: Option<Place>,
+}
+
+/// Where a test lets the engine panic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    Turn,
+    Drain,
 }
 
 impl Conn {
@@ -520,7 +528,7 @@ impl Engine {
             source_validated,
             path_changes: 0,
             remote,
-            panic_next: false,
+            panic_at: None,
         });
         let id = self.connections.insert_with(|_| conn);
         let Some(id) = id else {
@@ -608,7 +616,7 @@ impl Engine {
 
     /// True when the connection has more to send than its share of a turn.
     fn process(&mut self, id: u32, conn: &mut Conn, now: Instant) -> bool {
-        assert!(!conn.panic_next, "injected");
+        assert!(conn.panic_at != Some(Place::Turn), "injected");
         let mut more = false;
         loop {
             let progress = self.events(id, conn);
@@ -772,13 +780,9 @@ impl Engine {
         }
         self.timers.retain(|&(_, timer)| timer != id);
         self.dirty.retain(|&dirty| dirty != id);
-        for stream in self.streams.ids() {
-            if self.streams.get(stream).is_some_and(|entry| entry.connection == id) {
-                self.streams.remove(stream);
-            }
-        }
         match unknown {
             Some((source, validated)) => {
+                self.forget_streams(id);
                 self.connections.remove(id);
                 if handshaking {
                     self.handshaking.remove(&handshake);
@@ -976,25 +980,34 @@ impl Engine {
             Batch { records, count: 0, large, large_at: large_start, small, small_at: small_start, full: false };
         while batch.has_room() {
             let Some(ready) = self.ready.pop_front() else { break };
-            match ready {
-                Ready::Connection(kind, id, a) => batch.push(kind, id, a, 0),
-                Ready::Stream(kind, stream, code) => {
-                    batch.push(kind, stream, code as u32, (code >> 32) as u32);
-                    if self.streams.get(stream).is_some_and(Stream::is_done) {
-                        self.forget_stream(stream);
-                    }
-                }
-                Ready::Failed => batch.push(record::FAILED, 0, 0, 0),
-                Ready::Accept(id, dir) => self.drain_accepts(id, dir, &mut batch),
-                Ready::Datagrams(id) => self.drain_datagrams(id, &mut batch),
-                Ready::Read(stream) => self.drain_stream(stream, &mut batch),
+            // A panic ends the connection it came from; the records of the others must not go with it.
+            if catch_unwind(AssertUnwindSafe(|| self.drain_one(ready, &mut batch))).is_err() {
+                self.recover();
             }
+            self.current = None;
         }
         (batch.count, batch.large_at, batch.small_at)
     }
 
+    fn drain_one(&mut self, ready: Ready, batch: &mut Batch<'_>) {
+        match ready {
+            Ready::Connection(kind, id, a) => batch.push(kind, id, a, 0),
+            Ready::Stream(kind, stream, code) => {
+                batch.push(kind, stream, code as u32, (code >> 32) as u32);
+                if self.streams.get(stream).is_some_and(Stream::is_done) {
+                    self.forget_stream(stream);
+                }
+            }
+            Ready::Failed => batch.push(record::FAILED, 0, 0, 0),
+            Ready::Accept(id, dir) => self.drain_accepts(id, dir, batch),
+            Ready::Datagrams(id) => self.drain_datagrams(id, batch),
+            Ready::Read(stream) => self.drain_stream(stream, batch),
+        }
+    }
+
     fn drain_accepts(&mut self, id: u32, dir: Dir, batch: &mut Batch<'_>) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        self.current = Some(Current::of(id, conn));
         let mut accepted = false;
         loop {
             if !batch.has_room() {
@@ -1049,6 +1062,7 @@ impl Engine {
 
     fn drain_datagrams(&mut self, id: u32, batch: &mut Batch<'_>) {
         let Some(conn) = self.connections.get_mut(id) else { return };
+        self.current = Some(Current::of(id, conn));
         loop {
             // Of the protocol's size, which is not known before it is taken.
             if !batch.has_room_for_datagram() {
@@ -1075,6 +1089,8 @@ impl Engine {
         }
         let (id, connection) = (entry.id, entry.connection);
         let Some(conn) = self.connections.get_mut(connection) else { return };
+        self.current = Some(Current::of(connection, conn));
+        assert!(conn.panic_at != Some(Place::Drain), "injected");
         let start = batch.large_at;
         // Nobody has asked yet: a taste, which is all that most requests have.
         let budget = if entry.claimed { READ_BUDGET.min(batch.large.len() - start) } else { SMALL_READ };
@@ -1372,21 +1388,22 @@ impl Engine {
 
     /// Drop what the peer sent and nobody read: the connection was ended here.
     fn forget_streams(&mut self, id: u32) {
-        let Some(conn) = self.connections.get_mut(id) else { return };
-        let streams: Vec<u32> = conn.streams.drain().map(|(_, stream)| stream).collect();
-        for stream in streams {
+        for stream in self.stream_ids(id) {
             self.streams.remove(stream);
+        }
+        if let Some(conn) = self.connections.get_mut(id) {
+            conn.streams.clear();
         }
     }
 
     /// JavaScript is done with a connection that has ended.
     pub fn release(&mut self, id: u32) {
+        self.forget_streams(id);
         match self.connections.get_mut(id) {
             Some(conn) => conn.released = true,
             // Lost in a panic: only its place is left.
             None => drop(self.connections.remove(id)),
         }
-        self.forget_streams(id);
         self.reap(id);
     }
 
@@ -1414,7 +1431,16 @@ impl Engine {
     }
 
     pub fn stream_ids(&self, id: u32) -> Vec<u32> {
-        self.connections.get(id).map_or_else(Vec::new, |conn| conn.streams.values().copied().collect())
+        match self.connections.get(id) {
+            Some(conn) => conn.streams.values().copied().collect(),
+            // Lost in a panic, and its list with it.
+            None if self.connections.holds(id) => {
+                let mut ids = self.streams.ids();
+                ids.retain(|&stream| self.streams.get(stream).is_some_and(|entry| entry.connection == id));
+                ids
+            }
+            None => Vec::new(),
+        }
     }
 
     pub fn take_failure(&mut self) -> Option<Failure> {
@@ -1485,9 +1511,9 @@ impl Engine {
     }
 
     /// For tests of the boundary: panic as a fault in the protocol code would.
-    pub fn inject_panic_at_next_turn(&mut self, id: u32) {
+    pub fn inject_panic(&mut self, id: u32, place: Place) {
         if let Some(conn) = self.connections.get_mut(id) {
-            conn.panic_next = true;
+            conn.panic_at = Some(place);
         }
         self.touch(id);
     }

@@ -65,6 +65,11 @@ impl<T> Table<T> {
         }
     }
 
+    /// `id` has its place, also while its value is taken out.
+    pub fn holds(&self, id: u32) -> bool {
+        self.slots.get((id & INDEX_MASK) as usize).is_some_and(|slot| slot.generation == id >> INDEX_BITS)
+    }
+
     /// Forget `id`; its place may be used again under another id, after the next [`Table::reuse`].
     pub fn remove(&mut self, id: u32) -> Option<T> {
         let slot = self.slot(id)?;

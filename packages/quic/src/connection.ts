@@ -601,7 +601,8 @@ export class QuicConnection implements AsyncDisposable {
       },
       closed(connection, reason) {
         const streams = native.streamIds(connection.#host.endpoint, connection.#id);
-        connection.#end(reason, streams, false);
+        // After a fault on this side there is nothing to read any more.
+        connection.#end(reason, streams, reason.kind === "internal");
       },
       streamDropped(connection) {
         connection.#lostStream();

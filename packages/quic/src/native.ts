@@ -141,7 +141,7 @@ export interface NativeQuic {
   flushStreams(endpoint: number, connection: number): boolean;
 
   panicInCall(endpoint: number): void;
-  panicInConnection(endpoint: number, connection: number): void;
+  panicInConnection(endpoint: number, connection: number, reading: boolean): void;
 }
 
 export interface NativeTransport {
