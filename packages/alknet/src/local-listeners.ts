@@ -14,6 +14,7 @@ import { openClient } from "./client.ts";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { explain } from "./explain.ts";
+import { setHeapBudget } from "./heap-budget.ts";
 import { Interrupted } from "./interrupted.ts";
 import { createLogger } from "./log.ts";
 import { reach, type Way } from "./reach.ts";
@@ -46,6 +47,7 @@ export async function runLocalListeners(
 ): Promise<void> {
   const { terminal, interrupted, killed } = context;
   const { target, transports } = options;
+  setHeapBudget();
   const human = terminal.words.isTerminal;
   const logger = await createLogger({
     level: options.verbose ? "debug" : "warn",

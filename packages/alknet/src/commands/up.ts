@@ -12,6 +12,7 @@ import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode, serveControl } from "../control.ts";
+import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
 import { peerSnippet } from "../peer-snippet.ts";
@@ -24,6 +25,7 @@ export interface UpOptions {
 
 export async function up(context: Context, { json, verbose }: UpOptions): Promise<void> {
   const { home, terminal, interrupted, version } = context;
+  setHeapBudget();
   const config = loadConfig(home.config);
   const identity = loadOrCreateIdentity(home.identity);
   const { fingerprint } = identity;
