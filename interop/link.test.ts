@@ -4,11 +4,11 @@ import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { createNamespace, type Namespace } from "../interop/netns.ts";
-import type { Counted, RoundTrips } from "../interop/probe.ts";
-import { type Link, type LinkOptions, openLink } from "./link.ts";
+import { createNamespace, type Namespace } from "./netns.ts";
+import type { Counted, RoundTrips } from "./probe.ts";
+import { type Link, type LinkOptions, openLink } from "../bench/link.ts";
 
-const PROBE = fileURLToPath(new URL("../interop/probe.ts", import.meta.url));
+const PROBE = fileURLToPath(new URL("probe.ts", import.meta.url));
 /** IPv4 and UDP headers, in bytes: they count at the rate, and towards the queue. */
 const HEADERS = 28;
 const PORT = "9";
