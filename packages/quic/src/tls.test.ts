@@ -397,4 +397,22 @@ suite("configurations", () => {
       await rm(folder, { recursive: true });
     }
   });
+
+  test("without keyLogFile the secrets go where SSLKEYLOGFILE says, if it says so", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "quic-keys-"));
+    const before = process.env["SSLKEYLOGFILE"];
+    try {
+      const file = join(folder, "keys");
+      process.env["SSLKEYLOGFILE"] = file;
+      const tls = clientTls();
+      process.env["SSLKEYLOGFILE"] = "";
+      await using sides = await pair({ connect: { tls } });
+      sides.near.close();
+      assert.match(await readFile(file, "utf8"), /^CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64} /m);
+    } finally {
+      if (before === undefined) delete process.env["SSLKEYLOGFILE"];
+      else process.env["SSLKEYLOGFILE"] = before;
+      await rm(folder, { recursive: true });
+    }
+  });
 });

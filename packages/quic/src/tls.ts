@@ -8,6 +8,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import process from "node:process";
 import { native } from "./native.ts";
 
 export interface TlsServerOptions {
@@ -23,7 +24,10 @@ export interface TlsServerOptions {
   clientCertificate?: "none" | "request" | "require" | undefined;
   /** Speak raw public keys (RFC 7250) with clients that ask for them. @default false */
   rawPublicKeys?: boolean | undefined;
-  /** Append session secrets to this file (NSS format), for debugging with Wireshark. */
+  /**
+   * Append session secrets to this file (NSS format), for debugging with Wireshark.
+   * @default the environment's `SSLKEYLOGFILE`, as with curl; else none are written
+   */
   keyLogFile?: string | undefined;
 }
 
@@ -33,6 +37,11 @@ const forgottenClients = new FinalizationRegistry<number>((id) => native.forgetC
 // Two of them: the engine numbers servers' and clients' apart.
 const serverIds = new WeakMap<object, number>();
 const clientIds = new WeakMap<object, number>();
+
+/** Whoever sets a process's environment can read its memory, too. */
+function keyLogOfEnvironment(): string | undefined {
+  return process.env["SSLKEYLOGFILE"] || undefined;
+}
 
 /** The engine's number for a configuration. */
 export function serverTlsId(config: TlsServerConfig): number {
@@ -64,7 +73,7 @@ export class TlsServerConfig {
       privateKey: options.privateKey,
       clientCertificate: asked,
       rawPublicKeys: options.rawPublicKeys ?? false,
-      keyLogFile: options.keyLogFile,
+      keyLogFile: options.keyLogFile ?? keyLogOfEnvironment(),
     });
     serverIds.set(this, id);
     forgottenServers.register(this, id);
@@ -118,7 +127,7 @@ export class TlsClientConfig {
       certificates: options.certificates === undefined ? undefined : [...options.certificates],
       privateKey: options.privateKey,
       rawPublicKeys: options.rawPublicKeys ?? false,
-      keyLogFile: options.keyLogFile,
+      keyLogFile: options.keyLogFile ?? keyLogOfEnvironment(),
     });
     clientIds.set(this, id);
     forgottenClients.register(this, id);
