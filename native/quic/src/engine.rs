@@ -1594,3 +1594,7 @@ impl Batch<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

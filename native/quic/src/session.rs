@@ -169,3 +169,69 @@ impl Session for Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::{ClientAuth, ClientTls, ServerTls, Verification};
+    use quinn_proto::crypto::ClientConfig;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../testdata/ed25519.crt.der");
+    const PRIVATE_KEY: &[u8] = include_bytes!("../testdata/ed25519.key.der");
+    const VERSION: u32 = 1;
+
+    struct Always(ServerTls);
+
+    impl Configure for Always {
+        fn configure(&self, hello: &Hello) -> Result<Arc<QuicServerConfig>, u8> {
+            self.0.configure(&hello.alpn[0], false, false).map_err(|_| 80)
+        }
+    }
+
+    /// A server's session, and a client's first message.
+    fn started() -> (Box<dyn Session>, Vec<u8>) {
+        let tls = ServerTls::new(vec![CERTIFICATE.into()], PRIVATE_KEY.into(), ClientAuth::None, false, None).unwrap();
+        let server = Arc::new(ByHello::new(Arc::new(Always(tls))));
+        let client = ClientTls::new(vec![b"test".to_vec()], Verification::Any, None, false, None).unwrap();
+        let parameters = TransportParameters::read(Side::Client, &mut &[0x0f, 0][..]).unwrap();
+        let mut client = client.config(false).start_session(VERSION, "unnamed.invalid", &parameters).unwrap();
+        let mut hello = Vec::new();
+        client.write_handshake(&mut hello);
+        (server.start_session(VERSION, &parameters), hello)
+    }
+
+    fn answered(session: &dyn Session) -> Option<bool> {
+        Some(session.handshake_data()?.downcast::<HelloData>().ok()?.answered)
+    }
+
+    #[test]
+    fn a_hello_in_pieces_is_read_when_it_is_complete() {
+        let (mut session, hello) = started();
+        let (last, rest) = hello.split_last().unwrap();
+        for byte in rest {
+            assert!(!session.read_handshake(&[*byte]).unwrap());
+            assert!(session.is_handshaking());
+        }
+        assert!(session.handshake_data().is_none());
+        session.read_handshake(&[*last]).unwrap();
+        assert_eq!(answered(&*session), Some(false));
+    }
+
+    #[test]
+    fn data_after_the_hello_proves_no_address() {
+        // All of it is in Initial packets, which anybody can write in anybody's name.
+        let (mut session, hello) = started();
+        session.read_handshake(&hello).unwrap();
+        let _ = session.read_handshake(&[20, 0, 0, 32]);
+        assert_eq!(answered(&*session), Some(false));
+    }
+
+    #[test]
+    fn data_under_the_keys_of_our_answer_does() {
+        let (mut session, hello) = started();
+        session.read_handshake(&hello).unwrap();
+        assert!(session.write_handshake(&mut Vec::new()).is_some());
+        let _ = session.read_handshake(&[20, 0, 0, 32]);
+        assert_eq!(answered(&*session), Some(true));
+    }
+}

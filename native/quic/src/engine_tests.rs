@@ -1,0 +1,185 @@
+//! The engine without a loop: two of them, pumped by hand over real sockets.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn_proto::crypto::rustls::QuicServerConfig;
+use quinn_proto::{ClientConfig, ServerConfig};
+
+use super::*;
+use crate::hello::Hello;
+use crate::session::{ByHello, Configure};
+use crate::tls::{ClientAuth, ClientTls, ServerTls, Verification};
+
+/// Self-signed, Ed25519; made with `openssl req -x509 -newkey ed25519 -nodes -days 36500`.
+const CERTIFICATE: &[u8] = include_bytes!("../testdata/ed25519.crt.der");
+const PRIVATE_KEY: &[u8] = include_bytes!("../testdata/ed25519.key.der");
+
+struct Everybody;
+
+impl Hooks for Everybody {
+    fn admit(&self, _: SocketAddr, _: bool, _: u32) -> Admission {
+        Admission::Accept
+    }
+    fn entering(&self, _: SocketAddr, _: bool) {}
+}
+
+struct Always(ServerTls);
+
+impl Configure for Always {
+    fn configure(&self, hello: &Hello) -> Result<Arc<QuicServerConfig>, u8> {
+        self.0.configure(&hello.alpn[0], false, false).map_err(|_| 80)
+    }
+}
+
+fn transport() -> Transport {
+    Transport {
+        idle_timeout: 30_000,
+        keep_alive: 0,
+        handshake_timeout: 10_000,
+        max_streams: 16,
+        stream_receive_window: 1 << 20,
+        receive_window: 1 << 20,
+        send_window: 1 << 20,
+        initial_mtu: 1200,
+        mtu_upper_bound: 1200,
+        congestion: Congestion::Cubic,
+        datagram_buffer: 65_536,
+    }
+}
+
+fn engine(server: bool) -> Engine {
+    let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
+    let server = server.then(|| {
+        let tls = ServerTls::new(vec![CERTIFICATE.into()], PRIVATE_KEY.into(), ClientAuth::None, false, None).unwrap();
+        (ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(Always(tls))))), transport())
+    });
+    Engine::new(EndpointConfig::default(), socket, Box::new(Everybody), server)
+}
+
+/// Two engines, what they have told so far, and the room to receive.
+struct Bench {
+    engines: [Engine; 2],
+    told: [Vec<[u32; 4]>; 2],
+    buffer: ReceiveBuffer,
+    records: Vec<u32>,
+    slabs: [Vec<u8>; 2],
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            engines: [engine(false), engine(true)],
+            told: [Vec::new(), Vec::new()],
+            buffer: ReceiveBuffer::new(),
+            records: vec![0; 400],
+            slabs: [vec![0; 256 * 1024], vec![0; 64 * 1024]],
+        }
+    }
+
+    fn turn(&mut self, which: usize) {
+        let engine = &mut self.engines[which];
+        let now = Instant::now();
+        engine.receive(&mut self.buffer);
+        engine.digest(now);
+        let [large, small] = &mut self.slabs;
+        let (count, _, _) = engine.drain(&mut self.records, large, 0, small, 0);
+        self.told[which].extend(self.records.chunks(4).take(count).map(|record| <[u32; 4]>::try_from(record).unwrap()));
+        engine.transmit(now);
+    }
+
+    /// Turn both until `done`.
+    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "told so far: {:?}", self.told);
+            self.turn(0);
+            self.turn(1);
+        }
+    }
+
+    fn count(&self, which: usize, kind: u32) -> usize {
+        self.told[which].iter().filter(|record| record[0] == kind).count()
+    }
+
+    /// Dial from the first to the second; the id that the first has for it.
+    fn connect(&mut self) -> u32 {
+        let tls = ClientTls::new(vec![b"test".into()], Verification::Any, None, false, None).unwrap();
+        let config = ClientConfig::new(Rc::new(tls).config(false));
+        let remote = self.engines[1].socket().local_address();
+        let id = self.engines[0].connect(config, &transport(), remote, "unnamed.invalid").unwrap();
+        let before = self.count(1, record::CONNECTED);
+        self.until(|bench| bench.count(1, record::CONNECTED) > before);
+        id
+    }
+}
+
+#[test]
+fn a_connection_behind_a_full_socket_sends_when_there_is_room_again() {
+    let mut bench = Bench::new();
+    let first = bench.connect();
+    let second = bench.connect();
+    // Acknowledgements and the like are over: what follows has no other reason to be sent.
+    for _ in 0..50 {
+        bench.turn(0);
+        bench.turn(1);
+        std::thread::yield_now();
+    }
+    let client = &mut bench.engines[0];
+    let opened = client.open(first, Dir::Uni, b"fills the socket", true);
+    assert!(matches!(opened, Open::Opened(_, 16)));
+    // As if the kernel had refused what the first one had to send.
+    let destination = client.connection(first).unwrap().remote_address();
+    let refused = Transmit { destination, ecn: None, size: 3, segment_size: None, src_ip: None };
+    let opened = client.open(second, Dir::Uni, b"waits behind", true);
+    assert!(matches!(opened, Open::Opened(_, 12)));
+    client.blocked = Some((refused, vec![0x40, 0, 0]));
+    for _ in 0..client.dirty.len() {
+        let id = client.dirty.pop_front().unwrap();
+        let mut more = false;
+        client.with_connection(id, |engine, conn| {
+            conn.dirty = false;
+            more = engine.process(id, conn, Instant::now());
+        });
+        assert!(more, "it gave up its place in the queue");
+        client.touch(id);
+    }
+    assert!(client.wants_write());
+    assert!(!client.has_dirty(), "a full socket must not spin the loop");
+    bench.until(|bench| bench.count(1, record::OPENED) == 2);
+    assert!(!bench.engines[0].wants_write());
+}
+
+#[test]
+fn what_ended_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        let id = bench.connect();
+        assert!(matches!(bench.engines[0].open(id, Dir::Bi, b"question", true), Open::Opened(..)));
+        let before = bench.count(1, record::OPENED);
+        bench.until(|bench| bench.count(1, record::OPENED) > before);
+        bench.engines[0].close(id, 7, b"done");
+        let ended = bench.count(1, record::CLOSED);
+        bench.until(|bench| bench.count(1, record::CLOSED) > ended);
+        bench.engines[0].release(id);
+        let [_, far, ..] = *bench.told[1].iter().rfind(|record| record[0] == record::CLOSED).unwrap();
+        assert_eq!(bench.engines[1].close_reason(far).unwrap().code, 7);
+        bench.engines[1].release(far);
+        bench.until(|bench| bench.engines.iter().all(|engine| engine.counts() == (0, 0, 0, 0)));
+        assert!(bench.engines.iter().all(|engine| engine.timers.is_empty() && engine.dirty.is_empty()));
+    }
+}
+
+#[test]
+fn a_write_longer_than_one_crossing_does_not_end_early() {
+    let mut bench = Bench::new();
+    let id = bench.connect();
+    let Open::Opened(stream, 0) = bench.engines[0].open(id, Dir::Uni, b"", false) else { panic!("not opened") };
+    bench.engines[0].set_limits(id, None, None, Some(1 << 30));
+    let data = vec![1; MAX_WRITE + 10];
+    let taken = bench.engines[0].write(stream, &data, true).unwrap();
+    assert!(taken < data.len());
+    // Still writable: the end was not sent with a part.
+    assert!(bench.engines[0].write(stream, b"more", false).is_some());
+}
