@@ -7,6 +7,7 @@
 import { once } from "node:events";
 import type { Dialer } from "@alknet/core/dialer";
 import type { Logger } from "@alknet/core/log";
+import { inTurns } from "@alknet/tunnel/in-turns";
 import type { Listener } from "@alknet/tunnel/listener";
 import type { DialTunnel } from "@alknet/tunnel/open-flow";
 import { ALPN } from "@alknet/tunnel/tunnel";
@@ -98,7 +99,7 @@ function dialTunnel(
   target: string,
   transports: readonly ("quic" | "tcp")[] | undefined,
 ): DialTunnel {
-  return ({ signal }) => dialer.open(target, ALPN, { signal, transports });
+  return inTurns(({ signal }) => dialer.open(target, ALPN, { signal, transports }));
 }
 
 /** Once for the same words in a row: a browser asks for the same forbidden thing ten times. */

@@ -61,7 +61,7 @@ export async function listen(
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen({ host, port }, () => {
+    server.listen({ host, port, backlog: 1_024 }, () => {
       server.off("error", reject);
       // Accepting failed for want of descriptors: the next one may do.
       server.on("error", () => {});

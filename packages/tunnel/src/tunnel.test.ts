@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 import { CloseCode } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
@@ -158,7 +159,7 @@ test("tunnel() resets what is no request, or does not come in time", async () =>
   assert.equal(node.handler.flows, 0);
 });
 
-test("tunnel() bounds the flows of a peer, over all its connections, and those on their way", async () => {
+test("tunnel() bounds the flows of a peer, over all its connections", async () => {
   await using target = await tcpServer((socket) => socket.pipe(socket));
   const limits = { flowsPerPeer: 2 };
   await using node = tunnelPair(["tunnel:dial:localhost:*"], { limits });
@@ -177,18 +178,29 @@ test("tunnel() bounds the flows of a peer, over all its connections, and those o
   await alsoServed;
 });
 
-test("tunnel() bounds the flows of a peer that are on their way", async () => {
-  const connect = (_address: string, _port: number, signal: AbortSignal) =>
-    new Promise<never>((_resolve, reject) => {
-      signal.addEventListener("abort", () => reject(signal.reason as Error));
-    });
-  await using node = tunnelPair(["tunnel:dial"], { connect, limits: { openingPerPeer: 1 } });
-  const waits = await beginFlow(node.dial, { host: "192.0.2.1", port: 80 });
-  const refused = refusal(openFlow(node.dial, { host: "192.0.2.2", port: 80 }));
-  assert.equal((await refused).refusal, "limit");
-  // Who asked goes away: the attempt ends with it.
-  waits.flow.destroy();
-  await assert.rejects(waits.opened);
+test("tunnel() has no more flows of a peer on their way than its limit; the others wait", async () => {
+  const attempts: PromiseWithResolvers<Socket>[] = [];
+  const connect = (_address: string, _port: number, signal: AbortSignal) => {
+    const attempt = Promise.withResolvers<Socket>();
+    signal.addEventListener("abort", () => attempt.reject(signal.reason as Error));
+    attempts.push(attempt);
+    return attempt.promise;
+  };
+  await using node = tunnelPair(["tunnel:dial"], { connect, limits: { openingPerPeer: 2 } });
+  const target = { host: "192.0.2.1", port: 80 };
+  const flows = await Promise.all([1, 2, 3, 4].map(() => beginFlow(node.dial, target)));
+  const outcomes = flows.map(({ opened }) => refusal(opened));
+  while (node.handler.flows < 4) await new Promise(setImmediate);
+  assert.equal(attempts.length, 2);
+  attempts[0]!.reject(Object.assign(new Error("no"), { code: "ECONNREFUSED" }));
+  assert.equal((await outcomes[0])?.refusal, "refused");
+  while (attempts.length < 3) await new Promise(setImmediate);
+  // Who asked goes away: the attempt ends with it, and the next has its turn.
+  outcomes[1]!.catch(() => {});
+  flows[1]!.flow.destroy();
+  while (attempts.length < 4) await new Promise(setImmediate);
+  for (const { flow } of flows) flow.destroy();
+  for (const outcome of outcomes.slice(2)) outcome.catch(() => {});
   while (node.handler.flows > 0) await new Promise(setImmediate);
 });
 

@@ -58,7 +58,7 @@ export interface TunnelRefusal {
 export interface TunnelLimits {
   /** Flows one peer may have, over all its connections. @default 4_096 */
   flowsPerPeer?: number | undefined;
-  /** How many of these may be on their way to a target. @default 256 */
+  /** How many of these may be on their way to a target at a time; the others wait. @default 256 */
   openingPerPeer?: number | undefined;
   /** Time for the request to come, and again for the target to answer, in milliseconds. @default 10_000 */
   deadline?: number | undefined;
@@ -74,6 +74,8 @@ export interface TunnelHandler extends ProtocolHandler {
 interface Usage {
   flows: number;
   opening: number;
+  /** Flows that wait for their turn to be opened. */
+  readonly waiting: (() => void)[];
 }
 
 /** Serve `alknet/tunnel`. */
@@ -114,12 +116,17 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     gone: AbortSignal,
   ): Promise<FlowRefused | undefined> {
     const peer = peerOf(connection);
-    const usage = usages.get(peer) ?? { flows: 0, opening: 0 };
+    const usage = usages.get(peer) ?? { flows: 0, opening: 0, waiting: [] };
     usages.set(peer, usage);
     usage.flows++;
-    usage.opening++;
     flows++;
-    let opening = true;
+    let opening = false;
+    const opened = () => {
+      if (!opening) return;
+      opening = false;
+      usage.opening--;
+      usage.waiting.shift()?.();
+    };
     try {
       if (connection.draining.aborted) {
         return new FlowRefused("draining", "the far node is shutting down");
@@ -127,13 +134,18 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       if (request.kind === "unknown") {
         return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
       }
-      if (usage.flows > flowsPerPeer || usage.opening > openingPerPeer) {
+      if (usage.flows > flowsPerPeer) {
         return new FlowRefused("limit", "too many flows of one peer");
       }
+      if (usage.opening === openingPerPeer) {
+        await new Promise<void>((resolve) => usage.waiting.push(resolve));
+      }
+      opening = true;
+      usage.opening++;
+      gone.throwIfAborted();
       const { socket, grant } = await connectTarget(connection.auth, request, reach, gone);
       using _held = grant;
-      usage.opening--;
-      opening = false;
+      opened();
       stream.write(encodeReply({ kind: "open" }));
       const flow = connection.multiplexed ? stream : framed(stream);
       const end = await join(socket, flow, { signal: grant.signal });
@@ -148,7 +160,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       }
       return new FlowRefused("failed", "a fault of the far node", { cause: error });
     } finally {
-      if (opening) usage.opening--;
+      opened();
       flows--;
       if (--usage.flows === 0) usages.delete(peer);
     }
