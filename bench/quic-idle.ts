@@ -109,7 +109,9 @@ async function idle(start: () => Promise<Ends>, rest: number): Promise<Sides> {
   const busy = (side: "server" | "client", at: Used): number =>
     Math.max(0, at.cpu - resting[side].cpu - (asked[side].cpu - at.cpu));
   const most = Math.max(busy("server", rested[0]), busy("client", rested[1]));
-  return { server: each("server"), client: each("client"), busy: (most / seconds) * 100 };
+  // Less than the clock of processor time can tell is not nothing: a ratio to 0 would be no number.
+  const percent = Math.max(0.01, (most / seconds) * 100);
+  return { server: each("server"), client: each("client"), busy: percent };
 }
 
 async function both({ server, client }: Ends): Promise<Record<"server" | "client", Used>> {

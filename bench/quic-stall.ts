@@ -33,7 +33,7 @@ export const bench: Bench = {
 
     await receiver.server.ask(`stall block=${BLOCK} every=${EVERY}`);
     await sender.client.ask(`stall block=${BLOCK} every=${EVERY}`);
-    const bytes = (quick ? 2 : 6) * 2 ** 30;
+    const bytes = (quick ? 1 : 6) * 2 ** 30;
     const samples = await takeTurns(
       quick ? 3 : 5,
       {
