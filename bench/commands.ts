@@ -14,6 +14,8 @@ export type Commands = Readonly<Record<string, (words: Words) => object | Promis
 
 /** Say that this process is ready, then do what it is told until its input ends, and exit. */
 export async function obey(ready: string, commands: Commands): Promise<never> {
+  // Also in the middle of a command: who would have had the answer is gone.
+  process.stdin.once("end", () => setImmediate(() => process.exit(0)));
   console.log(`READY ${ready}`);
   for await (const line of createInterface({ input: process.stdin })) {
     const [name = "", ...words] = line.split(" ");
@@ -25,7 +27,6 @@ export async function obey(ready: string, commands: Commands): Promise<never> {
     }
     console.log(JSON.stringify(await run(parseWords(words))));
   }
-  // What is still open must not keep the process: the bench has its figures.
   process.exit(0);
 }
 

@@ -22,6 +22,11 @@ const { values, positionals } = parseArgs({
   },
 });
 
+// Without a listener they end the process with no "exit" event, and its children would stay.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => process.exit(130));
+}
+
 const [name, ...rest] = positionals;
 if (name === undefined) {
   const width = Math.max(...Object.keys(benches).map((each) => each.length));

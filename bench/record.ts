@@ -1,11 +1,13 @@
 /**
- * Results that are kept: rows appended to `RESULTS.md`, each with its machine and versions.
+ * Results that are kept: lines appended to `RESULTS.md`, under the machine, the versions and the day.
+ *
+ * A list and not a table, because the formatter would align the columns anew with each row.
  *
  * @module
  */
 
 import { spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem, type as system } from "node:os";
 import type { Comparison, Outcome } from "./harness.ts";
 
@@ -15,30 +17,28 @@ const HEAD = `# Results
 
 Appended by \`npm run -s bench -- NAME --record\`. Read ratios, not figures: machines and their moods differ, under 15 % is noise.
 A ratio above 1 means that we are better.
-
-| day | commit | bench | ours | peer | unit | ratio | goal | rounds | machine |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 `;
 
 /** Append an outcome. */
 export function record(outcome: Outcome, options: { quick: boolean }): void {
-  if (!existsSync(FILE)) writeFileSync(FILE, HEAD);
-  const about = `${machine()}; Node ${process.versions.node}`;
+  const before = existsSync(FILE) ? readFileSync(FILE, "utf8") : HEAD;
   const day = new Date().toISOString().slice(0, 10);
-  const rows = [outcome.main, ...(outcome.variants ?? [])].map(
-    (row) =>
-      `| ${day} | ${commit()} | ${row.name}${options.quick ? " (quick)" : ""} | ${row.ours} | ${row.peer} (${row.peer_name}) | ${row.unit} | ${row.ratio} | ${goal(row)} | ${row.runs} | ${about} |\n`,
-  );
+  const heading = `## ${day}, commit ${commit()}: ${machine()}; Node ${process.versions.node}`;
+  const headings = before.split("\n").filter((line) => line.startsWith("## "));
+  const begun = headings.at(-1) === heading;
+  const lines = [outcome.main, ...(outcome.variants ?? [])].map((row) => line(row, options.quick));
   for (const [name, value] of Object.entries(outcome.facts ?? {})) {
-    rows.push(
-      `| ${day} | ${commit()} | ${outcome.main.name}: ${name} | ${value} |  |  |  |  |  | ${about} |\n`,
-    );
+    lines.push(`- ${outcome.main.name}, ${name}: ${value}`);
   }
-  appendFileSync(FILE, rows.join(""));
+  writeFileSync(FILE, `${before}${begun ? "" : `\n${heading}\n\n`}${lines.join("\n")}\n`);
 }
 
-function goal(row: Comparison): string {
-  return row.goal === undefined ? "" : `${row.goal} ${row.ratio >= row.goal ? "met" : "missed"}`;
+function line(row: Comparison, quick: boolean): string {
+  const { name, ours, peer, peer_name, unit, ratio, runs } = row;
+  const goal =
+    row.goal === undefined ? "" : `, goal ${row.goal} ${ratio >= row.goal ? "met" : "missed"}`;
+  const rounds = `${runs} ${runs === 1 ? "round" : "rounds"}${quick ? ", quick" : ""}`;
+  return `- ${name}: ${ours} ${unit}, ${peer_name} ${peer}: **ratio ${ratio}**${goal} (${rounds})`;
 }
 
 function machine(): string {

@@ -13,7 +13,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { freePort } from "./free-port.ts";
-import type { Spawn } from "./worker.ts";
+import { killAtExit, type Spawn } from "./worker.ts";
 
 /** A port forwarded by `ssh -L`. */
 export interface Forwarded extends AsyncDisposable {
@@ -89,8 +89,10 @@ export async function sshForward(options: ForwardOptions): Promise<Forwarded> {
     rmSync(folder, { recursive: true, force: true });
   };
   try {
+    killAtExit(server);
     await said(server, "Server listening on", "sshd");
     client = spawnClient("ssh", words, { stdio: ["ignore", "ignore", "pipe"] });
+    killAtExit(client);
     await said(client, "Entering interactive session", "ssh");
   } catch (error) {
     await close();

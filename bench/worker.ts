@@ -59,6 +59,7 @@ export async function startWorker(
     stdio: ["pipe", "pipe", "pipe"],
     ...(env === undefined ? {} : { env: { ...process.env, ...env } }),
   });
+  killAtExit(child);
   const { stdin, stdout, stderr } = child;
   if (stdin === null || stdout === null || stderr === null) throw new TypeError("expected pipes");
   let errors = "";
@@ -111,6 +112,14 @@ export async function startWorker(
       },
     };
   }
+}
+
+const children = new Set<ChildProcess>();
+
+/** Whatever way this process ends, `child` must not stay. */
+export function killAtExit(child: ChildProcess): void {
+  if (children.size === 0) process.once("exit", () => children.forEach((each) => each.kill()));
+  children.add(child);
 }
 
 /** Start a TypeScript file under the Node that runs us. */
