@@ -21,6 +21,8 @@ const SMALL = 64 * 1024;
 const LARGE_ROOM = 64 * 1024;
 const SMALL_ROOM = 4 * 1024;
 const RECORDS = 1024;
+/** What is idle is let go of after this long, should no batch come earlier, in milliseconds. */
+const SETTLE = 50;
 /** Batches of one wake-up; the engine calls again for the rest. */
 const BATCHES = 16;
 
@@ -78,6 +80,7 @@ export class Driver implements ConnectionHost {
   /** Made since the last batch: held until somebody had the time to take them. */
   #freshStreams: RawStream[] = [];
   #freshConnections: QuicConnection[] = [];
+  #settling: NodeJS.Timeout | undefined;
   readonly #registered = new WeakSet<object>();
 
   // Both are told when what they watch is done: the number may be another one's by the time of a collection.
@@ -115,6 +118,9 @@ export class Driver implements ConnectionHost {
   /** The endpoint goes: nothing will be told any more. */
   detach(): void {
     this.endpoint = 0;
+    clearTimeout(this.#settling);
+    this.#freshStreams = [];
+    this.#freshConnections = [];
     for (const held of this.#connections.values()) held.end({ kind: "dropped" });
     this.#connections.clear();
   }
@@ -248,6 +254,7 @@ export class Driver implements ConnectionHost {
     this.#connections.set(id, held);
     this.#droppedConnections.register(connection, held, held);
     this.#freshConnections.push(connection);
+    if (this.#settling === undefined) this.#settleLater();
     this.#events.connected(connection, id);
   }
 
@@ -272,6 +279,14 @@ export class Driver implements ConnectionHost {
     this.#droppedConnections.unregister(held);
     native.release(this.endpoint, id);
     if (this.#connections.size === 0) this.#events.idle();
+  }
+
+  #settleLater(): void {
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      this.#settle();
+    }, SETTLE);
+    this.#settling.unref();
   }
 
   /** Nothing can be told to an endpoint that is gone. */
@@ -303,7 +318,7 @@ export class Driver implements ConnectionHost {
 
   addStream(stream: RawStream): void {
     this.#streams[stream.id & INDEX_MASK] = stream;
-    this.#freshStreams.push(stream);
+    this.reconsiderStream(stream);
   }
 
   keepStream(stream: RawStream): void {
@@ -326,6 +341,7 @@ export class Driver implements ConnectionHost {
 
   reconsiderStream(stream: RawStream): void {
     this.#freshStreams.push(stream);
+    if (this.#settling === undefined) this.#settleLater();
   }
 
   forgetStream(stream: RawStream): boolean {

@@ -515,7 +515,8 @@ class State {
 
   #reapOrphan(): void {
     if (!this.#orphaned || this.#serves() || this.#closing !== undefined || this.closed) return;
-    if (this.driver.connectionCount === 0 && this.#dials.size === 0) this.#destroy();
+    // In order: the peer of the last one should hear of its end.
+    if (this.driver.connectionCount === 0 && this.#dials.size === 0) void this.close({});
   }
 }
 
