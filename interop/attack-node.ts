@@ -1,5 +1,6 @@
 /**
- * A node in a process of its own, to be attacked: `alknet/ping`, and `alknet/source`, which sends without end.
+ * A node in a process of its own, to be attacked: `alknet/ping`, `alknet/source`, which sends without end, and
+ * `alknet/sink`, which never reads.
  *
  *     node --expose-gc attack-node.ts '{"peer":"ed25519:…","handshakeTimeout":5000}'
  *
@@ -21,6 +22,10 @@ export interface NodeSettings {
   /** Fingerprint of the peer that it knows. */
   readonly peer: string;
   readonly handshakeTimeout: number;
+  /** Of QUIC, milliseconds. @default 30_000 */
+  readonly idleTimeout?: number | undefined;
+  /** Address blocks without limits and penalties. */
+  readonly exempt?: readonly string[] | undefined;
 }
 
 export interface NodePlace {
@@ -33,7 +38,7 @@ export interface NodeHoldings {
   readonly pending: number;
   readonly connections: number;
   readonly blocks: number;
-  /** Open sockets and timers, by kind. */
+  /** Open sockets, timers and other handles, by kind. */
   readonly resources: readonly string[];
   /** Bytes. */
   readonly rss: number;
@@ -46,6 +51,7 @@ export interface NodeHoldings {
 export interface NodeCount {
   /** Handshakes that are pending. */
   readonly pending: number;
+  readonly connections: number;
   /** Time of the processor that it has used, in milliseconds. */
   readonly processor: number;
 }
@@ -73,6 +79,17 @@ const source: ProtocolHandler = {
   },
 };
 
+const sink: ProtocolHandler = {
+  alpns: ["alknet/sink"],
+  access: "peers",
+  tls: "node",
+  async handle(connection) {
+    const stream = await connection.accept();
+    stream?.on("error", () => {});
+    await connection.closed;
+  },
+};
+
 const events: Record<string, number> = {};
 const identity = createIdentity();
 const node = await createEndpoint({
@@ -80,9 +97,11 @@ const node = await createEndpoint({
   identities: staticIdentities([
     { peerId: "peer", fingerprints: [settings.peer], scopes: [], enabled: true },
   ]),
-  handlers: [pingHandler(), source],
+  handlers: [pingHandler(), source, sink],
   listen: ["127.0.0.1:0"],
   handshakeTimeout: settings.handshakeTimeout,
+  limits: { exempt: settings.exempt },
+  transport: { idleTimeout: settings.idleTimeout },
   onevent(event) {
     const reason = "reason" in event && typeof event.reason === "string" ? ` ${event.reason}` : "";
     const name = `${event.kind}${reason}`;
@@ -94,13 +113,14 @@ function holdings(): NodeHoldings {
   if (global.gc === undefined) throw new Error("expected --expose-gc");
   global.gc();
   const { rss, heapUsed, external } = process.memoryUsage();
-  const resources = process.getActiveResourcesInfo();
+  const resources = process.getActiveResourcesInfo().filter((name) => name !== "Immediate");
   return { ...node.limits.stats(), resources, rss, heap: heapUsed + external, events };
 }
 
 function count(): NodeCount {
   const { user, system } = process.cpuUsage();
-  return { pending: node.limits.stats().pending, processor: (user + system) / 1_000 };
+  const { pending, connections } = node.limits.stats();
+  return { pending, connections, processor: (user + system) / 1_000 };
 }
 
 process.on("message", (question: "look" | "count" | "close") => {

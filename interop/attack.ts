@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bind } from "@alknet/quic/endpoint";
+import { bind, type TransportOptions } from "@alknet/quic/endpoint";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
 import {
   createEndpoint,
@@ -74,11 +74,15 @@ export async function site(options: SiteOptions): Promise<Site> {
 }
 
 /** A dialer that shows `identity`. Over QUIC it comes from `address`; over TCP from 127.0.0.1 always. */
-export function dialerOf(identity: NodeIdentity | undefined, address = "127.0.0.1"): Dialer {
+export function dialerOf(
+  identity: NodeIdentity | undefined,
+  address = "127.0.0.1",
+  transport: TransportOptions = {},
+): Dialer {
   return createDialer({
     ...(identity === undefined ? {} : { identity }),
     identities: staticIdentities([]),
-    bind: () => bind({ address, resetCodeOf }),
+    bind: () => bind({ address, resetCodeOf, transport }),
   });
 }
 

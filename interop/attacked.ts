@@ -7,13 +7,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import type { Target } from "@alknet/core/target";
 import type { NodeCount, NodeHoldings, NodePlace, NodeSettings } from "./attack-node.ts";
+import type { PeerSettings } from "./attack-peer.ts";
 import type { StallSettings } from "./attack-stall.ts";
 
 /** Disposing closes it, and ends its process. */
 export interface AttackedNode extends AsyncDisposable {
-  readonly target: Target;
+  readonly target: { readonly address: string; readonly fingerprint: string };
   readonly port: number;
   /** What it holds, garbage apart. */
   look(): Promise<NodeHoldings>;
@@ -22,15 +22,14 @@ export interface AttackedNode extends AsyncDisposable {
 
 export async function startNode(settings: NodeSettings): Promise<AttackedNode> {
   const child = start("attack-node.ts", settings);
-  const [place] = (await once(child, "message")) as [NodePlace];
+  const place = await said<NodePlace>(child);
   const { port, fingerprint } = place;
   // One question at a time: its answer is the next message.
   let asked: Promise<unknown> = Promise.resolve();
   const ask = <Answer>(question: string): Promise<Answer> => {
     const answer = asked.then(async () => {
       child.send(question);
-      const [message] = (await once(child, "message")) as [Answer];
-      return message;
+      return await said<Answer>(child);
     });
     asked = answer;
     return answer;
@@ -51,6 +50,25 @@ export async function startNode(settings: NodeSettings): Promise<AttackedNode> {
 /** The attackers of `attack-stall.ts`; they say "standing" once all have begun. */
 export function attack(settings: StallSettings): ChildProcess {
   return start("attack-stall.ts", settings);
+}
+
+/** The peers of `attack-peer.ts`; they say "there" once all are. */
+export function vanishing(settings: PeerSettings): ChildProcess {
+  return start("attack-peer.ts", settings);
+}
+
+/** The next thing that `child` says. @throws {Error} if it ends instead. */
+export async function said<Message>(child: ChildProcess): Promise<Message> {
+  return await new Promise<Message>((resolve, reject) => {
+    const onexit = (status: number | null): void => {
+      reject(new Error(`${child.spawnargs.at(-2)} has ended with ${status}`));
+    };
+    child.once("exit", onexit);
+    child.once("message", (message) => {
+      child.off("exit", onexit);
+      resolve(message as Message);
+    });
+  });
 }
 
 /** Kill it. */

@@ -3,11 +3,10 @@
  */
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { test } from "node:test";
 import { createIdentity } from "@alknet/core/identity-file";
 import type { NodeHoldings } from "./attack-node.ts";
-import { attack, ended, startNode } from "./attacked.ts";
+import { attack, ended, said, startNode } from "./attacked.ts";
 import { until } from "./attack.ts";
 
 const MIB = 2 ** 20;
@@ -20,7 +19,7 @@ test("handshakes that stalled leave nothing behind", async (t) => {
   const quiet: NodeHoldings[] = [];
   for (const network of ["127.0.1", "127.0.2", "127.0.3", "127.0.4"]) {
     const attackers = attack({ port: node.port, network, rate: 1_000 });
-    await once(attackers, "message");
+    await said(attackers);
     await ended(attackers);
     await until(
       async () => (await node.count()).pending === 0,

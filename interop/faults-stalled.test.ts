@@ -44,7 +44,10 @@ async function attacked(
   connection.abort(0);
 
   await until(
-    async () => (await node.look()).pending + (await node.look()).connections === 0,
+    async () => {
+      const { pending, connections } = await node.count();
+      return pending + connections === 0;
+    },
     () => node.look(),
   );
   // What the node's processor does for the transfer in a second of its time, when there is no attack; and what
