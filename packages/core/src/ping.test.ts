@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { test } from "node:test";
+import { type Clock, systemClock } from "./clock.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { ping, pingHandler, type Pong } from "./ping.ts";
 import { connectionPair } from "./testing.ts";
@@ -115,4 +116,24 @@ test("pingHandler() ends a stream that asks for too much, or for nothing", async
   await once(last, "end");
   last.end();
   await serving;
+});
+
+test("pingHandler() lets go of a stream with its end, not with the end of its time", async () => {
+  const waits: AbortSignal[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    timeout(milliseconds) {
+      const signal = systemClock.timeout(milliseconds);
+      waits.push(signal);
+      return signal;
+    },
+  };
+  await using pair = connectionPair();
+  const serving = pingHandler({ clock }).handle(pair.server);
+  for await (const { number } of ping(pair.client, { count: 1 })) assert.equal(number, 0);
+  await pair.client.close();
+  await serving;
+  await settle();
+  assert.equal(waits.length, 1);
+  for (const signal of waits) assert.deepEqual(getEventListeners(signal, "abort"), []);
 });

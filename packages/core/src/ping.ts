@@ -67,20 +67,22 @@ function answer(stream: Duplex, draining: AbortSignal, clock: Clock): void {
   };
   if (draining.aborted) end();
   else draining.addEventListener("abort", end, { once: true });
-  stream.once("close", () => draining.removeEventListener("abort", end));
+  let watched: AbortSignal;
+  const look = (): void => {
+    if (heard) watch();
+    else stream.destroy(Object.assign(new Error("nothing came"), { code: "IDLE" }));
+  };
   const watch = (): void => {
     heard = false;
-    clock.timeout(IDLE).addEventListener(
-      "abort",
-      () => {
-        if (stream.destroyed) return;
-        if (heard) return watch();
-        stream.destroy(Object.assign(new Error("nothing came"), { code: "IDLE" }));
-      },
-      { once: true },
-    );
+    watched = clock.timeout(IDLE);
+    watched.addEventListener("abort", look, { once: true });
   };
   watch();
+  stream.once("close", () => {
+    draining.removeEventListener("abort", end);
+    // Or a stream that is gone stays in memory until then.
+    watched.removeEventListener("abort", look);
+  });
 }
 
 export interface PingOptions {
