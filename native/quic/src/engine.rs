@@ -16,13 +16,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::congestion::{BbrConfig, CubicConfig, NewRenoConfig};
+use quinn_proto::congestion::{BbrConfig, NewRenoConfig};
 use quinn_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, EndpointEvent, Event,
     Incoming, MtuDiscoveryConfig, ReadError, ReadableError, ServerConfig, StreamEvent, StreamId, Transmit,
     TransportConfig, VarInt, WriteError,
 };
 
+use crate::cubic::CubicConfig;
 use crate::reason::{Kind, Reason};
 use crate::session::HelloData;
 use crate::socket::{ReceiveBuffer, Socket, canonical};
@@ -104,7 +105,7 @@ impl Transport {
         discovery.upper_bound(self.mtu_upper_bound);
         config.mtu_discovery_config((self.mtu_upper_bound > self.initial_mtu).then_some(discovery));
         match self.congestion {
-            Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
+            Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig)),
             Congestion::NewReno => config.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
             Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
         };

@@ -1,13 +1,14 @@
 //! QUIC and TLS for Node.js, on Node's own event loop.
 //!
 //! From the bottom up: `uv` (libuv's functions), `socket`, `table`, `hello` (the ClientHello),
-//! `tls` and `session` (a TLS configuration chosen by it), `reason`, `engine` (connections and
+//! `tls` and `session` (a TLS configuration chosen by it), `reason`, `cubic`, `engine` (connections and
 //! streams over quinn-proto), `runtime` (the engine on the loop), `api` (what JavaScript calls).
 
 // In tests nobody is there to call the exported functions.
 #![cfg_attr(test, allow(dead_code))]
 
 mod api;
+mod cubic;
 mod engine;
 mod hello;
 mod reason;
