@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { chmodSync, existsSync } from "node:fs";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { parseTicket } from "@alknet/core/ticket";
 import { deadPort, tcpServer } from "@alknet/tunnel/testing";
@@ -278,4 +279,26 @@ test("alknet doctor finds nothing wrong, and what is", async () => {
   assert.match(running.stdout, /running, pid/);
   stranger.config("name = 1");
   assert.equal((await run(stranger, ["doctor"])).code, 1);
+});
+
+test("alknet doctor tells that UDP does not get through", async () => {
+  using laptop = testHome();
+  await using node = await startNode(laptop);
+  const [host, port] = node.address.split(":");
+  // To a port that is only TCP's.
+  await using proxy = await tcpServer((socket) => {
+    const onward = connect({ host: host!, port: Number(port), allowHalfOpen: true });
+    onward.on("error", () => socket.destroy());
+    socket.once("close", () => onward.destroy());
+    socket.pipe(onward).pipe(socket);
+  });
+  const { code, stdout } = await run(laptop, [
+    "doctor",
+    `${node.home.fingerprint}@127.0.0.1:${proxy.to.port}`,
+  ]);
+  assert.match(
+    stdout,
+    /^warn  ed25519:.*: UDP does not get through.*\n      fix: let its UDP port/m,
+  );
+  assert.equal(code, stdout.includes("BAD") ? 1 : 0);
 });

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, Help, InvalidArgumentError } from "commander";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -54,6 +54,11 @@ function commands(context: Context): Command {
       writeErr: (text) => terminal.words.write(text.replace(/^error: /, "alknet: ")),
       getOutHasColors: () => false,
       getErrHasColors: () => false,
+    })
+    .configureHelp({
+      // That a flag is off unless it is given goes without saying.
+      optionDescription: (option) =>
+        option.isBoolean() ? option.description : new Help().optionDescription(option),
     })
     .showSuggestionAfterError()
     .addHelpText("after", HELP);

@@ -12,7 +12,9 @@ async function http1(method: string, path: string) {
   await using pair = connectionPair({ alpn: "http/1.1", multiplexed: false });
   const served = webPage().handle(pair.server);
   const stream = await pair.client.open();
-  const request = httpRequest({ method, path, host: "den", createConnection: () => stream });
+  const headers = { connection: "keep-alive" };
+  const createConnection = () => stream;
+  const request = httpRequest({ method, path, headers, host: "den", createConnection });
   request.end();
   const [response] = (await once(request, "response")) as [IncomingMessage];
   const body = await text(response);

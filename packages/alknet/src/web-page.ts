@@ -67,8 +67,9 @@ function answerTo(method: string | undefined, path: string | undefined): Answer 
 function createHttp1(): Server {
   return createServer((request, response) => {
     const { status, page } = answerTo(request.method, request.url);
-    // One answer for a connection: nothing idles here.
-    response.writeHead(status, page ? HEADERS : { "content-length": "0" }).shouldKeepAlive = false;
+    // One answer for a connection: nothing idles here. (Before the head, which says so.)
+    response.shouldKeepAlive = false;
+    response.writeHead(status, page ? HEADERS : { "content-length": "0" });
     response.end(page && request.method === "GET" ? PAGE : undefined);
   });
 }

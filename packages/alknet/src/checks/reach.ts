@@ -10,6 +10,9 @@ import { reach } from "../reach.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
 
+/** How long one transport may take when the other has answered, in milliseconds. */
+const PATIENCE = 3_000;
+
 /** Ping `target` over QUIC and over TCP, side by side. */
 export async function checkReach(
   dialer: Dialer,
@@ -18,13 +21,18 @@ export async function checkReach(
   signal: AbortSignal,
 ): Promise<Finding> {
   const check = printable(target).slice(0, 32);
+  const late = new AbortController();
   const [quic, tcp] = await Promise.all(
-    (["quic", "tcp"] as const).map((transport) =>
-      reach(dialer, target, { transports: [transport], signal }).then(
-        ({ rtts }) => ({ ok: true, rtt: rtts[0]! }) as const,
-        (error: unknown) => ({ ok: false, why: explain(error, fingerprint) }) as const,
-      ),
-    ),
+    (["quic", "tcp"] as const).map(async (transport) => {
+      const either = AbortSignal.any([signal, late.signal]);
+      try {
+        const { rtts } = await reach(dialer, target, { transports: [transport], signal: either });
+        setTimeout(() => late.abort(new Error("no answer")), PATIENCE).unref();
+        return { ok: true, rtt: rtts[0]! } as const;
+      } catch (error) {
+        return { ok: false, why: explain(error, fingerprint) } as const;
+      }
+    }),
   );
   signal.throwIfAborted();
   if (quic!.ok && tcp!.ok) {

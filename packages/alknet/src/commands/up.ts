@@ -51,7 +51,11 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
       ]);
       if (terminal.words.isTerminal) nextSteps(terminal, home.config, config.peers.length === 0);
     }
-    logger.info({ fingerprint, addresses, pid: process.pid }, "ready");
+    // A person has just read the rest.
+    logger.info(
+      terminal.words.isTerminal ? {} : { fingerprint, addresses, pid: process.pid },
+      "ready",
+    );
     // A node that is killed later has left its compiled code for the next start.
     flushCompileCache();
 
