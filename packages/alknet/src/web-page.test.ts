@@ -1,16 +1,17 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { connect as http2Connect } from "node:http2";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { type Clock, systemClock } from "@alknet/core/clock";
 import { connectionPair, FakeClock } from "@alknet/core/testing";
 import { webPage } from "./web-page.ts";
 
 /** One request over a fresh connection; what came of it. */
-async function http1(method: string, path: string) {
+async function http1(method: string, path: string, clock?: Clock) {
   await using pair = connectionPair({ alpn: "http/1.1", multiplexed: false });
-  const served = webPage().handle(pair.server);
+  const served = webPage({ clock }).handle(pair.server);
   const stream = await pair.client.open();
   const headers = { connection: "keep-alive" };
   const createConnection = () => stream;
@@ -55,6 +56,18 @@ test("webPage() serves its page over h2", async () => {
   }
   session.close();
   await served;
+});
+
+test("webPage() keeps nothing of a connection that has ended", async () => {
+  const waits: AbortSignal[] = [];
+  const timeout = (milliseconds: number): AbortSignal => {
+    const signal = systemClock.timeout(milliseconds);
+    waits.push(signal);
+    return signal;
+  };
+  await http1("GET", "/", { ...systemClock, timeout });
+  assert.equal(waits.length, 1);
+  for (const signal of waits) assert.deepEqual(getEventListeners(signal, "abort"), []);
 });
 
 test("webPage() lets go of who says nothing", async () => {

@@ -48,10 +48,13 @@ export function webPage(options: { clock?: Clock | undefined } = {}): ProtocolHa
         stream.once("close", () => resolve());
       });
       const late = clock.timeout(LIFE);
-      late.addEventListener("abort", () => connection.abort(CloseCode.IDLE), { once: true });
+      const expire = (): void => connection.abort(CloseCode.IDLE);
+      late.addEventListener("abort", expire, { once: true });
       if (connection.alpn === "h2") serveHttp2(stream, connection.draining);
       else http1.emit("connection", stream);
       await gone;
+      // Or whoever comes and goes stays in memory until then.
+      late.removeEventListener("abort", expire);
     },
   };
 }
