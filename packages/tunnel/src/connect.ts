@@ -11,6 +11,7 @@ import { lookup } from "node:dns/promises";
 import { connect, isIP, type Socket } from "node:net";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
+import { race } from "@alknet/core/race";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
 import type { Refusal } from "./wire/open.ts";
@@ -93,9 +94,20 @@ export async function connectTarget(
       }
     }
     if (candidates.length === 0) throw notAllowed(auth, target, denied);
-    winner = await race(candidates, port, reach, [signal, timeout]).catch((error: unknown) => {
+    winner = await race<Connected>({
+      attempts: candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
+        // A right that falls while it is waited for ends this attempt only.
+        const attempt = AbortSignal.any([lost, grant.signal]);
+        return { socket: await reach.connect(address, port, attempt), grant };
+      }),
+      stagger: ATTEMPT_DELAY,
+      isFinal: () => false,
+      discard: ({ socket }) => socket.destroy(),
+      signal: AbortSignal.any([signal, timeout]),
+      clock: reach.clock,
+    }).catch((error: unknown) => {
       signal.throwIfAborted();
-      throw refusedFor(error, target);
+      throw refusedFor(error instanceof AggregateError ? mostTelling(error.errors) : error, target);
     });
     return winner;
   } finally {
@@ -152,62 +164,6 @@ function interleaved(addresses: readonly string[]): string[] {
     result.push(...mine.slice(at, at + 1), ...others.slice(at, at + 1));
   }
   return [...new Set(result)];
-}
-
-/** RFC 8305 §5: one after the other, the next as soon as one has failed or is slow; first come wins. */
-function race(
-  candidates: readonly { readonly address: string; readonly grant: Grant }[],
-  port: number,
-  reach: Reach,
-  limits: readonly AbortSignal[],
-): Promise<Connected> {
-  return new Promise((resolve, reject) => {
-    const over = new AbortController();
-    const errors: unknown[] = [];
-    let next = 0;
-    let delay: AbortSignal | undefined;
-
-    const finish = (end: () => void) => {
-      over.abort(new Error("another address was faster"));
-      for (const limit of limits) limit.removeEventListener("abort", limited);
-      delay?.removeEventListener("abort", attempt);
-      end();
-    };
-    const limited = () => {
-      finish(() => reject(limits.find((limit) => limit.aborted)?.reason));
-    };
-
-    function attempt(): void {
-      delay?.removeEventListener("abort", attempt);
-      const candidate = candidates[next++];
-      if (candidate === undefined || over.signal.aborted) return;
-      const { address, grant } = candidate;
-      // A right that falls while it is waited for ends this attempt only.
-      const signal = AbortSignal.any([over.signal, grant.signal]);
-      reach.connect(address, port, signal).then(
-        (socket) => {
-          if (signal.aborted) socket.destroy();
-          else finish(() => resolve({ socket, grant }));
-        },
-        (error: unknown) => {
-          if (over.signal.aborted) return;
-          errors.push(error);
-          if (errors.length === candidates.length) finish(() => reject(mostTelling(errors)));
-          else attempt();
-        },
-      );
-      if (next < candidates.length) {
-        delay = reach.clock.timeout(ATTEMPT_DELAY);
-        delay.addEventListener("abort", attempt, { once: true });
-      }
-    }
-
-    for (const limit of limits) {
-      if (limit.aborted) return limited();
-      limit.addEventListener("abort", limited, { once: true });
-    }
-    attempt();
-  });
 }
 
 /** What error codes of the system mean to who asked. In the order of what tells most. */
