@@ -45,7 +45,7 @@ test("candidatesOf() does with the names that resolve, and says so when none doe
   const found = await candidatesOf({ addresses, expected: pinned }, resolve);
   assert.deepEqual(found.map(keyOf), ["192.0.2.1:1"]);
   const gone = { addresses: addresses.slice(0, 1), expected: pinned };
-  await assert.rejects(candidatesOf(gone, resolve), {
+  await assert.rejects(async () => await candidatesOf(gone, resolve), {
     code: "NAME_NOT_FOUND",
     message: 'no address is known for "gone.example"',
   });

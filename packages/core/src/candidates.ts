@@ -25,14 +25,24 @@ export interface Candidate {
 /**
  * Resolve the addresses of a route: each once, IPv6 and IPv4 in turn (RFC 8305 §4), else in their order.
  *
+ * @returns at once, if no name has to be resolved.
  * @throws {DialError} `NAME_NOT_FOUND` if there are none; one name that is not found is left out.
  */
-export async function candidatesOf(
+export function candidatesOf(
+  route: Pick<Route, "addresses" | "expected">,
+  resolve: (host: string) => Promise<readonly string[]>,
+): Candidate[] | Promise<Candidate[]> {
+  const literal = route.addresses.map((address) => literalAt(address, route.expected));
+  if (literal.every((it) => it !== undefined)) return inTurn(literal);
+  return resolved(route, resolve);
+}
+
+async function resolved(
   { addresses, expected }: Pick<Route, "addresses" | "expected">,
   resolve: (host: string) => Promise<readonly string[]>,
-): Promise<readonly Candidate[]> {
+): Promise<Candidate[]> {
   const problems: unknown[] = [];
-  const resolved = await Promise.all(
+  const found = await Promise.all(
     addresses.map(async (address) => {
       try {
         return await candidatesAt(address, expected, resolve);
@@ -42,7 +52,7 @@ export async function candidatesOf(
       }
     }),
   );
-  const candidates = interleave(unique(resolved.flat())).slice(0, MAX_ADDRESSES);
+  const candidates = inTurn(found.flat());
   if (candidates.length > 0) return candidates;
   const names = addresses.map(({ host }) => JSON.stringify(host)).join(", ");
   throw new DialError("NAME_NOT_FOUND", `no address is known for ${names}`, {
@@ -51,15 +61,22 @@ export async function candidatesOf(
   });
 }
 
+function literalAt({ host, port }: HostPort, expected: Expected): Candidate | undefined {
+  if (parseIp(host) === undefined) return undefined;
+  return { address: host, port, serverName: expected.kind === "name" ? expected.host : undefined };
+}
+
+function inTurn(candidates: readonly Candidate[]): Candidate[] {
+  return interleave(unique(candidates)).slice(0, MAX_ADDRESSES);
+}
+
 async function candidatesAt(
   { host, port }: HostPort,
   expected: Expected,
   resolve: (host: string) => Promise<readonly string[]>,
 ): Promise<Candidate[]> {
-  if (parseIp(host) !== undefined) {
-    const serverName = expected.kind === "name" ? expected.host : undefined;
-    return [{ address: host, port, serverName }];
-  }
+  const literal = literalAt({ host, port }, expected);
+  if (literal !== undefined) return [literal];
   const found = await resolve(host);
   return found.flatMap((text) => {
     const address = parseIp(text);

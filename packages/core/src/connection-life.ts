@@ -36,7 +36,8 @@ export class ConnectionLife {
   readonly #identities: IdentityProvider | undefined;
   readonly #abort: (code: number, reason: string) => void;
   readonly #further = new Map<string, OwnedAuthContext>();
-  readonly #draining = new AbortController();
+  /** Made when somebody looks at it: most connections end without having drained. */
+  #draining: AbortController | undefined;
   readonly #closed = Promise.withResolvers<CloseReason>();
   readonly #accepted = Promise.withResolvers<void>();
   #isAccepted = false;
@@ -66,7 +67,7 @@ export class ConnectionLife {
   }
 
   get draining(): AbortSignal {
-    return this.#draining.signal;
+    return (this.#draining ??= new AbortController()).signal;
   }
 
   /** The peer has spoken, or is not asked: this is the serving side. */
@@ -76,8 +77,8 @@ export class ConnectionLife {
   }
 
   drain(): void {
-    if (this.#draining.signal.aborted) return;
-    this.#draining.abort(new DOMException("the connection is draining", "AbortError"));
+    if (this.draining.aborted) return;
+    this.#draining?.abort(new DOMException("the connection is draining", "AbortError"));
   }
 
   /** It has ended. @returns whether this was the first to say so. */

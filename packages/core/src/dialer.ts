@@ -15,6 +15,7 @@ import { type Candidate, candidatesOf, keyOf, systemResolve } from "./candidates
 import { type Clock, systemClock } from "./clock.ts";
 import { CloseCode } from "./close-code.ts";
 import type { Connection, OwnedConnection } from "./connection.ts";
+import { deadlines } from "./deadlines.ts";
 import { DialError, isFinal } from "./dial-error.ts";
 import type { NodeIdentity } from "./identity-file.ts";
 import { parseIp } from "./ip-address.ts";
@@ -101,7 +102,10 @@ export function createDialer(options: DialerOptions): Dialer {
   const resolve = options.resolve ?? systemResolve;
   const shared = options.sockets ?? [];
   let own: QuicEndpoint | undefined;
-  const stopped = new AbortController();
+  const deadline = deadlines(DEADLINE, clock);
+  const linger = deadlines(LINGER, clock);
+  /** Dials under way, and attempts over QUIC that outlive theirs. */
+  const dials = new Set<AbortController>();
   const live = new Set<OwnedConnection>();
   /** Where UDP did not get through, and until when that is believed. */
   const blocked = new Map<string, number>();
@@ -141,21 +145,28 @@ export function createDialer(options: DialerOptions): Dialer {
   ): Promise<OwnedConnection> {
     const { transports = ["quic", "tcp"], identity = options.identity, signal } = dialOptions;
     if (closing !== undefined) throw closedError();
-    const deadline = clock.timeout(DEADLINE);
-    const limits = signal === undefined ? [deadline] : [deadline, signal];
-    const within = AbortSignal.any([...limits, stopped.signal]);
+    signal?.throwIfAborted();
+    // One signal for the whole dial: whoever gives up, it is who is asked for the reason.
+    const dialing = new AbortController();
+    const onabort = (): void => dialing.abort(signal?.reason);
+    signal?.addEventListener("abort", onabort, { once: true });
+    const inTime = deadline.add(() => dialing.abort(TOO_LATE));
+    dials.add(dialing);
     const tried: string[] = [];
     try {
-      const candidates = await unlessAborted(within, candidatesOf(route, resolve));
+      const found = candidatesOf(route, resolve);
+      const candidates = Array.isArray(found) ? found : await unlessAborted(dialing.signal, found);
       const attempt: Attempt = { route, alpn, identity, candidates, tried };
-      const connection = await raceTransports(attempt, transports, within);
+      const connection = await raceTransports(attempt, transports, dialing.signal);
       keep(connection);
       return connection;
     } catch (error) {
-      if (isFinal(error)) throw error;
-      signal?.throwIfAborted();
-      if (stopped.signal.aborted) throw closedError();
-      throw failure(route, alpn, tried, error, deadline.aborted);
+      if (isFinal(error) || error === signal?.reason) throw error;
+      throw failure(route, alpn, tried, error);
+    } finally {
+      signal?.removeEventListener("abort", onabort);
+      inTime();
+      dials.delete(dialing);
     }
   }
 
@@ -169,6 +180,7 @@ export function createDialer(options: DialerOptions): Dialer {
     // What did not get through a moment ago comes second.
     const order = quicIsBlocked ? (["tcp", "quic"] as const) : (["quic", "tcp"] as const);
     const both = transports.includes("quic") && transports.includes("tcp");
+    if (!both && transports[0] === "tcp") return await overTcp(attempt, signal);
     return await race({
       attempts: order
         .filter((name) => transports.includes(name))
@@ -193,17 +205,20 @@ export function createDialer(options: DialerOptions): Dialer {
     dialSignal: AbortSignal,
   ): Promise<OwnedConnection> {
     const end = new AbortController();
+    dials.add(end);
     let decided = false;
-    const outcome = overQuic(attempt, AbortSignal.any([end.signal, stopped.signal])).then(
+    const outcome = overQuic(attempt, end.signal).then(
       (connection) => {
+        dials.delete(end);
         for (const candidate of attempt.candidates) blocked.delete(keyOf(candidate));
         if (!decided) return connection;
         discard(connection);
         return undefined;
       },
       (error: unknown) => {
+        dials.delete(end);
         // Not so when the peer has answered, or nobody wants to know any more.
-        if (!isFinal(error) && !dialSignal.aborted && !stopped.signal.aborted) remember(attempt);
+        if (!isFinal(error) && !dialSignal.aborted && closing === undefined) remember(attempt);
         throw error;
       },
     );
@@ -212,17 +227,15 @@ export function createDialer(options: DialerOptions): Dialer {
       decided = true;
       // Given up by who dialed, or refused: there is nothing to learn.
       if (dialSignal.aborted || isFinal(lost.reason)) return end.abort(lost.reason);
-      clock
-        .timeout(LINGER)
-        .addEventListener("abort", () => end.abort(new Error("UDP did not get through")), {
-          once: true,
-        });
+      const callOff = linger.add(() => end.abort(new Error("UDP did not get through")));
+      outcome.then(callOff, callOff);
     };
     if (lost.aborted) onlost();
     else lost.addEventListener("abort", onlost, { once: true });
     const first = await Promise.race([outcome, expired(lost)]);
     if (first === false || first === undefined) throw lost.reason as Error;
     decided = true;
+    lost.removeEventListener("abort", onlost);
     return first;
   }
 
@@ -304,7 +317,7 @@ export function createDialer(options: DialerOptions): Dialer {
 
   async function shutdown(): Promise<void> {
     // 1. Dials under way are given up; who uses a connection hears that it is time to finish.
-    stopped.abort(closedError());
+    for (const dialing of dials) dialing.abort(closedError());
     pool.close();
     for (const connection of live) connection.drain();
     // 2. Let them finish, within reason.
@@ -331,6 +344,9 @@ export function createDialer(options: DialerOptions): Dialer {
   };
   return dialer;
 }
+
+/** Why a dial is given up that has taken too long. */
+const TOO_LATE = new DOMException("the dial took too long", "TimeoutError");
 
 interface Attempt {
   readonly route: Route;
@@ -370,18 +386,12 @@ function wordOf(error: unknown): string {
   return (error as { code?: string }).code ?? (error as Error).message;
 }
 
-function failure(
-  { label }: Route,
-  alpn: string,
-  tried: readonly string[],
-  error: unknown,
-  timedOut: boolean,
-): Error {
+function failure({ label }: Route, alpn: string, tried: readonly string[], error: unknown): Error {
   const errors = error instanceof AggregateError ? flatten(error) : [error];
   // One attempt, one reason: it says more than a list.
-  if (!timedOut && errors.length === 1 && errors[0] instanceof DialError) return errors[0];
+  if (errors.length === 1 && errors[0] instanceof DialError) return errors[0];
   const list = tried.length === 0 ? "" : ` (${tried.join("; ")})`;
-  const time = timedOut ? ` within ${DEADLINE / 1_000} s` : "";
+  const time = error === TOO_LATE ? ` within ${DEADLINE / 1_000} s` : "";
   const answered = errors.find((it) => it instanceof DialError && it.code === "HANDSHAKE_FAILED");
   return new DialError(
     answered === undefined ? "UNREACHABLE" : "HANDSHAKE_FAILED",

@@ -201,10 +201,13 @@ test("createEndpoint() has one port number for UDP and TCP, on each of its addre
 });
 
 test("createEndpoint() says which port it could not have, and leaves none behind", async () => {
+  // One that was free for both a moment ago.
+  const first = await world();
+  const { port } = first;
+  await first[Symbol.asyncDispose]();
   const udp = dgram.createSocket("udp4");
-  udp.bind(0, "127.0.0.1");
+  udp.bind(port, "127.0.0.1");
   await once(udp, "listening");
-  const { port } = udp.address();
   await assert.rejects(world({ listen: ["127.0.0.1:0", `127.0.0.1:${port}`] }), {
     code: "EADDRINUSE",
   });

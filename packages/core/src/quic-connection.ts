@@ -36,6 +36,7 @@ import type { Deadlines } from "./deadlines.ts";
 import { formatHostPort } from "./host.ts";
 import { Incoming } from "./incoming.ts";
 import { formatIp, parseIp } from "./ip-address.ts";
+import { shadowOnce } from "./shadow.ts";
 import { whileMoving } from "./while-moving.ts";
 
 /** Streams that a peer may have open at once, raised to this with use. */
@@ -333,27 +334,17 @@ function ours(error: Error): Error {
 
 /** Have `stream` fail with our errors: every failure goes through `destroy`, and through it once. */
 function inOurWords(stream: QuicStream): void {
-  shadow(stream, "destroy", (error?: Error | null) => {
-    Reflect.deleteProperty(stream, "destroy");
-    return error === undefined || error === null ? stream.destroy() : stream.destroy(ours(error));
-  });
+  shadowOnce(stream, "destroy", (error?: Error | null) =>
+    error === undefined || error === null ? stream.destroy() : stream.destroy(ours(error)),
+  );
 }
 
 /** Call `first` at the first chunk, or the end, that the peer sends. */
 function onfirstpush(stream: QuicStream, first: () => void): void {
-  shadow(stream, "push", (chunk: unknown, encoding?: BufferEncoding) => {
-    Reflect.deleteProperty(stream, "push");
+  shadowOnce(stream, "push", (chunk: unknown, encoding?: BufferEncoding) => {
     first();
     return stream.push(chunk, encoding);
   });
-}
-
-function shadow<Name extends "push" | "destroy">(
-  stream: QuicStream,
-  name: Name,
-  method: QuicStream[Name],
-): void {
-  Object.defineProperty(stream, name, { value: method, configurable: true, writable: true });
 }
 
 function letGo(stream: RawStream, code: number): void {

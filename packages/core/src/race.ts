@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from "./clock.ts";
+import { deadlines } from "./deadlines.ts";
 
 export interface RaceOptions<T> {
   /** In order of preference, at least one. Each must end when its signal aborts. */
@@ -27,7 +28,9 @@ export interface RaceOptions<T> {
 export async function race<T>(options: RaceOptions<T>): Promise<T> {
   const { attempts, stagger, isFinal, discard, signal, clock } = options;
   signal.throwIfAborted();
+  if (attempts.length === 1) return await alone(attempts[0]!, options);
   const losers = new AbortController();
+  const turns = deadlines(stagger, clock);
   const errors: unknown[] = [];
   let started = 0;
   let failed = 0;
@@ -55,11 +58,11 @@ export async function race<T>(options: RaceOptions<T>): Promise<T> {
         // Unless a failure has started it already.
         if (started === turn) start();
       };
-      clock.timeout(stagger).addEventListener("abort", next, { once: true });
+      turns.add(next);
     };
     const won = (value: T): void => {
       if (over()) return discard(value);
-      settle(new DOMException("another attempt was first", "AbortError"));
+      settle(ANOTHER_WON);
       resolve(value);
     };
     const lost = (index: number, error: unknown): void => {
@@ -78,4 +81,21 @@ export async function race<T>(options: RaceOptions<T>): Promise<T> {
     };
     start();
   });
+}
+
+/** One for all: an error takes its time to make, and nobody looks at this one. */
+const ANOTHER_WON = new DOMException("another attempt was first", "AbortError");
+
+/** A race of one. */
+async function alone<T>(
+  attempt: (signal: AbortSignal) => Promise<T>,
+  { signal, isFinal }: RaceOptions<T>,
+): Promise<T> {
+  try {
+    return await attempt(signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isFinal(error)) throw error;
+    throw new AggregateError([error], "every attempt failed");
+  }
 }

@@ -25,9 +25,11 @@ import {
   localReason,
   transportReason,
 } from "./connection-life.ts";
+import { deadlines } from "./deadlines.ts";
 import { Incoming } from "./incoming.ts";
 import type { MemoryOptions } from "./memory-connection.ts";
 import { memoryStreams } from "./memory-stream.ts";
+import { shadowOnce } from "./shadow.ts";
 import { whileMoving } from "./while-moving.ts";
 
 export interface SingleStreamOptions extends ConnectionOwner {
@@ -154,7 +156,8 @@ export class SingleStreamConnection implements OwnedConnection {
     void this.close();
     // An end and not a cut, and time for the peer to see it; but no more time than that.
     const { drain = 2_000, clock = systemClock } = this.#options;
-    clock.timeout(drain).addEventListener("abort", () => this.#stream.destroy(), { once: true });
+    const callOff = deadlines(drain, clock).add(() => this.#stream.destroy());
+    this.#stream.once("close", callOff);
   }
 
   abort(code: number, reason: string = ""): void {
@@ -194,8 +197,7 @@ export class SingleStreamConnection implements OwnedConnection {
   #watchFirstByte(): void {
     const stream = this.#stream;
     if (stream.readableLength > 0) return this.#life.accept();
-    shadow(stream, "push", (chunk: unknown, encoding?: BufferEncoding) => {
-      unshadow(stream, "push");
+    shadowOnce(stream, "push", (chunk: unknown, encoding?: BufferEncoding) => {
       if (chunk !== null) {
         this.#life.accept();
         return stream.push(chunk, encoding);
@@ -216,8 +218,7 @@ export class SingleStreamConnection implements OwnedConnection {
   /** Say in our words what the transport says in its own; and cut a stream that did not end well. */
   #mapErrors(): void {
     const stream = this.#stream;
-    shadow(stream, "destroy", (error?: Error | null) => {
-      unshadow(stream, "destroy");
+    shadowOnce(stream, "destroy", (error?: Error | null) => {
       if (error === undefined || error === null) return stream.destroy();
       this.#options.cut();
       return stream.destroy(lossOf(error) ?? error);
@@ -283,17 +284,4 @@ function lossOf(error: Error): ConnectionClosed | undefined {
 
 function lost(name: string, reason: string, cause: Error): ConnectionClosed {
   return new ConnectionClosed(transportReason(name, reason), { cause });
-}
-
-/** Put a method of our own before that of this one stream. */
-function shadow<Name extends "push" | "destroy">(
-  stream: Duplex,
-  name: Name,
-  method: Duplex[Name],
-): void {
-  Object.defineProperty(stream, name, { value: method, configurable: true, writable: true });
-}
-
-function unshadow(stream: Duplex, name: "push" | "destroy"): void {
-  Reflect.deleteProperty(stream, name);
 }

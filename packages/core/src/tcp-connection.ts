@@ -52,9 +52,8 @@ export function cut(socket: TLSSocket, raw: Socket): void {
   // libuv resets no socket that is being shut down, and Node would then lose its handle.
   const ending = socket.writableEnded && !socket.writableFinished;
   if (ending || raw.destroyed) return;
-  const destroy = (): Socket => {
+  raw.destroy = () => {
     Reflect.deleteProperty(raw, "destroy");
     return raw.resetAndDestroy();
   };
-  Object.defineProperty(raw, "destroy", { value: destroy, configurable: true, writable: true });
 }

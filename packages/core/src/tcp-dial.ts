@@ -59,17 +59,20 @@ export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection>
   signal.addEventListener("abort", abort, { once: true });
   try {
     return await new Promise<OwnedConnection>((resolve, reject) => {
-      const fail = (error: unknown): void => {
-        reject((signal.aborted ? signal.reason : error) as Error);
+      let settled = false;
+      const fail = (error: () => unknown): void => {
+        if (settled) return;
+        settled = true;
+        reject((signal.aborted ? signal.reason : error()) as Error);
         abort();
       };
       const onrawerror = (error: NodeJS.ErrnoException): void => {
         if (socket !== undefined) return;
         const text = `cannot reach ${at} over TCP: ${error.code ?? error.message}`;
-        fail(new DialError("UNREACHABLE", text, { cause: error }));
+        fail(() => new DialError("UNREACHABLE", text, { cause: error }));
       };
       raw.on("error", onrawerror);
-      raw.once("close", () => fail(lost(at)));
+      raw.once("close", () => fail(() => lost(at)));
       raw.once("connect", () => {
         const secure = tls.connect({
           socket: raw,
@@ -87,15 +90,15 @@ export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection>
         secure.once("error", (error) => {
           // Something has to listen until the connection does, or the socket is gone.
           secure.on("error", () => {});
-          fail(tlsError(error, alpn, at));
+          fail(() => tlsError(error, alpn, at));
         });
-        secure.once("close", () => fail(lost(at)));
         // At once, inside the event: the first byte or the end may be next.
         secure.once("secureConnect", () => {
           try {
             resolve(secured(secure, raw, at, options));
+            settled = true;
           } catch (error) {
-            fail(error);
+            fail(() => error);
           }
         });
       });

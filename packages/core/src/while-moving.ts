@@ -5,6 +5,7 @@
  */
 
 import type { Clock } from "./clock.ts";
+import { deadlines } from "./deadlines.ts";
 
 /** Most periods that are waited: who moves a byte a period does not hold a connection for ever. */
 const MAX_PERIODS = 64;
@@ -23,9 +24,14 @@ export async function whileMoving(
   clock: Clock,
 ): Promise<boolean> {
   const isDone = done.then(() => true);
+  const periods = deadlines(period, clock);
   let before = moved();
   for (let i = 0; i < MAX_PERIODS; i++) {
-    if (await Promise.race([isDone, expired(clock.timeout(period))])) return true;
+    let callOff = (): void => {};
+    const over = new Promise<false>((resolve) => (callOff = periods.add(() => resolve(false))));
+    const first = await Promise.race([isDone, over]);
+    callOff();
+    if (first) return true;
     const now = moved();
     if (now === before) return false;
     before = now;
