@@ -143,17 +143,25 @@ pub struct TransportOptions {
     pub datagram_buffer: u32,
 }
 
+/// Longest time that is counted with, in milliseconds: 24 days.
+const MAX_TIME: u64 = (1 << 31) - 1;
+/// Most streams that a peer may have open: at the start, when all of them cost memory, and ever.
+const MAX_STREAMS: u64 = 1 << 16;
+const MAX_STREAMS_EVER: u64 = 1 << 20;
+
 impl From<TransportOptions> for Transport {
     fn from(options: TransportOptions) -> Self {
+        let time = |milliseconds: f64| (milliseconds as u64).min(MAX_TIME);
         Self {
-            idle_timeout: options.idle_timeout as u64,
-            keep_alive: options.keep_alive as u64,
-            handshake_timeout: options.handshake_timeout as u64,
-            max_streams: options.max_streams as u64,
+            idle_timeout: time(options.idle_timeout),
+            keep_alive: time(options.keep_alive),
+            handshake_timeout: time(options.handshake_timeout),
+            max_streams: (options.max_streams as u64).min(MAX_STREAMS),
             stream_receive_window: options.stream_receive_window as u64,
             receive_window: options.receive_window as u64,
             send_window: options.send_window as u64,
-            initial_mtu: options.initial_mtu.clamp(1200, 65_000) as u16,
+            // Above, the packets of a handshake are longer than the initial congestion window allows.
+            initial_mtu: options.initial_mtu.clamp(1200, 10_000) as u16,
             mtu_upper_bound: options.mtu_upper_bound.clamp(1200, 65_000) as u16,
             congestion: match options.congestion {
                 1 => Congestion::NewReno,
@@ -567,7 +575,14 @@ pub fn export_keying_material(
 #[napi(catch_unwind)]
 pub fn set_limits(endpoint: u32, connection: u32, streams: f64, receive: f64, send: f64) -> Result<()> {
     let given = |value: f64| (value >= 0.0).then_some((value as u64).min(VarInt::MAX.into_inner()));
-    with(endpoint, |engine| engine.set_limits(connection, given(streams), given(receive), given(send)))
+    with(endpoint, |engine| {
+        engine.set_limits(
+            connection,
+            given(streams).map(|streams| streams.min(MAX_STREAMS_EVER)),
+            given(receive),
+            given(send),
+        )
+    })
 }
 
 #[napi(catch_unwind)]

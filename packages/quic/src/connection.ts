@@ -98,6 +98,7 @@ const MAX_OPENING = 65_536;
 /** Most streams each way that a peer may ever be allowed: their slots are memory. */
 const MAX_STREAMS = 2 ** 20;
 const MAX_WINDOW = 2 ** 40;
+const MAX_MATERIAL = 255 * 32;
 /** Longest close reason that is sent, in bytes: it must fit a packet. */
 const MAX_REASON = 512;
 const NOTHING = new Uint8Array(0);
@@ -276,10 +277,11 @@ export class QuicConnection implements AsyncDisposable {
   /**
    * RFC 5705 and RFC 8446 §7.5; the same on both sides.
    *
-   * @param length in bytes, at most 8,160
+   * @param length in bytes, at most 8,160: 255 hashes (RFC 8446 §7.1)
    * @throws {QuicConnectionClosed} if the connection has ended.
    */
   exportKeyingMaterial(label: string, context: Uint8Array | undefined, length: number): Buffer {
+    checkInteger("export keying material", "length", length, 0, MAX_MATERIAL);
     const { endpoint } = this.#host;
     const material =
       this.#closeReason === undefined

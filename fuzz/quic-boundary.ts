@@ -1,0 +1,72 @@
+/**
+ * Fuzzes the boundary between JavaScript and the QUIC engine: random calls in random order from several
+ * threads, with collections forced.
+ *
+ *     node --expose-gc --conditions=@alknet/source fuzz/quic-boundary.ts [--seconds=60] [--seed=N] [--threads=3]
+ *
+ * It ends with 0 when nothing crashed, nothing was left behind and memory stayed flat; its last line says
+ * in JSON what was done. Seeds are printed: the same seed makes the same choices.
+ *
+ * @module
+ */
+
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { Worker } from "node:worker_threads";
+
+/** Memory may wander by this much between the second and the last quarter of a run, in MiB. */
+const SLACK = 100;
+
+const { values } = parseArgs({
+  options: {
+    seconds: { type: "string", default: "60" },
+    seed: { type: "string", default: String(process.hrtime.bigint() % 2n ** 31n) },
+    threads: { type: "string", default: "3" },
+  },
+});
+const seconds = Number(values.seconds);
+const seed = Number(values.seed);
+const threads = Number(values.threads);
+process.stdout.write(`seed ${seed}, ${threads} threads, ${seconds} s\n`);
+
+interface Report {
+  seed: number;
+  failed?: string;
+  done?: object;
+}
+
+const done: object[] = [];
+const failures: string[] = [];
+// A thread in three is of the raw kind.
+const workers = Array.from({ length: threads }, (_, index) => {
+  const file = index % 3 === 2 ? "quic-raw.ts" : "quic-objects.ts";
+  const own = seed + index * 7_919;
+  const worker = new Worker(new URL(file, import.meta.url), {
+    workerData: { seed: own, seconds },
+  });
+  const what = `${file} with seed ${own}`;
+  worker.on("message", (report: Report) => {
+    if (report.failed !== undefined) failures.push(`${what}: ${report.failed}`);
+    if (report.done !== undefined) done.push(report.done);
+  });
+  worker.on("error", (error) =>
+    failures.push(`${what}: ${String((error as Error).stack ?? error)}`),
+  );
+  return new Promise<void>((resolve) => worker.on("exit", () => resolve()));
+});
+
+const memory: number[] = [];
+const meter = setInterval(() => memory.push(process.memoryUsage.rss() / 2 ** 20), 500);
+await Promise.all(workers);
+clearInterval(meter);
+
+const quarter = Math.floor(memory.length / 4);
+const early = Math.min(...memory.slice(quarter, 2 * quarter));
+const late = Math.min(...memory.slice(-quarter));
+if (quarter >= 4 && late - early > SLACK) {
+  failures.push(`memory grew from ${early.toFixed(0)} to ${late.toFixed(0)} MiB`);
+}
+if (done.length !== threads) failures.push(`${threads - done.length} threads did not finish`);
+for (const failure of failures) process.stderr.write(`${failure}\n`);
+process.stdout.write(`${JSON.stringify({ seed, seconds, early, late, done })}\n`);
+process.exitCode = failures.length > 0 ? 1 : 0;
