@@ -31,16 +31,24 @@ export interface Candidate {
 export function candidatesOf(
   route: Pick<Route, "addresses" | "expected">,
   resolve: (host: string) => Promise<readonly string[]>,
-): Candidate[] | Promise<Candidate[]> {
-  const literal = route.addresses.map((address) => literalAt(address, route.expected));
-  if (literal.every((it) => it !== undefined)) return inTurn(literal);
-  return resolved(route, resolve);
+): readonly Candidate[] | Promise<readonly Candidate[]> {
+  let candidates = literals.get(route);
+  if (candidates === undefined) {
+    const found = route.addresses.map((address) => literalAt(address, route.expected));
+    if (!found.every((it) => it !== undefined)) return resolved(route, resolve);
+    candidates = inTurn(found);
+    literals.set(route, candidates);
+  }
+  return candidates;
 }
+
+/** Of routes that need no names: they are the same each time. */
+const literals = new WeakMap<object, readonly Candidate[]>();
 
 async function resolved(
   { addresses, expected }: Pick<Route, "addresses" | "expected">,
   resolve: (host: string) => Promise<readonly string[]>,
-): Promise<Candidate[]> {
+): Promise<readonly Candidate[]> {
   const problems: unknown[] = [];
   const found = await Promise.all(
     addresses.map(async (address) => {

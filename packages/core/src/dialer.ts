@@ -109,6 +109,8 @@ export function createDialer(options: DialerOptions): Dialer {
   const live = new Set<OwnedConnection>();
   /** Where UDP did not get through, and until when that is believed. */
   const blocked = new Map<string, number>();
+  const routes = new Map<string, Route>();
+  let routesOf: readonly PeerEntry[] = [];
   let closing: Promise<void> | undefined;
 
   const network = watchNetwork(clock, () => dialer.networkChanged());
@@ -119,8 +121,22 @@ export function createDialer(options: DialerOptions): Dialer {
     alpn: string,
     dialOptions: DialOptions = {},
   ): Promise<Connection> {
-    const route = routeTo(target, identities.peers ?? []);
-    return await connect(route, alpn, dialOptions);
+    return await connect(findRoute(target), alpn, dialOptions);
+  }
+
+  /** What a text means, while the peers are what they are. */
+  function findRoute(target: Target): Route {
+    const { peers = [] } = identities;
+    if (typeof target !== "string") return routeTo(target, peers);
+    if (peers !== routesOf) routes.clear();
+    routesOf = peers;
+    let route = routes.get(target);
+    if (route === undefined) {
+      route = routeTo(target, peers);
+      if (routes.size === MAX_REMEMBERED) routes.delete(routes.keys().next().value!);
+      routes.set(target, route);
+    }
+    return route;
   }
 
   async function open(
@@ -128,7 +144,7 @@ export function createDialer(options: DialerOptions): Dialer {
     alpn: string,
     { signal, ...rest }: DialOptions = {},
   ): Promise<OpenedStream> {
-    const route = routeTo(target, identities.peers ?? []);
+    const route = findRoute(target);
     const fingerprint = (rest.identity ?? options.identity)?.fingerprint ?? "";
     const key = [route.key, alpn, fingerprint, rest.transports?.join() ?? ""].join("\n");
     const found: PooledStream = await pool.open(
@@ -155,7 +171,8 @@ export function createDialer(options: DialerOptions): Dialer {
     const tried: string[] = [];
     try {
       const found = candidatesOf(route, resolve);
-      const candidates = Array.isArray(found) ? found : await unlessAborted(dialing.signal, found);
+      const candidates =
+        found instanceof Promise ? await unlessAborted(dialing.signal, found) : found;
       const attempt: Attempt = { route, alpn, identity, candidates, tried };
       const connection = await raceTransports(attempt, transports, dialing.signal);
       keep(connection);

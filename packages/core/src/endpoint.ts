@@ -29,10 +29,11 @@ import { CloseCode } from "./close-code.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
 import { type Deadlines, deadlines } from "./deadlines.ts";
 import { createDialer, type Dialer } from "./dialer.ts";
-import { CertificateError, fingerprintOfCertificate, fingerprintOfSpki } from "./fingerprint.ts";
+import { CertificateError, fingerprintOfSpki } from "./fingerprint.ts";
 import type { ProtocolHandler } from "./handler.ts";
 import { type HostPort, parseHostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
+import { fingerprintOfLeaf } from "./leaf-fingerprint.ts";
 import {
   AdmissionLimits,
   type LimitsOptions,
@@ -419,16 +420,14 @@ class Server {
     handshake: PendingHandshake,
     transport: "quic" | "tcp",
     remoteAddress: string,
-    certificate: Uint8Array | undefined,
+    certificate: Buffer | undefined,
     raw: boolean,
   ): ConnectionOwner | undefined {
     const { identities } = this.#options;
     let credential: Credential | undefined;
     try {
       if (certificate !== undefined) {
-        const fingerprint = raw
-          ? fingerprintOfSpki(certificate)
-          : fingerprintOfCertificate(certificate);
+        const fingerprint = raw ? fingerprintOfSpki(certificate) : fingerprintOfLeaf(certificate);
         credential = { kind: "fingerprint", fingerprint };
       }
     } catch (error) {

@@ -11,7 +11,7 @@ const web = webCertificate(["node.example"]).certificate;
 const leaf = fingerprintOfCertificate(web);
 const address = "192.0.2.1:7433";
 const shows = (certificate: Uint8Array, trusted: true | string = "self-signed certificate") => ({
-  certificate,
+  certificate: Buffer.from(certificate),
   raw: false,
   trusted,
   address,

@@ -15,7 +15,8 @@
  */
 
 import tls from "node:tls";
-import { fingerprintOfCertificate, fingerprintOfSpki } from "./fingerprint.ts";
+import { fingerprintOfSpki } from "./fingerprint.ts";
+import { fingerprintOfLeaf } from "./leaf-fingerprint.ts";
 
 /** Whom a dial expects. */
 export type Expected =
@@ -29,7 +30,7 @@ export type Expected =
 /** What a server showed, with a signature that held. */
 export interface Shown {
   /** The leaf, DER; or the SubjectPublicKeyInfo when `raw`. */
-  readonly certificate: Uint8Array;
+  readonly certificate: Buffer;
   readonly raw: boolean;
   /** Whether a CA of the system signed it for the host that was expected; why not otherwise. */
   readonly trusted: true | string;
@@ -85,7 +86,7 @@ function pinning(seen: string, address: string): string {
  */
 export function verifyServer(expected: Expected, shown: Shown): string {
   const { certificate, raw, trusted, address } = shown;
-  const seen = raw ? fingerprintOfSpki(certificate) : fingerprintOfCertificate(certificate);
+  const seen = raw ? fingerprintOfSpki(certificate) : fingerprintOfLeaf(certificate);
   switch (expected.kind) {
     case "pinned":
       if (expected.fingerprints.includes(seen)) return seen;
