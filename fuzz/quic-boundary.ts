@@ -2,7 +2,7 @@
  * Fuzzes the boundary between JavaScript and the QUIC engine: random calls in random order from several
  * threads, with collections forced.
  *
- *     node --expose-gc --conditions=@alknet/source fuzz/quic-boundary.ts [--seconds=60] [--seed=N] [--threads=3]
+ *     node --expose-gc --conditions=@alknet/source fuzz/quic-boundary.ts [--seconds=60] [--seed=N] [--threads=3] [--kind=raw]
  *
  * It ends with 0 when nothing crashed, nothing was left behind and memory stayed flat; its last line says
  * in JSON what was done. Seeds are printed: the same seed makes the same choices.
@@ -11,17 +11,22 @@
  */
 
 import process from "node:process";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { Worker } from "node:worker_threads";
+import { randomOf } from "./random.ts";
 
+/** How long a thread may take to close everything and to end, in milliseconds. */
+const GRACE = 60_000;
 /** Memory may wander by this much between the second and the last quarter of a run, in MiB. */
-const SLACK = 100;
+const SLACK = 128;
 
 const { values } = parseArgs({
   options: {
     seconds: { type: "string", default: "60" },
     seed: { type: "string", default: String(process.hrtime.bigint() % 2n ** 31n) },
     threads: { type: "string", default: "3" },
+    kind: { type: "string" },
   },
 });
 const seconds = Number(values.seconds);
@@ -37,9 +42,9 @@ interface Report {
 
 const done: object[] = [];
 const failures: string[] = [];
-// A thread in three is of the raw kind.
+// A thread in three is of the raw kind, unless `--kind` says which all are.
 const workers = Array.from({ length: threads }, (_, index) => {
-  const file = index % 3 === 2 ? "quic-raw.ts" : "quic-objects.ts";
+  const file = `quic-${values.kind ?? (index % 3 === 2 ? "raw" : "objects")}.ts`;
   const own = seed + index * 7_919;
   const worker = new Worker(new URL(file, import.meta.url), {
     workerData: { seed: own, seconds },
@@ -52,8 +57,44 @@ const workers = Array.from({ length: threads }, (_, index) => {
   worker.on("error", (error) =>
     failures.push(`${what}: ${String((error as Error).stack ?? error)}`),
   );
-  return new Promise<void>((resolve) => worker.on("exit", () => resolve()));
+  const stop = new AbortController();
+  const deadline = setTimeout(seconds * 1_000 + GRACE, undefined, { signal: stop.signal });
+  deadline.then(
+    () => {
+      failures.push(`${what}: something keeps the thread alive`);
+      void worker.terminate();
+    },
+    () => {},
+  );
+  return new Promise<void>((resolve) => {
+    worker.on("exit", () => {
+      stop.abort();
+      resolve();
+    });
+  });
 });
+
+// Beside them threads that are terminated in mid-course, one after the other.
+const random = randomOf(seed);
+const until = performance.now() + seconds * 1_000;
+let terminated = 0;
+async function churn(): Promise<void> {
+  while (performance.now() < until) {
+    const own = seed + 31 * terminated;
+    const file = `quic-${values.kind ?? (random.oneIn(2) ? "objects" : "raw")}.ts`;
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: { seed: own, seconds: 10 },
+    });
+    worker.on("error", (error) => failures.push(`${file} with seed ${own}: ${String(error)}`));
+    worker.on("message", ({ failed }: Report) => {
+      if (failed !== undefined) failures.push(`${file} with seed ${own}: ${failed}`);
+    });
+    await setTimeout(100 + random.below(1_500));
+    await worker.terminate();
+    terminated++;
+  }
+}
+workers.push(churn());
 
 const memory: number[] = [];
 const meter = setInterval(() => memory.push(process.memoryUsage.rss() / 2 ** 20), 500);
@@ -67,6 +108,7 @@ if (quarter >= 4 && late - early > SLACK) {
   failures.push(`memory grew from ${early.toFixed(0)} to ${late.toFixed(0)} MiB`);
 }
 if (done.length !== threads) failures.push(`${threads - done.length} threads did not finish`);
-for (const failure of failures) process.stderr.write(`${failure}\n`);
-process.stdout.write(`${JSON.stringify({ seed, seconds, early, late, done })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ seed, seconds, early, late, terminated, done, failures })}\n`,
+);
 process.exitCode = failures.length > 0 ? 1 : 0;
