@@ -10,8 +10,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 
-/** What every program begins with. */
-const HEAD = `
+/** What a program begins with. */
+const IMPORTS = `
 import { bind } from "./endpoint.ts";
 import { native } from "./native.ts";
 import { clientTls, dial, LOOPBACK, pair, serve } from "./test-identity.ts";
@@ -32,7 +32,11 @@ export interface Child extends AsyncDisposable {
  *
  * @param flags of Node, e.g. `--expose-gc`
  */
-export function start(program: string, flags: readonly string[] = []): Child {
+export function start(
+  program: string,
+  flags: readonly string[] = [],
+  head: string = IMPORTS,
+): Child {
   const child = spawn(
     process.execPath,
     [
@@ -40,7 +44,7 @@ export function start(program: string, flags: readonly string[] = []): Child {
       ...flags,
       "--input-type=module-typescript",
       "-e",
-      HEAD + program,
+      head + program,
     ],
     {
       cwd: import.meta.dirname,
@@ -74,8 +78,9 @@ export function start(program: string, flags: readonly string[] = []): Child {
 export async function run(
   program: string,
   flags: readonly string[] = [],
+  head: string = IMPORTS,
 ): Promise<{ status: number | null; signal: string | null; stderr: string; said: unknown[] }> {
-  const child = start(program, flags);
+  const child = start(program, flags, head);
   const said: unknown[] = [];
   for (let line = await child.said(); line !== undefined; line = await child.said())
     said.push(line);

@@ -126,6 +126,35 @@ test("process.exit() of the main thread while workers are busy is clean", async 
   assert.deepEqual(await outcome(program), [42]);
 });
 
+test("the engine may be loaded by workers alone, one after the other and at once", async () => {
+  // Whatever belongs to the thread that loaded it first must not be needed by the next one.
+  const { status, signal, stderr } = await run(
+    `
+      import { once } from "node:events";
+      import { Worker } from "node:worker_threads";
+      const endpoint = new URL("./endpoint.ts", import.meta.url).href;
+      const program = \`
+        const { bind } = await import(\${JSON.stringify(endpoint)});
+        await bind({ address: "127.0.0.1" }).close();
+      \`;
+      const worker = (): Worker =>
+        new Worker(new URL("data:text/javascript," + encodeURIComponent(program)));
+      for (let round = 0; round < 5; round++) await once(worker(), "exit");
+      for (let round = 0; round < 10; round++) {
+        const ended = [worker(), worker(), worker()].map(async (worker, index) => {
+          if (index < 2) return await once(worker, "exit");
+          await new Promise((resolve) => setTimeout(resolve, round * 10));
+          return await worker.terminate();
+        });
+        await Promise.all(ended);
+      }
+    `,
+    [],
+    "",
+  );
+  assert.deepEqual({ status, signal, stderr }, { status: 0, signal: null, stderr: "" });
+});
+
 test("workers that come and go leave no memory behind", async () => {
   const program = `
     const rounds = async (count: number): Promise<number> => {
