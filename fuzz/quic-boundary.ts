@@ -19,7 +19,7 @@ import { randomOf } from "./random.ts";
 /** How long a thread may take to close everything and to end, in milliseconds. */
 const GRACE = 60_000;
 /** Memory may wander by this much between the second and the last quarter of a run, in MiB. */
-const SLACK = 128;
+const SLACK = 256;
 
 const { values } = parseArgs({
   options: {
