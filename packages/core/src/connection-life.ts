@@ -39,8 +39,7 @@ export class ConnectionLife {
   /** Made when somebody looks at it: most connections end without having drained. */
   #draining: AbortController | undefined;
   readonly #closed = Promise.withResolvers<CloseReason>();
-  /** Made when somebody asks: the serving side never does. */
-  #accepted: PromiseWithResolvers<void> | undefined;
+  readonly #accepted = Promise.withResolvers<void>();
   #isAccepted = false;
   #reason: CloseReason | undefined;
 
@@ -49,6 +48,8 @@ export class ConnectionLife {
     this.auth = this.#owned = owner.auth;
     this.#identities = owner.identities;
     this.#abort = abort;
+    // Whoever does not care whether it was accepted shall not be told by a crash.
+    this.#accepted.promise.catch(() => {});
     this.#follow(owner.auth);
   }
 
@@ -62,15 +63,6 @@ export class ConnectionLife {
   }
 
   get accepted(): Promise<void> {
-    if (this.#accepted === undefined) {
-      this.#accepted = Promise.withResolvers<void>();
-      // Whoever does not wait for it shall not be told by a crash.
-      this.#accepted.promise.catch(() => {});
-      if (this.#isAccepted) this.#accepted.resolve();
-      else if (this.#reason !== undefined) {
-        this.#accepted.reject(new ConnectionClosed(this.#reason));
-      }
-    }
     return this.#accepted.promise;
   }
 
@@ -81,7 +73,7 @@ export class ConnectionLife {
   /** The peer has spoken, or is not asked: this is the serving side. */
   accept(): void {
     this.#isAccepted = true;
-    this.#accepted?.resolve();
+    this.#accepted.resolve();
   }
 
   drain(): void {
@@ -93,7 +85,8 @@ export class ConnectionLife {
   end(reason: CloseReason): boolean {
     if (this.#reason !== undefined) return false;
     this.#reason = reason;
-    if (!this.#isAccepted) this.#accepted?.reject(new ConnectionClosed(reason));
+    // An error is dear (its stack), and most connections end without wanting one.
+    if (!this.#isAccepted) this.#accepted.reject(new ConnectionClosed(reason));
     this.#closed.resolve(reason);
     this.#owned[Symbol.dispose]();
     for (const context of this.#further.values()) context[Symbol.dispose]();

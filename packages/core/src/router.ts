@@ -140,12 +140,13 @@ export function createRouter(options: RouterOptions): Router {
 
   /** Whatever the handler does, throw at once, reject late or never settle, concerns its connection only. */
   async function handle(connection: OwnedConnection, handler: ProtocolHandler): Promise<void> {
+    let over = false;
+    void connection.closed.then(() => (over = true));
     try {
       await handler.handle(connection);
       await connection.close();
     } catch (error) {
-      // What fails because the connection has ended is no news.
-      if (live.has(connection)) report(connection, error);
+      if (!over) report(connection, error);
       connection.abort(closeCodeOf(error));
     }
   }
@@ -165,7 +166,6 @@ export function createRouter(options: RouterOptions): Router {
     connection: OwnedConnection,
     what: { kind: "opened" } | { kind: "refused"; reason: Refusal } | ClosedEvent,
   ): void {
-    if (logger === silentLogger && onevent === undefined) return;
     const fields = fieldsOf(connection);
     switch (what.kind) {
       case "opened":

@@ -64,8 +64,6 @@ export class SingleStreamConnection implements OwnedConnection {
   readonly #life: ConnectionLife;
   readonly #incoming = new Incoming<Duplex>();
   #opened: boolean;
-  /** Aborted as `OK`. */
-  #isDone = false;
   #closing: Promise<void> | undefined;
   /** Why we end it, from when that is decided. */
   #why: CloseReason | undefined;
@@ -165,10 +163,7 @@ export class SingleStreamConnection implements OwnedConnection {
   abort(code: number, reason: string = ""): void {
     if (this.#life.reason !== undefined) return;
     this.#why ??= localReason(code, reason);
-    const error = new ConnectionClosed(this.#why);
-    // What is done needs no reset: QUIC would say OK, an end says the same.
-    this.#isDone = code === CloseCode.OK;
-    this.#stream.destroy(error);
+    this.#stream.destroy(new ConnectionClosed(this.#why));
     this.#life.end(this.#why);
   }
 
@@ -185,11 +180,9 @@ export class SingleStreamConnection implements OwnedConnection {
       // until the peer ends too.
       stream.unpipe();
       stream.removeAllListeners("data");
-      if (stream.listenerCount("readable") > 0) {
-        stream.removeAllListeners("readable");
-        // Without a listener Node stops the flow again once the last of "readable" has gone.
-        stream.on("data", () => {});
-      }
+      stream.removeAllListeners("readable");
+      // A listener, because without one Node stops the flow again when the last of "readable" has gone.
+      stream.on("data", () => {});
       stream.resume();
       if (!stream.writableEnded) stream.end();
       const over = new Promise<void>((resolve) => stream.once("close", resolve));
@@ -227,7 +220,7 @@ export class SingleStreamConnection implements OwnedConnection {
     const stream = this.#stream;
     shadowOnce(stream, "destroy", (error?: Error | null) => {
       if (error === undefined || error === null) return stream.destroy();
-      if (!this.#isDone) this.#options.cut();
+      this.#options.cut();
       return stream.destroy(lossOf(error) ?? error);
     });
   }
