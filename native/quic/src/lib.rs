@@ -19,5 +19,6 @@ mod table;
 mod tls;
 mod uv;
 
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
