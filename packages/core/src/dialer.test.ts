@@ -27,6 +27,8 @@ import { pemOf } from "./tls-context.ts";
 const node = createIdentity();
 const alice = createIdentity();
 const LOOPBACK = "127.0.0.1";
+/** Loopback too, where no other test listens: a port that is taken for UDP only is refused over TCP. */
+const ELSEWHERE = "127.77.31.5";
 
 const echo: ProtocolHandler = {
   alpns: ["alknet/echo"],
@@ -294,6 +296,130 @@ test("dial() says what it tried when nothing answers, after ten seconds at most"
   await assert.rejects(lost.dial(`${node.fingerprint}@den.example`, "alknet/echo"), {
     code: "NAME_NOT_FOUND",
   });
+});
+
+/** A UDP port that holds back what comes until the test lets it through to `to`; nothing listens on TCP. */
+async function udpOnly(
+  to: number,
+): Promise<AsyncDisposable & { port: number; held: () => number; letThrough: () => void }> {
+  const near = dgram.createSocket("udp4");
+  const far = dgram.createSocket("udp4");
+  near.bind(0, ELSEWHERE);
+  far.bind(0, LOOPBACK);
+  await Promise.all([once(near, "listening"), once(far, "listening")]);
+  const held: Buffer[] = [];
+  let open = false;
+  let client = 0;
+  near.on("message", (message, { port }) => {
+    client = port;
+    if (open) far.send(message, to, LOOPBACK);
+    else held.push(message);
+  });
+  far.on("message", (message) => near.send(message, client, LOOPBACK));
+  return {
+    port: near.address().port,
+    held: () => held.length,
+    letThrough() {
+      open = true;
+      for (const message of held.splice(0)) far.send(message, to, LOOPBACK);
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = [once(near, "close"), once(far, "close")];
+      near.close();
+      far.close();
+      await Promise.all(closed);
+    },
+  };
+}
+
+/** Until one more wait has begun on the clock: what it waits for needs no more time. */
+async function nextWait(clock: FakeClock): Promise<void> {
+  const before = clock.pending;
+  while (clock.pending === before) await settle(1);
+}
+
+test("dial() fails 1.2 s after TCP was refused everywhere, when QUIC is silent", async () => {
+  const clock = new FakeClock();
+  await using down = await udpOnly(1);
+  await using it = dialer({ clock });
+  const dialing = it.dial(target(down.port, ELSEWHERE), "alknet/echo");
+  const rejected = assert.rejects(dialing, {
+    code: "UNREACHABLE",
+    message:
+      `cannot reach ${ELSEWHERE}:${down.port} for alknet/echo ` +
+      `(QUIC ${ELSEWHERE}:${down.port}: no answer; TCP ${ELSEWHERE}:${down.port}: connection refused)`,
+  });
+  while (down.held() === 0) await settle(1);
+  // TCP joins, and is refused.
+  clock.advance(300);
+  await nextWait(clock);
+  clock.advance(1_199);
+  await settle();
+  assert.equal(await Promise.race([dialing, settle()]), undefined, "QUIC has its grace");
+  clock.advance(1);
+  await rejected;
+
+  // Nothing was learnt about UDP from a node that is down: it goes first again.
+  const before = down.held();
+  const stop = new AbortController();
+  const again = assert.rejects(
+    it.dial(target(down.port, ELSEWHERE), "alknet/echo", { signal: stop.signal }),
+  );
+  while (down.held() === before) await settle(1);
+  stop.abort(new Error("enough"));
+  await again;
+});
+
+test("dial() gets through over QUIC, however late in its grace, though TCP was refused", async () => {
+  await using endpoint = await serve();
+  const clock = new FakeClock();
+  await using path = await udpOnly(endpoint.port);
+  await using it = dialer({ clock });
+  const dialing = it.dial(target(path.port, ELSEWHERE), "alknet/echo");
+  while (path.held() === 0) await settle(1);
+  clock.advance(300);
+  await nextWait(clock);
+  clock.advance(1_199);
+  await settle();
+  path.letThrough();
+  const connection = await dialing;
+  assert.equal(connection.transport, "quic");
+  assert.equal(await ask(await connection.open(), "hello"), "hello");
+  connection.abort(0);
+});
+
+test("dial() counts the grace of QUIC from its last address", async () => {
+  const clock = new FakeClock();
+  await using first = await udpOnly(1);
+  await using second = await udpOnly(1);
+  await using third = await udpOnly(1);
+  const ports = [first.port, second.port, third.port];
+  await using it = dialer({
+    clock,
+    identities: staticIdentities([
+      {
+        peerId: "den",
+        fingerprints: [node.fingerprint],
+        addresses: ports.map((port) => `${ELSEWHERE}:${port}`),
+        scopes: [],
+        enabled: true,
+      },
+    ]),
+  });
+  const dialing = it.dial("den", "alknet/echo");
+  const rejected = assert.rejects(dialing, { code: "UNREACHABLE" });
+  while (first.held() === 0) await settle(1);
+  clock.advance(250);
+  while (second.held() === 0) await settle(1);
+  // TCP is refused at all three without any time passing; the third over QUIC begins at 500 ms.
+  clock.advance(50);
+  await nextWait(clock);
+  clock.advance(200);
+  while (third.held() === 0) await settle(1);
+  clock.advance(1_199);
+  assert.equal(await Promise.race([dialing, settle()]), undefined);
+  clock.advance(1);
+  await rejected;
 });
 
 test("dial() heeds its signal, and leaves nothing behind", async () => {

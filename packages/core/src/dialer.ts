@@ -93,6 +93,16 @@ const DEADLINE = 10_000;
 /** How long QUIC may take to prove itself after TCP has won: past the first retransmission. Milliseconds. */
 const LINGER = 2_000;
 
+/**
+ * How long QUIC has still, in milliseconds, once TCP was refused at every address and QUIC has asked every
+ * address: the node is down, or TCP is kept from it.
+ *
+ * Enough for two round trips of 600 ms (a Retry costs the second one) also where a firewall nearby refuses
+ * at once. After the 300 ms that TCP waits, it reaches past the first retransmission (1 s, RFC 9002 §6.2.2)
+ * on a path of 500 ms; and where the refusal came from the node itself, that took a round trip more.
+ */
+const GRACE = 1_200;
+
 /** How long it is remembered that UDP did not get through to an address, in milliseconds, and for how many. */
 const REMEMBERED = 60_000;
 const MAX_REMEMBERED = 1_024;
@@ -173,7 +183,8 @@ export function createDialer(options: DialerOptions): Dialer {
       const found = candidatesOf(route, resolve);
       const candidates =
         found instanceof Promise ? await unlessAborted(dialing.signal, found) : found;
-      const attempt: Attempt = { route, alpn, identity, candidates, tried };
+      const refused = Promise.withResolvers<void>();
+      const attempt: Attempt = { route, alpn, identity, candidates, tried, refused };
       const connection = await raceTransports(attempt, transports, dialing.signal);
       keep(connection);
       return connection;
@@ -224,6 +235,14 @@ export function createDialer(options: DialerOptions): Dialer {
     const end = new AbortController();
     dials.add(end);
     let decided = false;
+    const lastBegins = clock.now() + ADDRESS_STAGGER * (attempt.candidates.length - 1);
+    void attempt.refused.promise.then(() => {
+      const left = Math.ceil(Math.max(0, lastBegins - clock.now())) + GRACE;
+      const giveUp = (): void => {
+        if (!decided) end.abort(NO_ANSWER);
+      };
+      clock.timeout(left).addEventListener("abort", giveUp, { once: true });
+    });
     const outcome = overQuic(attempt, end.signal).then(
       (connection) => {
         dials.delete(end);
@@ -234,8 +253,9 @@ export function createDialer(options: DialerOptions): Dialer {
       },
       (error: unknown) => {
         dials.delete(end);
-        // Not so when the peer has answered, or nobody wants to know any more.
-        if (!isFinal(error) && !dialSignal.aborted && closing === undefined) remember(attempt);
+        // Not so when the peer has answered, nobody wants to know any more, or TCP has no way either.
+        const learnt = error !== NO_ANSWER && !isFinal(error) && !dialSignal.aborted;
+        if (learnt && closing === undefined) remember(attempt);
         throw error;
       },
     );
@@ -266,9 +286,14 @@ export function createDialer(options: DialerOptions): Dialer {
   }
 
   async function overTcp(attempt: Attempt, signal: AbortSignal): Promise<OwnedConnection> {
-    return await overAddresses("TCP", attempt, signal, (candidate, attemptSignal) =>
-      dialTcp(common(attempt, candidate, attemptSignal)),
-    );
+    try {
+      return await overAddresses("TCP", attempt, signal, (candidate, attemptSignal) =>
+        dialTcp(common(attempt, candidate, attemptSignal)),
+      );
+    } catch (error) {
+      if (flatten(error).every((it) => refusalOf(it) !== undefined)) attempt.refused.resolve();
+      throw error;
+    }
   }
 
   async function overAddresses(
@@ -365,6 +390,9 @@ export function createDialer(options: DialerOptions): Dialer {
 /** Why a dial is given up that has taken too long. */
 const TOO_LATE = new DOMException("the dial took too long", "TimeoutError");
 
+/** Why QUIC is given up where TCP was refused. */
+const NO_ANSWER = new DialError("UNREACHABLE", "no answer over QUIC");
+
 interface Attempt {
   readonly route: Route;
   readonly alpn: string;
@@ -372,6 +400,8 @@ interface Attempt {
   readonly candidates: readonly Candidate[];
   /** What came of each attempt, for the message when all have failed. */
   readonly tried: string[];
+  /** Resolves when TCP was refused at every address. */
+  readonly refused: PromiseWithResolvers<void>;
 }
 
 /** Whether a socket that is bound there can send to `address`. */
@@ -393,9 +423,24 @@ function discard(connection: OwnedConnection): void {
   connection.abort(CloseCode.OK);
 }
 
+/** What the system says, in words, where there is no way to an address: at once, and for sure. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: "connection refused",
+  EHOSTUNREACH: "no route to the host",
+  ENETUNREACH: "no route to the network",
+};
+
+function refusalOf(error: unknown): string | undefined {
+  if (!(error instanceof DialError && error.code === "UNREACHABLE")) return undefined;
+  const { code } = (error.cause ?? {}) as { code?: unknown };
+  return typeof code === "string" ? REFUSALS[code] : undefined;
+}
+
 /** What came of an attempt, in a few words. */
 function wordOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(wordOf).join(", ");
+  const refusal = refusalOf(error);
+  if (refusal !== undefined) return refusal;
   const { code } = ((error as Error).cause ?? {}) as { code?: unknown };
   if (error instanceof DialError && error.code === "UNREACHABLE" && typeof code === "string") {
     return code;
@@ -404,7 +449,7 @@ function wordOf(error: unknown): string {
 }
 
 function failure({ label }: Route, alpn: string, tried: readonly string[], error: unknown): Error {
-  const errors = error instanceof AggregateError ? flatten(error) : [error];
+  const errors = flatten(error);
   // One attempt, one reason: it says more than a list.
   if (errors.length === 1 && errors[0] instanceof DialError) return errors[0];
   const list = tried.length === 0 ? "" : ` (${tried.join("; ")})`;
@@ -420,8 +465,8 @@ function failure({ label }: Route, alpn: string, tried: readonly string[], error
   );
 }
 
-function flatten(error: AggregateError): unknown[] {
-  return error.errors.flatMap((it: unknown) => (it instanceof AggregateError ? flatten(it) : [it]));
+function flatten(error: unknown): unknown[] {
+  return error instanceof AggregateError ? error.errors.flatMap(flatten) : [error];
 }
 
 function closedError(): DialError {
