@@ -302,3 +302,15 @@ test("alknet doctor tells that UDP does not get through", async () => {
   );
   assert.equal(code, stdout.includes("BAD") ? 1 : 0);
 });
+
+test("alknet doctor lists what each transport said of a node that is down, and does not send to itself", async () => {
+  using laptop = testHome();
+  const port = await deadPort();
+  const target = `ed25519:${"a".repeat(64)}@127.0.0.1:${port}`;
+  const { stdout } = await run(laptop, ["doctor", target, "--json"]);
+  const { text, fix, state } = (json(stdout)["findings"] as Record<string, string>[]).at(-1)!;
+  assert.equal(state, "problem");
+  assert.match(text!, /QUIC.*; .*TCP.*ECONNREFUSED/);
+  assert.match(fix!, /alknet status/);
+  assert.doesNotMatch(`${text} ${fix}`, /alknet doctor/);
+});

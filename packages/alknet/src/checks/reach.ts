@@ -10,7 +10,7 @@ import { reach } from "../reach.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
 
-/** How long one transport may take when the other has answered, in milliseconds. */
+/** How long one transport may take once it is known what comes of the other, in milliseconds. */
 const PATIENCE = 3_000;
 
 /** Ping `target` over QUIC and over TCP, side by side. */
@@ -27,10 +27,11 @@ export async function checkReach(
       const either = AbortSignal.any([signal, late.signal]);
       try {
         const { rtts } = await reach(dialer, target, { transports: [transport], signal: either });
-        setTimeout(() => late.abort(new Error("no answer")), PATIENCE).unref();
         return { ok: true, rtt: rtts[0]! } as const;
       } catch (error) {
         return { ok: false, why: explain(error, fingerprint) } as const;
+      } finally {
+        setTimeout(() => late.abort(NO_ANSWER), PATIENCE).unref();
       }
     }),
   );
@@ -60,9 +61,28 @@ export async function checkReach(
       fix: "let its TCP port through: the firewall over there, here, and of the network between",
     };
   }
-  const { message, hint } = quic!.why;
-  return { check, state: "problem", text: message, fix: hint };
+  const said = [saidOver("QUIC", quic!.why), saidOver("TCP", tcp!.why)].join("; ");
+  const fix = reachFix[quic!.why.code] ?? reachFix[tcp!.why.code] ?? LOOK;
+  return { check, state: "problem", text: `no way to it: ${said}`, fix };
 }
+
+/** What one transport said, told apart from the other. */
+function saidOver(transport: "QUIC" | "TCP", { message }: Explanation): string {
+  return message.includes(transport) ? message : `${transport}: ${message}`;
+}
+
+/** Why a transport is given up that says nothing. */
+const NO_ANSWER = new Error(`no answer within ${PATIENCE / 1_000} s`);
+
+/** What to look at over there. Not "ask alknet doctor": this is what it says. */
+const LOOK =
+  "see whether it runs, over there: alknet status; and whether its port is open for UDP and TCP there, here and between";
+
+/** Failures for which there is something better to do. */
+const reachFix: Readonly<Record<string, string>> = {
+  UNKNOWN_ALPN:
+    "something else has that port: compare it with what alknet ticket prints over there",
+};
 
 /** Errors that say what the node over there, or its key, answered: the other transport hears the same. */
 function isAnswer({ code }: Explanation): boolean {
