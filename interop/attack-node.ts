@@ -15,8 +15,10 @@ import process from "node:process";
 import { createEndpoint } from "@alknet/core/endpoint";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { createIdentity } from "@alknet/core/identity-file";
+import type { Caps } from "@alknet/core/limits";
 import { staticIdentities } from "@alknet/core/peers";
 import { pingHandler } from "@alknet/core/ping";
+import { native } from "@alknet/quic/native";
 
 export interface NodeSettings {
   /** Fingerprint of the peer that it knows. */
@@ -26,6 +28,7 @@ export interface NodeSettings {
   readonly idleTimeout?: number | undefined;
   /** Address blocks without limits and penalties. */
   readonly exempt?: readonly string[] | undefined;
+  readonly caps?: Partial<Caps> | undefined;
 }
 
 export interface NodePlace {
@@ -38,6 +41,12 @@ export interface NodeHoldings {
   readonly pending: number;
   readonly connections: number;
   readonly blocks: number;
+  /** What the QUIC engine has, connections that only wait for their last packets to die out among them. */
+  readonly engine: {
+    readonly connections: number;
+    readonly handshakes: number;
+    readonly streams: number;
+  };
   /** Open sockets, timers and other handles, by kind. */
   readonly resources: readonly string[];
   /** Bytes. */
@@ -100,7 +109,7 @@ const node = await createEndpoint({
   handlers: [pingHandler(), source, sink],
   listen: ["127.0.0.1:0"],
   handshakeTimeout: settings.handshakeTimeout,
-  limits: { exempt: settings.exempt },
+  limits: { exempt: settings.exempt, caps: settings.caps },
   transport: { idleTimeout: settings.idleTimeout },
   onevent(event) {
     const reason = "reason" in event && typeof event.reason === "string" ? ` ${event.reason}` : "";
@@ -109,12 +118,17 @@ const node = await createEndpoint({
   },
 });
 
+/** How the engine names the first endpoint of a process: the node has but one. */
+const FIRST_ENDPOINT = 1 << 22;
+
 function holdings(): NodeHoldings {
   if (global.gc === undefined) throw new Error("expected --expose-gc");
   global.gc();
   const { rss, heapUsed, external } = process.memoryUsage();
   const resources = process.getActiveResourcesInfo().filter((name) => name !== "Immediate");
-  return { ...node.limits.stats(), resources, rss, heap: heapUsed + external, events };
+  const { connections, handshakes, streams } = native.endpointInfo(FIRST_ENDPOINT);
+  const engine = { connections, handshakes, streams };
+  return { ...node.limits.stats(), engine, resources, rss, heap: heapUsed + external, events };
 }
 
 function count(): NodeCount {

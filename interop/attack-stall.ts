@@ -12,13 +12,12 @@
  */
 
 import { createSocket } from "node:dgram";
-import { once } from "node:events";
-import net, { type Socket } from "node:net";
+import net from "node:net";
 import os from "node:os";
 import process from "node:process";
-import tls from "node:tls";
 import { bind } from "@alknet/quic/endpoint";
 import { TlsClientConfig } from "@alknet/quic/tls";
+import { captureHello } from "./captured.ts";
 
 export interface StallSettings {
   readonly port: number;
@@ -113,19 +112,4 @@ function overQuic(datagrams: number): Begin {
       ended();
     }, RENEWED);
   };
-}
-
-/** What a client of node:tls says first. */
-async function captureHello(): Promise<Buffer> {
-  const server = net.createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as net.AddressInfo;
-  const client = tls.connect({ host: "127.0.0.1", port, ALPNProtocols: ["alknet/ping"] });
-  client.on("error", () => {});
-  const [socket] = (await once(server, "connection")) as [Socket];
-  const [bytes] = (await once(socket, "data")) as [Buffer];
-  socket.destroy();
-  client.destroy();
-  server.close();
-  return bytes;
 }

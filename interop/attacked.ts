@@ -52,7 +52,7 @@ export function attack(settings: StallSettings): ChildProcess {
   return start("attack-stall.ts", settings);
 }
 
-/** The peers of `attack-peer.ts`; they say "there" once all are. */
+/** The peers of `attack-peer.ts`; they say {@linkcode PeersThere} once all are. */
 export function vanishing(settings: PeerSettings): ChildProcess {
   return start("attack-peer.ts", settings);
 }

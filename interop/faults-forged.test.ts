@@ -4,13 +4,11 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { test } from "node:test";
 import { ping, pingHandler } from "@alknet/core/ping";
-import { bind } from "@alknet/quic/endpoint";
-import { TlsClientConfig } from "@alknet/quic/tls";
 import { dialerOf, site, until } from "./attack.ts";
+import { boundSocket, captureInitials } from "./captured.ts";
 
 /** Milliseconds. */
 const HANDSHAKE = 600;
@@ -126,7 +124,7 @@ interface Forger extends Disposable {
 }
 
 async function forge(): Promise<Forger> {
-  const socket = await bound(VICTIM);
+  const socket = await boundSocket(VICTIM);
   let received = 0;
   const echoes = new Map<string, () => void>();
   socket.on("message", (message) => {
@@ -167,41 +165,8 @@ function idOf(datagram: Buffer): string {
   return datagram.toString("hex", 6, 14);
 }
 
-/** What a client sends first, with a connection id of its own each time; two datagrams are all of it. */
-async function captureInitials(count: 1 | 2): Promise<Buffer[]> {
-  const socket = await bound("127.0.0.1");
-  const given = new AbortController();
-  try {
-    const datagrams: Buffer[] = [];
-    const enough = new Promise<void>((resolve) => {
-      socket.on("message", (message: Buffer) => {
-        if (datagrams.length < count) datagrams.push(message);
-        if (datagrams.length === count) resolve();
-      });
-    });
-    const { port } = socket.address();
-    const { signal } = given;
-    client.connect({ address: "127.0.0.1", port, tls, signal }).catch(() => {});
-    await enough;
-    return datagrams;
-  } finally {
-    given.abort();
-    socket.close();
-  }
-}
-
-const client = bind({ address: "127.0.0.1" }).unref();
-const tls = new TlsClientConfig({ alpn: ["alknet/ping"], verify: { dangerouslyAcceptAny: true } });
-
 /** A long header of a version that nobody has (RFC 9000 §15): answered by Version Negotiation. */
 function unknownVersion(): Buffer {
   const header = Buffer.from([0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8]);
   return Buffer.concat([header, randomBytes(8), Buffer.from([8]), randomBytes(8)], 1_200);
-}
-
-async function bound(address: string): Promise<Socket> {
-  const socket = createSocket("udp4");
-  socket.bind(0, address);
-  await once(socket, "listening");
-  return socket;
 }
