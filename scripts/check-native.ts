@@ -1,24 +1,24 @@
 /**
- * `npm run native`: format, lint and tests of the QUIC engine, in the target folder of its build.
+ * `npm run native`: format, lint and tests of the QUIC engine, in the target folder of its build; format and
+ * lint of the peer that benchmarks compare it with.
  *
  * @module
  */
 
-import { existsSync } from "node:fs";
 import process from "node:process";
 // @ts-expect-error: plain JavaScript, because the set-up runs it before there is a TypeScript
-import { cargo } from "./setup/native.mjs";
+import { cargoIn } from "./setup/native.mjs";
 
-const steps = [
-  ["fmt", "--check"],
-  ["clippy", "--release", "--all-targets", "--", "-D", "warnings"],
-  ["test", "--release"],
-];
+const LINT = ["clippy", "--release", "--all-targets", "--", "-D", "warnings"];
 
-if (!existsSync("native/quic/Cargo.toml")) {
-  console.log("no crate yet");
-} else {
+const crates = {
+  "native/quic": [["fmt", "--check"], LINT, ["test", "--release"]],
+  // Its tests are the benchmarks.
+  "native/bench-peer": [["fmt", "--check"], LINT],
+};
+
+for (const [crate, steps] of Object.entries(crates)) {
   for (const [command, ...args] of steps) {
-    if ((await cargo(command, ...args)) !== 0) process.exitCode = 1;
+    if ((await cargoIn(crate, command, ...args)) !== 0) process.exitCode = 1;
   }
 }

@@ -13,7 +13,7 @@ import process from "node:process";
 
 const suites = {
   unit: {
-    files: ["packages/**/src/**/*.test.ts", "examples/*.test.ts"],
+    files: ["packages/**/src/**/*.test.ts", "examples/*.test.ts", "bench/*.test.ts"],
     flags: ["--test-timeout=60000"],
   },
   // Real programs on real ports: one file at a time.

@@ -65,16 +65,21 @@ export async function buildNative() {
 }
 
 /**
- * Run cargo on the crate; in CI the lock file must fit.
+ * Run cargo on the engine's crate; in CI the lock file must fit.
  *
  * Every call goes through here, so that build, lint and tests share one target folder and its flags.
  */
 export function cargo(command, ...args) {
+  return cargoIn(CRATE, command, ...args);
+}
+
+/** The same on another crate, in the engine's target folder: what both depend on is compiled once. */
+export function cargoIn(crate, command, ...args) {
   const env = { ...process.env };
   // Rust links with `cc`; a machine may have only gcc.
   if (find("cc") === undefined) Object.assign(env, { CC: "gcc", RUSTFLAGS: "-C linker=gcc" });
   const locked = process.env.CI && command !== "fmt" ? ["--locked"] : [];
-  const where = ["--manifest-path", `${CRATE}/Cargo.toml`];
+  const where = ["--manifest-path", `${crate}/Cargo.toml`];
   if (command !== "fmt") where.push("--target-dir", TARGET);
   return run(find("cargo"), [command, ...where, ...locked, ...args], { env });
 }
