@@ -5,6 +5,7 @@
  */
 
 import { CommandError, ExitCode } from "./command-error.ts";
+import { missingScope } from "./missing-scope.ts";
 import { peerSnippet } from "./peer-snippet.ts";
 import { printable } from "./terminal.ts";
 
@@ -79,6 +80,11 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
     const hint =
       "ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=443";
     return { code, message, hint, exitCode: ExitCode.FAILED };
+  }
+  const scope = missingScope(error);
+  if (scope !== undefined) {
+    const hint = `to be let through, have ${JSON.stringify(scope)} added to this key's scopes in alknet.toml over there, and the node restarted`;
+    return { code, message, hint, exitCode: ExitCode.NOT_ALLOWED };
   }
   const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
   return { code, message, hint: typeof own === "string" ? own : hint, exitCode };

@@ -6,6 +6,7 @@
 
 import { once } from "node:events";
 import type { Dialer } from "@alknet/core/dialer";
+import { formatHostPort, type HostPort } from "@alknet/core/host";
 import type { Logger } from "@alknet/core/log";
 import { inTurns } from "@alknet/tunnel/in-turns";
 import type { Listener } from "@alknet/tunnel/listener";
@@ -14,28 +15,38 @@ import { ALPN } from "@alknet/tunnel/tunnel";
 import { openClient } from "./client.ts";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
-import { explain } from "./explain.ts";
 import { setHeapBudget } from "./heap-budget.ts";
 import { Interrupted } from "./interrupted.ts";
 import { createLogger } from "./log.ts";
-import { reach, type Way } from "./reach.ts";
+import { describeWay, reach } from "./reach.ts";
+import { type Place, tellFlows } from "./tell-flows.ts";
 import { say } from "./terminal.ts";
 
 export interface LocalListenersOptions {
   readonly target: string;
   readonly transports: readonly ("quic" | "tcp")[] | undefined;
+  readonly json: boolean;
   readonly verbose: boolean;
-  /** Begin to listen; on an error those that listen already are closed. */
-  readonly listen: (tools: ListenTools) => readonly (() => Promise<Listener>)[];
-  /** All listen. */
-  readonly ready: (listeners: readonly Listener[], way: Way & { readonly rtt: number }) => void;
+  readonly locals: readonly Local[];
+  /** What is told once all listen: an event's fields, and words for a person. */
+  readonly describe: (places: readonly Place[]) => {
+    readonly document: object;
+    readonly words: readonly string[];
+  };
+}
+
+/** Something local that is to listen. */
+export interface Local {
+  /** `host:port` over there, as the user typed it; `undefined`: wherever each client asks for. */
+  readonly target: string | undefined;
+  readonly listen: (tools: ListenTools) => Promise<Listener>;
 }
 
 export interface ListenTools {
   readonly dial: DialTunnel;
   readonly logger: Logger;
-  /** Tells people why a connection came to nothing, once in a row. */
-  readonly onfailure: (what: string) => (error: Error) => void;
+  /** Tells why a connection came to nothing. */
+  readonly onfailure: (error: Error, asked?: HostPort) => void;
 }
 
 /** How long flows may go on after the first Ctrl-C, in milliseconds. */
@@ -51,7 +62,7 @@ export async function runLocalListeners(
   setHeapBudget();
   const human = terminal.words.isTerminal;
   const logger = await createLogger({
-    level: options.verbose ? "debug" : "warn",
+    level: options.verbose ? "debug" : "info",
     human,
     write: (text) => terminal.words.write(text),
   });
@@ -72,21 +83,32 @@ export async function runLocalListeners(
   killed.addEventListener("abort", abort, { once: true });
   try {
     const dial = dialTunnel(client.dialer, target, transports);
-    const onfailure = human ? tellFailures(context, fingerprint) : () => () => {};
-    for (const listen of options.listen({ dial, logger, onfailure })) {
-      listeners.push(
-        await listen().catch((error: unknown) => {
-          throw cannotListen(error);
-        }),
-      );
+    const told = { ...way, rtt: way.rtts[0]! };
+    const teller = tellFlows(terminal, { json: options.json, logger, fingerprint, way: told });
+    const places: Place[] = [];
+    for (const { target: to, listen } of options.locals) {
+      // Nobody can have connected before it has its place.
+      const index = places.length;
+      const onfailure: ListenTools["onfailure"] = (error, asked) =>
+        teller.refused(places[index]!, error, asked && formatHostPort(asked));
+      const listener = await listen({ dial, logger, onfailure }).catch((error: unknown) => {
+        throw cannotListen(error);
+      });
+      listeners.push(listener);
+      const { address: host, port } = listener.address;
+      places.push({ listen: formatHostPort({ host, port }), target: to });
     }
-    options.ready(listeners, { ...way, rtt: way.rtts[0]! });
+    const { document, words } = options.describe(places);
+    teller.listening(places, document, [describeWay(way), ...words]);
     if (!interrupted.aborted) await once(interrupted, "abort");
     const finished = Promise.all(listeners.map((listener) => listener.close()));
     if (human && listeners.some(({ connections }) => connections > 0)) {
       say(terminal, "finishing; Ctrl-C once more to end now");
     }
     await Promise.race([finished, once(AbortSignal.timeout(DRAIN), "abort")]);
+    abort();
+    await finished;
+    teller.closed(places);
   } finally {
     abort();
     await Promise.all(listeners.map((listener) => listener.close()));
@@ -100,20 +122,6 @@ function dialTunnel(
   transports: readonly ("quic" | "tcp")[] | undefined,
 ): DialTunnel {
   return inTurns(({ signal }) => dialer.open(target, ALPN, { signal, transports }));
-}
-
-/** Once for the same words in a row: a browser asks for the same forbidden thing ten times. */
-function tellFailures(
-  { terminal }: Context,
-  fingerprint: string,
-): (what: string) => (error: Error) => void {
-  let last = "";
-  return (what) => (error) => {
-    const { message, hint } = explain(error, fingerprint);
-    const text = `${what}: ${message}${hint === undefined ? "" : `\nhint: ${hint}`}`;
-    if (text !== last) say(terminal, text);
-    last = text;
-  };
 }
 
 function cannotListen(error: unknown): unknown {

@@ -8,6 +8,8 @@ import { CloseCode } from "@alknet/core/close-code";
 import type { Connection } from "@alknet/core/connection";
 import type { Dialer } from "@alknet/core/dialer";
 import { ping, PING_ALPN } from "@alknet/core/ping";
+import { formatMilliseconds } from "./milliseconds.ts";
+import { printable } from "./terminal.ts";
 
 export interface ReachOptions {
   /** @default 1 */
@@ -63,6 +65,12 @@ export async function reach(
     connection.abort(CloseCode.OK);
   }
   return { ...way, rtts };
+}
+
+/** `laptop 203.0.113.5:7433 over quic, connected in 3.21 ms` */
+export function describeWay({ transport, address, peer, connected }: Way): string {
+  const who = [peer, address].filter((part) => part !== undefined).join(" ");
+  return `${printable(who)} over ${transport}, connected in ${formatMilliseconds(connected)}`;
 }
 
 function wayOf({ transport, remoteAddress, auth }: Connection, connected: number): Way {

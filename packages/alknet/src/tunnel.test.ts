@@ -17,6 +17,13 @@ async function listenOf(program: Program, index = 0): Promise<string> {
   return ready.forwards[index]!.listen;
 }
 
+/** Lines of JSON. */
+const logOf = (text: string) =>
+  text
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+
 /** Echo, and count those who are there. */
 const echo = () => tcpServer((socket) => socket.pipe(socket));
 
@@ -51,19 +58,45 @@ for (const transport of ["quic", "tcp"]) {
       await assert.rejects(readAll(refused), { code: "ECONNRESET" });
     }
     program.child.kill("SIGTERM");
-    const { code, stderr } = await program.exited;
+    const { code, stdout, stderr } = await program.exited;
     assert.equal(code, 0);
-    const lines = stderr.trim().split("\n");
-    assert.deepEqual(
-      lines.map((line) => (JSON.parse(line) as { msg: string }).msg),
-      ["not forwarded: not-allowed", "not forwarded: refused"],
+    const places = (ready["forwards"] as { listen: string; target: string }[]).map(
+      ({ listen, target: there }) => `${listen} -> ${there}`,
     );
-    // No target at a level that is on by default, on either side.
-    const logs = stderr + node.program.stderr();
+    const scope = `tunnel:dial:localhost:${other.to.port}`;
+    // The log names what its user typed, and where that leads.
+    const lines = logOf(stderr);
+    assert.deepEqual(
+      lines.map(({ msg }) => msg),
+      [
+        `${places.join(", ")} at ${node.address} over ${transport}`,
+        `not forwarded: ${places[1]}: not allowed, this key lacks ${scope}`,
+        `not forwarded: ${places[2]}: connection refused`,
+        `closed: ${places.join(", ")}`,
+      ],
+    );
+    assert.deepEqual([lines[1]?.["refusal"], lines[1]?.["scope"]], ["not-allowed", scope]);
+    const events = logOf(stdout);
+    assert.deepEqual(
+      events.map(({ event, target: there, refusal, scope: lacks }) => [
+        event,
+        there,
+        refusal,
+        lacks,
+      ]),
+      [
+        ["listening", undefined, undefined, undefined],
+        ["refused", `localhost:${other.to.port}`, "not-allowed", scope],
+        ["refused", `localhost:${dead}`, "refused", undefined],
+        ["closed", undefined, undefined, undefined],
+      ],
+    );
+    assert.equal(events[1]?.["listen"], await listenOf(program, 1));
+    // Over there, where it is somebody else's affair, no target is in the log.
     for (const port of [target.to.port, other.to.port, dead]) {
-      assert.doesNotMatch(logs, new RegExp(`\\b${port}\\b`));
+      assert.doesNotMatch(node.program.stderr(), new RegExp(`\\b${port}\\b`));
     }
-    assert.match(logs, /lacks tunnel:dial/);
+    assert.match(node.program.stderr(), /lacks tunnel:dial/);
   });
 }
 
@@ -89,7 +122,7 @@ test("alknet forward tells a person which right is missing", async () => {
   assert.match(
     stderr,
     new RegExp(
-      `127\\.0\\.0\\.1:${local}: localhost:${port}: not allowed, this key lacks tunnel:dial:localhost:${port}\n`,
+      `127\\.0\\.0\\.1:${local} -> localhost:${port}: not allowed, this key lacks tunnel:dial:localhost:${port}\nhint: .*"tunnel:dial:localhost:${port}" added`,
     ),
   );
 });
@@ -159,7 +192,22 @@ test("alknet socks connects by SOCKS 5 and answers what is refused", async () =>
   refused.end(Buffer.from(request(1)));
   assert.deepEqual([...(await readAll(refused))], [5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0]);
   program.child.kill("SIGINT");
-  assert.equal((await program.exited).code, 0);
+  const { code, stdout, stderr } = await program.exited;
+  assert.equal(code, 0);
+  const [, event] = logOf(stdout);
+  assert.deepEqual(
+    [event?.["target"], event?.["scope"]],
+    ["localhost:1", "tunnel:dial:localhost:1"],
+  );
+  // What a client asks for is told to who asks for events, and is nothing for a log.
+  assert.deepEqual(
+    logOf(stderr).map(({ msg }) => msg),
+    [
+      `SOCKS 5 on ${String(listen)} at ${node.address} over quic`,
+      `not forwarded: ${String(listen)}: not-allowed, this key lacks a scope tunnel:dial (-v tells which)`,
+      `closed: SOCKS 5 on ${String(listen)}`,
+    ],
+  );
 });
 
 test("a transfer at SIGTERM finishes, of the node as of the forward; a second signal ends it now", async () => {

@@ -14,7 +14,7 @@ export interface ForwardOptions extends ListenerOptions {
   /** What the far side connects to. */
   target: { readonly host: string; readonly port: number };
   logger?: Logger | undefined;
-  /** Hears of each connection that could not be forwarded. */
+  /** Hears of each connection that could not be forwarded. @default a warning to `logger`, without the target */
   onfailure?: ((error: Error) => void) | undefined;
 }
 
@@ -38,8 +38,9 @@ export function forward(dial: DialTunnel, options: ForwardOptions): Promise<List
       if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
     } catch (error) {
       if (signal.aborted || given.signal.aborted) return;
-      logFailure(logger, error as Error, "not forwarded");
-      onfailure?.(error as Error);
+      if (onfailure === undefined) logFailure(logger, error as Error, "not forwarded");
+      else onfailure(error as Error);
+      logger.debug({ err: error }, (error as Error).message);
     }
   });
 }
@@ -51,5 +52,4 @@ export function logFailure(logger: Logger, error: Error, what: string): void {
   } else {
     logger.warn({ code: (error as { code?: unknown }).code }, `${what}: ${error.message}`);
   }
-  logger.debug({ err: error }, error.message);
 }

@@ -31,8 +31,17 @@ export interface SocksOptions extends ListenerOptions {
   deadline?: number | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
-  /** Hears of each request that could not be served; the client is told too, by its reply code. */
-  onfailure?: ((error: Error) => void) | undefined;
+  /**
+   * Hears of each request that could not be served, and what it asked for; the client is told too, by its reply
+   * code. @default a warning to `logger`, without the target
+   */
+  onfailure?: ((error: Error, target: SocksTarget) => void) | undefined;
+}
+
+/** What a client wants to reach. */
+export interface SocksTarget {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** Listen for SOCKS 5 clients. No password: whoever can connect uses the rights of this node. */
@@ -60,8 +69,9 @@ export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener
       if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
     } catch (error) {
       if (either.aborted) return;
-      logFailure(logger, error as Error, "no flow");
-      onfailure?.(error as Error);
+      if (onfailure === undefined) logFailure(logger, error as Error, "no flow");
+      else onfailure(error as Error, { host: request.host, port: request.port });
+      logger.debug({ err: error }, (error as Error).message);
       const refused = error instanceof FlowRefused ? error : undefined;
       const code = refused === undefined ? ReplyCode.FAILURE : replyCodeOf(refused.refusal);
       await hangUp(socket, code, clock.timeout(deadline));

@@ -10,8 +10,6 @@ import { type ForwardSpec, parseForward } from "@alknet/tunnel/forward-spec";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { runLocalListeners } from "../local-listeners.ts";
-import { printJson, say } from "../terminal.ts";
-import { describeWay } from "./ping.ts";
 
 export interface ForwardCommandOptions {
   readonly json: boolean;
@@ -25,32 +23,19 @@ export async function forward(
   texts: readonly string[],
   { json, verbose, transports }: ForwardCommandOptions,
 ): Promise<void> {
-  const { terminal } = context;
-  const specs = texts.map(parseSpec);
   await runLocalListeners(context, {
     target,
     transports,
+    json,
     verbose,
-    listen: ({ dial, logger, onfailure }) =>
-      specs.map(({ bind, port, target: to }) => () => {
-        const name = formatHostPort({ host: bind, port });
-        const options = { host: bind, port, target: to, logger, onfailure: onfailure(name) };
-        return forwardPort(dial, options);
-      }),
-    ready(listeners, way) {
-      const forwards = listeners.map(({ address: { address, port } }, index) => ({
-        listen: formatHostPort({ host: address, port }),
-        target: formatHostPort(specs[index]!.target),
-      }));
-      if (json) {
-        const { transport, address, peer, rtt } = way;
-        printJson(terminal, { forwards, transport, address, peer, rtt });
-        return;
-      }
-      if (!terminal.words.isTerminal) return;
-      say(terminal, describeWay(way));
-      for (const { listen, target: to } of forwards) say(terminal, `${listen} -> ${to}`);
-    },
+    locals: texts.map(parseSpec).map(({ bind, port, target: to }) => ({
+      target: formatHostPort(to),
+      listen: (tools) => forwardPort(tools.dial, { host: bind, port, target: to, ...tools }),
+    })),
+    describe: (places) => ({
+      document: { forwards: places },
+      words: places.map(({ listen, target: to }) => `${listen} -> ${to}`),
+    }),
   });
 }
 

@@ -8,7 +8,8 @@ import { openClient } from "../client.ts";
 import type { Context } from "../context.ts";
 import { explain } from "../explain.ts";
 import { Interrupted } from "../interrupted.ts";
-import { reach, type Way } from "../reach.ts";
+import { formatMilliseconds, roundToMicroseconds } from "../milliseconds.ts";
+import { describeWay, reach, type Way } from "../reach.ts";
 import { printable, printJson } from "../terminal.ts";
 
 export interface PingCommandOptions {
@@ -38,7 +39,7 @@ export async function ping(
       },
       onpong(rtt, number) {
         rtts.push(rtt);
-        if (!json) terminal.data.write(`${number + 1}  ${milliseconds(rtt)}\n`);
+        if (!json) terminal.data.write(`${number + 1}  ${formatMilliseconds(rtt)}\n`);
       },
     });
   } catch (error) {
@@ -51,14 +52,14 @@ export async function ping(
     const stats = statistics(rtts);
     if (json) {
       const { transport, address, peer, fingerprint, connected } = way;
-      const rtt = { ...stats, all: rtts.map(round) };
+      const rtt = { ...stats, all: rtts.map(roundToMicroseconds) };
       printJson(terminal, {
         target: printable(target),
         transport,
         address,
         peer,
         fingerprint,
-        connected: round(connected),
+        connected: roundToMicroseconds(connected),
         count,
         received: rtts.length,
         rtt,
@@ -66,33 +67,18 @@ export async function ping(
       });
     } else if (rtts.length > 1) {
       const { min, avg, max } = stats;
-      const times = [min, avg, max].map(milliseconds).join(" / ");
+      const times = [min, avg, max].map(formatMilliseconds).join(" / ");
       terminal.data.write(`${rtts.length} of ${count} answered; min / avg / max ${times}\n`);
     }
   }
   if (failure !== undefined) throw failure;
 }
 
-/** `laptop 203.0.113.5:7433 over quic, connected in 3.21 ms` */
-export function describeWay({ transport, address, peer, connected }: Way): string {
-  const who = [peer, address].filter((part) => part !== undefined).join(" ");
-  return `${printable(who)} over ${transport}, connected in ${milliseconds(connected)}`;
-}
-
 function statistics(rtts: readonly number[]): { min: number; avg: number; max: number } {
   const sum = rtts.reduce((a, b) => a + b, 0);
   return {
-    min: round(Math.min(...rtts)),
-    avg: round(sum / rtts.length),
-    max: round(Math.max(...rtts)),
+    min: roundToMicroseconds(Math.min(...rtts)),
+    avg: roundToMicroseconds(sum / rtts.length),
+    max: roundToMicroseconds(Math.max(...rtts)),
   };
-}
-
-/** Milliseconds to the microsecond. */
-function round(value: number): number {
-  return Math.round(value * 1_000) / 1_000;
-}
-
-function milliseconds(value: number): string {
-  return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 }

@@ -4,14 +4,11 @@
  * @module
  */
 
-import { formatHostPort } from "@alknet/core/host";
 import { parseListen } from "@alknet/tunnel/forward-spec";
 import { socks as serveSocks } from "@alknet/tunnel/socks";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { runLocalListeners } from "../local-listeners.ts";
-import { printJson, say } from "../terminal.ts";
-import { describeWay } from "./ping.ts";
 
 export interface SocksCommandOptions {
   readonly json: boolean;
@@ -25,27 +22,25 @@ export async function socks(
   target: string,
   { json, verbose, listen, transports }: SocksCommandOptions,
 ): Promise<void> {
-  const { terminal } = context;
   const { bind, port } = parseWhere(listen);
   await runLocalListeners(context, {
     target,
     transports,
+    json,
     verbose,
-    listen: ({ dial, logger, onfailure }) => [
-      () => serveSocks(dial, { host: bind, port, logger, onfailure: onfailure("socks") }),
+    locals: [
+      {
+        target: undefined,
+        listen: (tools) => serveSocks(tools.dial, { host: bind, port, ...tools }),
+      },
     ],
-    ready([listener], way) {
-      const at = listener!.address;
-      const where = formatHostPort({ host: at.address, port: at.port });
-      if (json) {
-        const { transport, address, peer, rtt } = way;
-        printJson(terminal, { listen: where, transport, address, peer, rtt });
-        return;
-      }
-      if (!terminal.words.isTerminal) return;
-      say(terminal, describeWay(way));
-      say(terminal, `SOCKS 5 on ${where}, names resolved over there:`);
-      say(terminal, `  curl --socks5-hostname ${where} http://...`);
+    describe([place]) {
+      const where = place!.listen;
+      const words = [
+        `SOCKS 5 on ${where}, names resolved over there:`,
+        `  curl --socks5-hostname ${where} http://...`,
+      ];
+      return { document: { listen: where }, words };
     },
   });
 }
