@@ -529,7 +529,7 @@ pub fn release(endpoint: u32, connection: u32) -> Result<()> {
 }
 
 /// rtt (ms), mtu, congestion window, lost, sent, congestion events, bytes sent, bytes received,
-/// datagrams sent, datagrams received, path changes
+/// datagrams sent, datagrams received, path changes, silence (ms)
 #[napi(catch_unwind)]
 pub fn statistics(endpoint: u32, connection: u32) -> Result<Option<Vec<f64>>> {
     with(endpoint, |engine| {
@@ -546,6 +546,7 @@ pub fn statistics(endpoint: u32, connection: u32) -> Result<Option<Vec<f64>>> {
                 stats.datagrams_sent as f64,
                 stats.datagrams_received as f64,
                 stats.path_changes.into(),
+                stats.silence.as_secs_f64() * 1000.0,
             ]
         })
     })
@@ -639,6 +640,12 @@ pub fn watch(endpoint: u32, stream: u32) -> Result<()> {
 #[napi(catch_unwind)]
 pub fn flush_streams(endpoint: u32, connection: u32) -> Result<bool> {
     with(endpoint, |engine| engine.flush_streams(connection))
+}
+
+/// A PONG record follows when the peer has acknowledged something; false: the connection has ended.
+#[napi(catch_unwind)]
+pub fn ping(endpoint: u32, connection: u32) -> Result<bool> {
+    with(endpoint, |engine| engine.ping(connection))
 }
 
 // --- tests of the boundary -----------------------------------------------------------------------------

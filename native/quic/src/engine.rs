@@ -143,6 +143,8 @@ pub mod record {
     pub const DRAINED: u32 = 13;
     /// After `flush_streams`: every stream that was ended is acknowledged.
     pub const FLUSHED: u32 = 14;
+    /// After `ping`: the peer has acknowledged something.
+    pub const PONG: u32 = 15;
 
     /// In b of DATA: the stream ends here.
     pub const FIN: u32 = 1 << 31;
@@ -201,6 +203,8 @@ struct Conn {
     unacknowledged: usize,
     /// JavaScript waits until there are none.
     flushing: bool,
+    /// JavaScript waits for a sign of life: more ACK frames than these.
+    pinged: Option<u64>,
     /// Most streams that the peer may ever have open, each way.
     stream_ceiling: u64,
     send_window: u64,
@@ -320,6 +324,7 @@ pub struct Statistics {
     pub datagrams_sent: u64,
     pub datagrams_received: u64,
     pub path_changes: u32,
+    pub silence: Duration,
 }
 
 pub struct Engine {
@@ -427,6 +432,7 @@ impl Engine {
                                     engine.hooks.entering(canonical(conn.remote), conn.source_validated);
                                 }
                                 conn.proto.handle_event(event);
+                                engine.tell_pong(id, conn);
                             });
                             self.touch(id);
                         }
@@ -523,6 +529,7 @@ impl Engine {
             datagrams_queued: false,
             unacknowledged: 0,
             flushing: false,
+            pinged: None,
             stream_ceiling: transport.max_streams,
             send_window: transport.send_window.min(INITIAL_SEND_WINDOW),
             send_window_ceiling: transport.send_window,
@@ -878,6 +885,14 @@ impl Engine {
     fn tell_flushed(&mut self, id: u32, conn: &mut Conn) {
         if conn.unacknowledged == 0 && std::mem::take(&mut conn.flushing) {
             self.ready.push_back(Ready::Connection(record::FLUSHED, id, 0));
+        }
+    }
+
+    /// What decrypts and acknowledges is the peer's, and not anybody's.
+    fn tell_pong(&mut self, id: u32, conn: &mut Conn) {
+        if conn.pinged.is_some_and(|acks| conn.proto.stats().frame_rx.acks > acks) {
+            conn.pinged = None;
+            self.ready.push_back(Ready::Connection(record::PONG, id, 0));
         }
     }
 
@@ -1271,6 +1286,20 @@ impl Engine {
         }
     }
 
+    /// Have the peer answer, and tell by PONG of the first acknowledgement from now on. False: the connection
+    /// has ended.
+    pub fn ping(&mut self, id: u32) -> bool {
+        let Some(conn) = self.connections.get_mut(id) else { return false };
+        if conn.phase != Phase::Connected {
+            return false;
+        }
+        conn.proto.ping();
+        let acks = conn.proto.stats().frame_rx.acks;
+        conn.pinged.get_or_insert(acks);
+        self.touch(id);
+        true
+    }
+
     /// Tell by FLUSHED when every stream that was ended has been acknowledged. False: that is so already.
     pub fn flush_streams(&mut self, id: u32) -> bool {
         match self.connections.get_mut(id) {
@@ -1471,6 +1500,7 @@ impl Engine {
             datagrams_sent: stats.udp_tx.datagrams,
             datagrams_received: stats.udp_rx.datagrams,
             path_changes: conn.path_changes,
+            silence: conn.last_received.elapsed(),
         })
     }
 

@@ -7,6 +7,7 @@ import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
 import { bind } from "./endpoint.ts";
 import type { RawStream } from "./stream.ts";
 import { ALPN, dial, LOOPBACK, pair, serve } from "./test-identity.ts";
+import { relay } from "./test-relay.ts";
 
 function event<T>(arm: (listener: (value: T) => void) => void): Promise<T> {
   return new Promise<T>((resolve) => arm(resolve));
@@ -375,6 +376,53 @@ suite("close()", () => {
     for (const stream of open) assert.deepEqual([stream.sending, stream.receiving], [false, false]);
     assert.equal(sides.near.streamCount, 0);
     assert.equal(sides.client.connectionCount, 0);
+  });
+
+  test("ping() says that the peer is alive, and how long it was silent", async () => {
+    await using server = serve();
+    await using way = await relay(server.address.port);
+    await using client = bind({ address: LOOPBACK });
+    const near = await dial(client, server, { port: way.port });
+    assert.equal(await near.ping(), true);
+    const answered = near.stats();
+    assert.ok(answered.silence < 1_000);
+
+    // The path dies without a word.
+    way.pass = () => false;
+    const first = near.ping();
+    assert.equal(near.ping(), first, "one answer for all");
+    await until(() => near.stats().datagramsSent > answered.datagramsSent + 1);
+    assert.equal(near.stats().datagramsReceived, answered.datagramsReceived);
+    assert.ok(near.stats().silence > 0);
+    assert.equal(await Promise.race([first, turns(10)]), undefined);
+
+    // It comes back: retransmissions find out.
+    way.pass = () => true;
+    assert.equal(await first, true);
+
+    way.pass = () => false;
+    const last = near.ping();
+    near.close();
+    assert.equal(await last, false);
+    assert.equal(await near.ping(), false);
+  });
+
+  test("ping() is not answered by datagrams that anybody can send", async () => {
+    await using server = serve();
+    await using way = await relay(server.address.port);
+    await using client = bind({ address: LOOPBACK });
+    const near = await dial(client, server, { port: way.port });
+    assert.equal(await near.ping(), true);
+    const { datagramsReceived } = near.stats();
+    // Forged: the right connection ID, and an end that does not authenticate.
+    way.pass = (datagram, to) => {
+      if (to === "toServer") return true;
+      datagram[datagram.length - 1]! ^= 1;
+      return true;
+    };
+    const ping = near.ping();
+    await until(() => near.stats().datagramsReceived > datagramsReceived + 1);
+    assert.equal(await Promise.race([ping, turns(10)]), undefined);
   });
 
   test("a pending write fails at the peer's close, though nobody reads what came", async () => {

@@ -32,6 +32,8 @@ export interface QuicStatistics {
   datagramsReceived: number;
   /** How often the peer's address changed. */
   pathChanges: number;
+  /** Since the last datagram for this connection came, or since it was made; from whomever. */
+  silence: number;
 }
 
 /** New bounds for a connection; what is absent stays. */
@@ -69,6 +71,8 @@ export interface ConnectionEvents {
   datagram(connection: QuicConnection, data: Buffer): void;
   /** Every stream that was ended has been acknowledged. */
   flushed(connection: QuicConnection): void;
+  /** The peer has acknowledged something. */
+  pong(connection: QuicConnection): void;
   closed(connection: QuicConnection, reason: QuicCloseReason): void;
   /** A stream was collected. */
   streamDropped(connection: QuicConnection): void;
@@ -122,6 +126,7 @@ export class QuicConnection implements AsyncDisposable {
   /** Streams whose end the engine has not taken yet. */
   #unsent = 0;
   #flushWaiters: (() => void)[] = [];
+  #pong: PromiseWithResolvers<boolean> | undefined;
   #closeReason: QuicCloseReason | undefined;
   readonly #closed = Promise.withResolvers<QuicCloseReason>();
   #onstream: ((stream: RawStream, unidirectional: boolean) => void) | undefined;
@@ -314,6 +319,7 @@ export class QuicConnection implements AsyncDisposable {
       datagramsSent: figures[8] ?? 0,
       datagramsReceived: figures[9] ?? 0,
       pathChanges: figures[10] ?? 0,
+      silence: figures[11] ?? 0,
     };
   }
 
@@ -324,6 +330,29 @@ export class QuicConnection implements AsyncDisposable {
     this.#update();
     this.#checkFlush();
     return promise;
+  }
+
+  /**
+   * Ask for a sign of life (PING, RFC 9000 §19.2). Asks that are under way at once have one answer.
+   *
+   * @returns true at the first packet of the peer from now on that acknowledges anything; false if the
+   *   connection ends first.
+   */
+  ping(): Promise<boolean> {
+    if (this.#pong === undefined) {
+      if (this.#closeReason !== undefined || !native.ping(this.#host.endpoint, this.#id)) {
+        return Promise.resolve(false);
+      }
+      this.#pong = Promise.withResolvers();
+      this.#update();
+    }
+    return this.#pong.promise;
+  }
+
+  #settlePong(answered: boolean): void {
+    this.#pong?.resolve(answered);
+    this.#pong = undefined;
+    this.#update();
   }
 
   /**
@@ -528,7 +557,8 @@ export class QuicConnection implements AsyncDisposable {
         this.#ondatagram !== undefined ||
         both.waiters.size + uni.waiters.size > 0 ||
         both.opening.length + uni.opening.length > 0 ||
-        this.#flushWaiters.length > 0);
+        this.#flushWaiters.length > 0 ||
+        this.#pong !== undefined);
     if (awaited === this.#kept) return;
     this.#kept = awaited;
     if (awaited) this.#host.keepConnection(this);
@@ -547,6 +577,7 @@ export class QuicConnection implements AsyncDisposable {
     }
     this.#endStreams(streams, all);
     this.#settleFlush();
+    this.#settlePong(false);
     this.#closed.resolve(reason);
     this.#update();
     if (this.#streamCount === 0) this.#host.forgetConnection(this);
@@ -597,6 +628,9 @@ export class QuicConnection implements AsyncDisposable {
       },
       flushed(connection) {
         connection.#checkFlush();
+      },
+      pong(connection) {
+        connection.#settlePong(true);
       },
       datagram(connection, data) {
         connection.#ondatagram?.(data);

@@ -218,6 +218,11 @@ export class Driver implements ConnectionHost {
         if (connection !== undefined) connectionEvents.flushed(connection);
         return;
       }
+      case Record.PONG: {
+        const connection = this.#connections.get(id)?.weak.deref();
+        if (connection !== undefined) connectionEvents.pong(connection);
+        return;
+      }
       case Record.CONNECTED:
         return this.#connected(id, a === 1 ? "server" : "client");
       case Record.CLOSED:

@@ -139,6 +139,8 @@ export interface NativeQuic {
   watch(endpoint: number, stream: number): void;
   /** A `FLUSHED` record follows; false: every stream that was ended is acknowledged already. */
   flushStreams(endpoint: number, connection: number): boolean;
+  /** A `PONG` record follows when the peer has acknowledged something; false: the connection has ended. */
+  ping(endpoint: number, connection: number): boolean;
 
   panicInCall(endpoint: number): void;
   panicInConnection(endpoint: number, connection: number, reading: boolean): void;
@@ -198,6 +200,7 @@ export const Record = {
   FAILED: 12,
   DRAINED: 13,
   FLUSHED: 14,
+  PONG: 15,
 } as const;
 
 /** Low bits of an id that index a table; what is above is a generation. */
