@@ -16,7 +16,7 @@ import { createEndpoint } from "@alknet/core/endpoint";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { createIdentity } from "@alknet/core/identity-file";
 import type { Caps } from "@alknet/core/limits";
-import { staticIdentities } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { native } from "@alknet/quic/native";
 

@@ -13,7 +13,7 @@ import {
   type EndpointOptions,
 } from "@alknet/core/endpoint";
 import { createIdentity, type NodeIdentity } from "@alknet/core/identity-file";
-import { staticIdentities } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { resetCodeOf } from "@alknet/core/quic-connection";
 import type { Target } from "@alknet/core/target";
 

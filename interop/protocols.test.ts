@@ -13,7 +13,7 @@ import { webCertificate } from "@alknet/core/certificate";
 import { createEndpoint, type Endpoint } from "@alknet/core/endpoint";
 import { fingerprintOfCertificate } from "@alknet/core/fingerprint";
 import { createIdentity } from "@alknet/core/identity-file";
-import { staticIdentities } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { webPage } from "../packages/alknet/src/web-page.ts";
 import { dotAndDoq } from "../examples/dot-doq.ts";
 import { echo } from "../examples/echo.ts";

@@ -8,7 +8,7 @@ import { type Config, loadConfig } from "@alknet/core/config";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
 import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
-import { staticIdentities } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { resetCodeOf } from "@alknet/core/quic-connection";
 import { bind } from "@alknet/quic/endpoint";
 import type { Context } from "./context.ts";

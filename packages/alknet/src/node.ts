@@ -12,7 +12,7 @@ import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
 import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
-import { staticIdentities } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { formatTicket } from "@alknet/core/ticket";
 import { tunnel } from "@alknet/tunnel/tunnel";

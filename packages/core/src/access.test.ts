@@ -15,7 +15,8 @@ import {
   ownerContext,
 } from "./access.ts";
 import { closeCodeOf } from "./close-code.ts";
-import { type PeerEntry, staticIdentities } from "./peers.ts";
+import type { PeerEntry } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 
 const LAPTOP = `ed25519:${"1".repeat(64)}`;
 const PHONE = `ed25519:${"2".repeat(64)}`;

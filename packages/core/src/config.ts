@@ -25,7 +25,8 @@ import { parse, TomlError } from "smol-toml";
 import { type HostPort, parseHostPort } from "./host.ts";
 import { parseBlock } from "./ip-address.ts";
 import { LOG_LEVELS, type LogLevel } from "./log.ts";
-import { DEFAULT_PORT, isPeerName, type PeerEntry, PeerError, staticIdentities } from "./peers.ts";
+import { DEFAULT_PORT, isPeerName, type PeerEntry, PeerError } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 import { type Position, type TomlPath, tomlPositions } from "./toml-positions.ts";
 
 /** A configuration that has been checked in full; frozen. */

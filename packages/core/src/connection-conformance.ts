@@ -14,7 +14,8 @@ import { authenticate, type Credential, type OwnedAuthContext } from "./access.t
 import { CloseCode } from "./close-code.ts";
 import { ConnectionClosed, type OwnedConnection, StreamReset } from "./connection.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
-import { type PeerEntry, staticIdentities, type StaticIdentities } from "./peers.ts";
+import type { PeerEntry } from "./peers.ts";
+import { staticIdentities, type StaticIdentities } from "./static-identities.ts";
 
 export interface Ends extends AsyncDisposable {
   readonly client: OwnedConnection;

@@ -20,7 +20,7 @@ import { FakeClock } from "./fake-clock.ts";
 import { fingerprintOfCertificate } from "./fingerprint.ts";
 import type { ProtocolHandler } from "./handler.ts";
 import { createIdentity } from "./identity-file.ts";
-import { staticIdentities } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 import { resetCodeOf } from "./quic-connection.ts";
 import { pemOf } from "./tls-context.ts";
 
@@ -493,7 +493,7 @@ test("dial() takes a host name that the system's CAs vouch for, and no other", a
       import { bind } from "@alknet/quic/endpoint";
       import { createDialer } from "@alknet/core/dialer";
       import { createIdentity } from "@alknet/core/identity-file";
-      import { staticIdentities } from "@alknet/core/peers";
+      import { staticIdentities } from "@alknet/core/static-identities";
       const dialer = createDialer({
         identity: createIdentity(),
         identities: staticIdentities([]),
@@ -623,7 +623,7 @@ test("a node that was killed and came back tells an old connection so at once", 
   const program = `
     import { createEndpoint } from "@alknet/core/endpoint";
     import { identityFromKey } from "@alknet/core/identity-file";
-    import { staticIdentities } from "@alknet/core/peers";
+    import { staticIdentities } from "@alknet/core/static-identities";
     import { createPrivateKey } from "node:crypto";
     const key = createPrivateKey(process.env.NODE_KEY);
     const endpoint = await createEndpoint({

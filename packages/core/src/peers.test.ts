@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { type PeerEntry, PeerError, staticIdentities } from "./peers.ts";
+import { type PeerEntry, PeerError } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 
 const A = `ed25519:${"a".repeat(64)}`;
 const B = `SHA256:${"b".repeat(64)}`;
@@ -171,7 +172,7 @@ test("an entry that is not as it has to be is refused with its field", () => {
     [entry("a", { tokenHash: hashOf("t") }), entry("b", { tokenHash: hashOf("t") })],
     "DUPLICATE_TOKEN",
     ["tokenHash"],
-    /another peer/,
+    /token of "a"/,
   );
   // A key may move from a peer that is no longer let in.
   staticIdentities([

@@ -4,17 +4,17 @@
  * @module
  */
 
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { Identity, IdentityProvider } from "./access.ts";
+import { TOKEN_PREFIX } from "./api-key.ts";
 import { parseFingerprint } from "./fingerprint.ts";
 import { formatHostPort, parseHostPort } from "./host.ts";
-import { parseScope } from "./scope.ts";
+import { parseScopeEntry } from "./scope-entry.ts";
 
 export interface PeerEntry {
   /** Stable name; rights and references name it, never a key. */
   readonly peerId: string;
   /** Keys of this peer; any of them is enough. */
   readonly fingerprints: readonly string[];
+  /** Each a scope or `@role`, for ever or `until` a moment; see `scope-entry.ts`. */
   readonly scopes: readonly string[];
   /** `false`: known, and let in by nothing. */
   readonly enabled: boolean;
@@ -26,25 +26,14 @@ export interface PeerEntry {
   readonly tokenHash?: string | undefined;
 }
 
-/** Identities from a list in memory, replaced as a whole. */
-export interface StaticIdentities extends IdentityProvider {
-  readonly peers: readonly PeerEntry[];
-  /**
-   * Put `peers` in the place of all that was, then tell the subscribers.
-   *
-   * @throws {PeerError} if they do not hold together; all stays as it was then.
-   */
-  replace(peers: readonly PeerEntry[]): void;
-}
-
 /** Port that an address without one means. */
 export const DEFAULT_PORT: number = 7433;
 
 /** Most fingerprints, scopes and addresses of one peer. */
 export const MAX_PER_PEER: number = 1_024;
 
-/** Longest token looked at, in bytes. */
-const MAX_TOKEN = 4_096;
+/** Longest display name, in UTF-16 code units. */
+const MAX_DISPLAY_NAME = 128;
 
 /** A peer, or the list of them, is not as it has to be. */
 export class PeerError extends Error {
@@ -66,51 +55,6 @@ export class PeerError extends Error {
     this.peerId = peerId;
     this.field = field;
   }
-}
-
-/**
- * Identities of a fixed list of peers.
- *
- * @throws {PeerError} if an entry is malformed, or two of them share a name or, both enabled, a key.
- */
-export function staticIdentities(peers: readonly PeerEntry[]): StaticIdentities {
-  let snapshot = build(peers, undefined);
-  const listeners = new Set<() => void>();
-  return {
-    get peers() {
-      return snapshot.peers;
-    },
-    resolveFingerprint: (fingerprint) => snapshot.byFingerprint.get(fingerprint),
-    resolveToken(token) {
-      if (token.length > MAX_TOKEN) return undefined;
-      const digest = createHash("sha256").update(token).digest();
-      const found = snapshot.byToken.get(digest.toString("hex"));
-      // The look-up is by hash, which tells nothing about the token; the decision is constant in time.
-      return found !== undefined && timingSafeEqual(found.digest, digest)
-        ? found.identity
-        : undefined;
-    },
-    subscribe(listener) {
-      // One entry per subscription, also when a function subscribes twice.
-      const entry = (): void => listener();
-      listeners.add(entry);
-      return () => listeners.delete(entry);
-    },
-    replace(next) {
-      snapshot = build(next, snapshot);
-      const errors: unknown[] = [];
-      for (const listener of listeners) {
-        try {
-          listener();
-        } catch (error) {
-          errors.push(error);
-        }
-      }
-      // Only now: everybody else had to be told first.
-      if (errors.length > 0)
-        throw new AggregateError(errors, "cannot tell all who follow the peers");
-    },
-  };
 }
 
 /**
@@ -149,16 +93,24 @@ export function parsePeer(entry: PeerEntry): PeerEntry {
       "the name is that of this node's owner",
     );
   }
+  if (peerId.startsWith(TOKEN_PREFIX)) {
+    const text = `names that begin with "${TOKEN_PREFIX}" are those of tokens`;
+    throw new PeerError("PEER_INVALID", peerId, ["peerId"], text);
+  }
+  if ((entry.displayName?.length ?? 0) > MAX_DISPLAY_NAME) {
+    const expected = `expected at most ${MAX_DISPLAY_NAME} characters`;
+    throw new PeerError("PEER_INVALID", peerId, ["displayName"], expected);
+  }
   if (entry.tokenHash !== undefined && !/^sha256:[0-9a-f]{64}$/.test(entry.tokenHash)) {
     const expected = 'expected "sha256:" and 64 lower-case hex digits';
     throw new PeerError("PEER_INVALID", peerId, ["tokenHash"], expected);
   }
-  check("scopes", scopes, parseScope);
+  check("scopes", scopes, parseScopeEntry);
   return Object.freeze({
     ...entry,
-    fingerprints: Object.freeze(check("fingerprints", fingerprints, parseFingerprint)),
-    scopes: Object.freeze([...scopes]),
-    addresses: Object.freeze(
+    fingerprints: frozen(check("fingerprints", fingerprints, parseFingerprint)),
+    scopes: frozen(scopes),
+    addresses: frozen(
       check("addresses", addresses, (text) => formatHostPort(parseHostPort(text, DEFAULT_PORT))),
     ),
     resources: frozenResources(entry.resources),
@@ -170,67 +122,21 @@ export function isPeerName(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text);
 }
 
-/** All that decisions look at, as one value. */
-interface Snapshot {
-  readonly peers: readonly PeerEntry[];
-  readonly byFingerprint: ReadonlyMap<string, Identity>;
-  readonly byToken: ReadonlyMap<string, { readonly digest: Buffer; readonly identity: Identity }>;
-  readonly byId: ReadonlyMap<string, Identity>;
-}
+const NO_TEXTS: readonly string[] = Object.freeze([]);
+const NO_RESOURCES: Readonly<Record<string, readonly string[]>> = Object.freeze({});
 
-function build(entries: readonly PeerEntry[], before: Snapshot | undefined): Snapshot {
-  const peers = Object.freeze(entries.map(parsePeer));
-  const byFingerprint = new Map<string, Identity>();
-  const byToken = new Map<string, { digest: Buffer; identity: Identity }>();
-  const byId = new Map<string, Identity>();
-  const names = new Set<string>();
-  for (const peer of peers) {
-    const { peerId } = peer;
-    // People type them in any case, and host names made of them have none.
-    if (names.has(peerId.toLowerCase())) {
-      const text = "there is another of that name (upper and lower case count as one)";
-      throw new PeerError("DUPLICATE_PEER_ID", peerId, ["peerId"], text);
-    }
-    names.add(peerId.toLowerCase());
-    if (!peer.enabled) continue;
-    const identity = identityOf(peer, before?.byId.get(peerId));
-    byId.set(peerId, identity);
-    for (const [index, fingerprint] of peer.fingerprints.entries()) {
-      const other = byFingerprint.get(fingerprint);
-      if (other !== undefined && other !== identity) {
-        const text = `its key ${fingerprint} is also a key of ${JSON.stringify(other.id)}`;
-        throw new PeerError("DUPLICATE_FINGERPRINT", peerId, ["fingerprints", index], text);
-      }
-      byFingerprint.set(fingerprint, identity);
-    }
-    if (peer.tokenHash === undefined) continue;
-    const hash = peer.tokenHash.slice("sha256:".length);
-    if (byToken.has(hash)) {
-      const text = "its token is also the token of another peer";
-      throw new PeerError("DUPLICATE_TOKEN", peerId, ["tokenHash"], text);
-    }
-    byToken.set(hash, { digest: Buffer.from(hash, "hex"), identity });
-  }
-  return Object.freeze({ peers, byFingerprint, byToken, byId });
-}
-
-/** The identity of before if nothing in it has changed: then nobody has to look at their grants. */
-function identityOf(peer: PeerEntry, before: Identity | undefined): Identity {
-  const identity: Identity = {
-    id: peer.peerId,
-    scopes: peer.scopes,
-    resources: peer.resources ?? {},
-    ...(peer.displayName === undefined ? {} : { displayName: peer.displayName }),
-  };
-  if (before !== undefined && JSON.stringify(before) === JSON.stringify(identity)) return before;
-  return Object.freeze(identity);
+/** Empty lists are one list: with 100,000 peers that is 20 MB. */
+function frozen(texts: readonly string[]): readonly string[] {
+  if (texts.length === 0) return NO_TEXTS;
+  return Object.isFrozen(texts) ? texts : Object.freeze([...texts]);
 }
 
 function frozenResources(
   resources: PeerEntry["resources"],
 ): Readonly<Record<string, readonly string[]>> {
   const entries = Object.entries(resources ?? {}).map(
-    ([name, values]) => [name, Object.freeze([...values])] as const,
+    ([name, values]) => [name, frozen(values)] as const,
   );
+  if (entries.length === 0) return NO_RESOURCES;
   return Object.freeze(Object.fromEntries(entries));
 }

@@ -8,7 +8,8 @@ import type { ProtocolHandler } from "./handler.ts";
 import { AdmissionLimits } from "./limits.ts";
 import type { Logger } from "./log.ts";
 import { memoryConnections } from "./memory-connection.ts";
-import { type PeerEntry, staticIdentities } from "./peers.ts";
+import type { PeerEntry } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 import { createRouter, type Router, type RouterEvent } from "./router.ts";
 
 const KEY = `ed25519:${"1".repeat(64)}`;

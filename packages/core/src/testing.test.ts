@@ -4,7 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { ownerContext } from "./access.ts";
 import { StreamLimit } from "./connection.ts";
-import { staticIdentities } from "./peers.ts";
+import { staticIdentities } from "./static-identities.ts";
 import { connectionPair } from "./testing.ts";
 
 const fingerprint = `ed25519:${"a".repeat(64)}`;

@@ -1,0 +1,544 @@
+/**
+ * Identities in memory: peers and API keys, found by what they prove.
+ *
+ * What look-ups see is one frozen value. It is replaced, never changed: as a whole from a
+ * {@linkcode Rebuild}, or with a few entries patched, and then all who follow are told. Rights that end by
+ * the clock end by a patch, too.
+ *
+ * @module
+ */
+
+import { createHash, timingSafeEqual } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { Identity, IdentityProvider } from "./access.ts";
+import { type ApiKeyEntry, MAX_TOKEN } from "./api-key.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { MinHeap } from "./min-heap.ts";
+import { OverlayMap } from "./overlay-map.ts";
+import { type PeerEntry, PeerError } from "./peers.ts";
+import { effectiveScopes, NO_ROLES, type Roles } from "./scope-entry.ts";
+
+export interface IdentityIndexOptions {
+  readonly roles?: Roles | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** An entry that grants less than its writer meant, and why. */
+export interface IdentityProblem {
+  /** `peer laptop`, `API key alk_abcd` */
+  readonly subject: string;
+  readonly message: string;
+}
+
+/** Entries to put in the place of those of the same name; `undefined` takes one away. */
+export interface IdentityPatch {
+  readonly peers?: ReadonlyMap<string, PeerEntry | undefined> | undefined;
+  readonly apiKeys?: ReadonlyMap<string, ApiKeyEntry | undefined> | undefined;
+}
+
+/**
+ * A snapshot in the making. Between two of its calls nothing is seen of it, so that 100,000 entries can be
+ * added in slices.
+ */
+export interface Rebuild {
+  /** Add an entry that `parsePeer` has accepted. One that clashes is left out, and kept as a problem. */
+  peer(entry: PeerEntry): void;
+  /** Add an entry that `parseApiKey` has accepted. One that clashes is left out, and kept as a problem. */
+  apiKey(entry: ApiKeyEntry): void;
+  /** An entry that could not be read. */
+  problem(problem: IdentityProblem, cause?: Error): void;
+  /** The first thing that did not hold together. */
+  readonly conflict: Error | undefined;
+  /** Make this what look-ups see, and tell the followers. */
+  swap(): void;
+}
+
+/** Time between two looks at the clock while some right has an end, in milliseconds: it may be set. */
+const LONGEST_WAIT = 1_000;
+
+/** A peer or API key, with what it amounts to now. */
+type Holder = {
+  /** `undefined`: known, and let in by nothing. */
+  readonly identity: Identity | undefined;
+  /** When that changes by the clock, in milliseconds since 1970. */
+  readonly changesAt: number;
+} & (
+  | { readonly kind: "peer"; readonly entry: PeerEntry }
+  | { readonly kind: "apiKey"; readonly entry: ApiKeyEntry }
+);
+
+interface Snapshot {
+  /** By `peer_id` in lower case, or prefix. */
+  readonly holders: OverlayMap<string, Holder>;
+  readonly byFingerprint: OverlayMap<string, Holder>;
+  /** By the hash's 64 hex digits. */
+  readonly byToken: OverlayMap<string, Holder>;
+  readonly problems: OverlayMap<string, IdentityProblem>;
+}
+
+export class IdentityIndex implements IdentityProvider, Disposable {
+  readonly #clock: Clock;
+  readonly #listeners = new Set<() => void>();
+  #roles: Roles;
+  #snapshot: Snapshot = Object.freeze({
+    holders: new OverlayMap<string, Holder>(new Map()),
+    byFingerprint: new OverlayMap<string, Holder>(new Map()),
+    byToken: new OverlayMap<string, Holder>(new Map()),
+    problems: new OverlayMap<string, IdentityProblem>(new Map()),
+  });
+  #peers: readonly PeerEntry[] | undefined;
+  #ends = new MinHeap<End>();
+  /** Of the wait that is under way: when it is over. */
+  #wakesAt = Infinity;
+  #turn: symbol | undefined;
+  #latest = 0;
+  #disposed = false;
+
+  constructor({ roles = NO_ROLES, clock = systemClock }: IdentityIndexOptions = {}) {
+    this.#roles = roles;
+    this.#clock = clock;
+  }
+
+  resolveFingerprint(fingerprint: string): Identity | undefined {
+    return this.#snapshot.byFingerprint.get(fingerprint)?.identity;
+  }
+
+  resolveToken(token: Uint8Array): Identity | undefined {
+    if (token.length > MAX_TOKEN) return undefined;
+    const digest = createHash("sha256").update(token).digest();
+    const found = this.#snapshot.byToken.get(digest.toString("hex"));
+    if (found?.identity === undefined) return undefined;
+    // The look-up is by hash, which tells nothing about the token; the decision is constant in time.
+    const hash = hashOf(found);
+    const known = hash === undefined ? undefined : Buffer.from(hash, "hex");
+    return known !== undefined && timingSafeEqual(known, digest) ? found.identity : undefined;
+  }
+
+  /** Have `listener` called after each change. @returns how to stop it. */
+  subscribe(listener: () => void): () => void {
+    // One entry per subscription, also when a function subscribes twice.
+    const entry = (): void => listener();
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** All peers, disabled ones too. The same array until something changes. */
+  get peers(): readonly PeerEntry[] {
+    return (this.#peers ??= Object.freeze(
+      [...this.#snapshot.holders.values()].flatMap((it) => (it.kind === "peer" ? [it.entry] : [])),
+    ));
+  }
+
+  get apiKeys(): readonly ApiKeyEntry[] {
+    return [...this.#snapshot.holders.values()].flatMap((it) =>
+      it.kind === "apiKey" ? [it.entry] : [],
+    );
+  }
+
+  /** Entries that grant less than was meant. */
+  get problems(): readonly IdentityProblem[] {
+    return [...this.#snapshot.problems.values()];
+  }
+
+  get roles(): Roles {
+    return this.#roles;
+  }
+
+  /** Upper and lower case count as one. */
+  peer(peerId: string): PeerEntry | undefined {
+    const found = this.#snapshot.holders.get(peerId.toLowerCase());
+    return found?.kind === "peer" ? found.entry : undefined;
+  }
+
+  apiKey(prefix: string): ApiKeyEntry | undefined {
+    const found = this.#snapshot.holders.get(prefix);
+    return found?.kind === "apiKey" ? found.entry : undefined;
+  }
+
+  /** The identity of a peer, if it is enabled. */
+  identity(peerId: string): Identity | undefined {
+    return this.#snapshot.holders.get(peerId.toLowerCase())?.identity;
+  }
+
+  /** Who holds a fingerprint, or a token hash (`sha256:…`). */
+  holderOf(credential: string): string | undefined {
+    const { byFingerprint, byToken } = this.#snapshot;
+    const found = credential.startsWith("sha256:")
+      ? byToken.get(credential.slice("sha256:".length))
+      : byFingerprint.get(credential);
+    return found === undefined || found === CONTESTED ? undefined : nameOf(found);
+  }
+
+  /** Begin a new snapshot. Entries that have not changed keep their identity, and nobody looks again. */
+  rebuild(): Rebuild {
+    return new Building(
+      this.#roles,
+      (key, made) => this.#reuse(key, made),
+      (snapshot, ends) => this.#rebuilt(snapshot, ends),
+    );
+  }
+
+  /**
+   * Put a few entries in the place of those of the same name.
+   *
+   * An entry with a key that somebody else has is a problem, and the key is nobody's until the next rebuild
+   * has looked at all entries.
+   */
+  patch({ peers = new Map(), apiKeys = new Map() }: IdentityPatch): void {
+    const { holders, byFingerprint, byToken, problems } = this.#snapshot;
+    const changed = new Map<string, Holder | undefined>();
+    for (const [peerId, entry] of peers) {
+      const holder: Made | undefined = entry && { kind: "peer", entry };
+      const key = peerId.toLowerCase();
+      changed.set(key, holder && this.#reuse(key, holder));
+    }
+    for (const [prefix, entry] of apiKeys) {
+      const holder: Made | undefined = entry && { kind: "apiKey", entry };
+      changed.set(prefix, holder && this.#reuse(prefix, holder));
+    }
+    const fingerprints = new Map<string, Holder | undefined>();
+    const tokens = new Map<string, Holder | undefined>();
+    const troubles = new Map<string, IdentityProblem | undefined>();
+    // First all that goes, then all that comes: a key may move from one to the other.
+    for (const key of changed.keys()) {
+      const before = holders.get(key);
+      if (before === undefined) continue;
+      this.#unfollow(before);
+      for (const each of fingerprintsOf(before)) {
+        if (byFingerprint.get(each) === before) fingerprints.set(each, undefined);
+      }
+      const hash = hashOf(before);
+      if (hash !== undefined && byToken.get(hash) === before) tokens.set(hash, undefined);
+      troubles.set(subjectOf(before), undefined);
+    }
+    const claim = (
+      taken: OverlayMap<string, Holder>,
+      claims: Map<string, Holder | undefined>,
+      credential: string,
+      holder: Holder,
+    ): void => {
+      const other = claims.has(credential) ? claims.get(credential) : taken.get(credential);
+      claims.set(credential, other === undefined || other === holder ? holder : CONTESTED);
+      if (other === undefined || other === holder) return;
+      troubles.set(subjectOf(holder), contested(holder, other, credential).problem);
+    };
+    for (const holder of changed.values()) {
+      if (holder === undefined) continue;
+      const trouble = roleProblem(holder, this.#roles);
+      if (trouble !== undefined) troubles.set(trouble.subject, trouble);
+      for (const each of fingerprintsOf(holder)) claim(byFingerprint, fingerprints, each, holder);
+      const hash = hashOf(holder);
+      if (hash !== undefined) claim(byToken, tokens, hash, holder);
+      this.#follow(holder);
+    }
+    this.#replace({
+      holders: holders.with(changed),
+      byFingerprint: byFingerprint.with(fingerprints),
+      byToken: byToken.with(tokens),
+      problems: problems.with(troubles),
+    });
+  }
+
+  /** Use other roles from now on. */
+  setRoles(roles: Roles): void {
+    this.#roles = roles;
+    const builder = new Building(
+      roles,
+      (_key, made) => this.#make(made),
+      (snapshot, ends) => this.#rebuilt(snapshot, ends),
+    );
+    for (const { kind, entry } of this.#snapshot.holders.values()) {
+      if (kind === "peer") builder.peer(entry);
+      else builder.apiKey(entry);
+    }
+    for (const problem of this.#snapshot.problems.values()) {
+      // Whatever the roles have to do with is found again.
+      if (!problem.message.startsWith(UNKNOWN_ROLE)) builder.problem(problem);
+    }
+    builder.swap();
+  }
+
+  /** Follow the clock no more. Look-ups go on. */
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#turn = undefined;
+  }
+
+  #rebuilt(snapshot: Snapshot, ends: readonly Holder[]): void {
+    this.#ends = new MinHeap();
+    for (const holder of ends) this.#follow(holder);
+    this.#replace(snapshot);
+  }
+
+  #replace(snapshot: Snapshot): void {
+    this.#snapshot = Object.freeze(snapshot);
+    this.#peers = undefined;
+    this.#wait();
+    const errors: unknown[] = [];
+    for (const listener of this.#listeners) {
+      try {
+        listener();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    // Only now: everybody else had to be told first.
+    if (errors.length > 0) throw new AggregateError(errors, "cannot tell all who follow the peers");
+  }
+
+  /** What there was, where the entry is the same. */
+  #reuse(key: string, made: Made): Holder {
+    const before = this.#snapshot.holders.get(key);
+    const same = before?.entry === made.entry && before.changesAt > this.#wallTime();
+    return same ? before : this.#make(made);
+  }
+
+  #make(made: Made): Holder {
+    const { entry } = made;
+    const now = this.#wallTime();
+    const { scopes, changesAt } = effectiveScopes(entry.scopes, this.#roles, now);
+    const key = keyOf(made);
+    const before = this.#snapshot.holders.get(key)?.identity;
+    if (made.kind === "peer") {
+      const identity = made.entry.enabled ? identityOf(made.entry, scopes, before) : undefined;
+      return { ...made, identity, changesAt: identity === undefined ? Infinity : changesAt };
+    }
+    const { prefix, expiresAt = Infinity } = made.entry;
+    const end = expiresAt * 1_000;
+    if (end <= now) return { ...made, identity: undefined, changesAt: Infinity };
+    const named = { peerId: prefix, resources: NO_RESOURCES };
+    const identity = identityOf(named, scopes, before);
+    return { ...made, identity, changesAt: Math.min(changesAt, end) };
+  }
+
+  /** A clock that is set back does not bring back what was over. */
+  #wallTime(): number {
+    return (this.#latest = Math.max(this.#latest, this.#clock.wallTime()));
+  }
+
+  #follow(holder: Holder): void {
+    if (holder.changesAt === Infinity) return;
+    const end = { key: holder.changesAt, heapIndex: -1, holder };
+    this.#ends.push(end);
+    endOf.set(holder, end);
+  }
+
+  #unfollow(holder: Holder): void {
+    const end = endOf.get(holder);
+    if (end !== undefined) this.#ends.remove(end);
+  }
+
+  #wait(): void {
+    const { first } = this.#ends;
+    if (first === undefined || first.key >= this.#wakesAt || this.#disposed) return;
+    const turn = (this.#turn = Symbol("turn"));
+    const now = this.#clock.wallTime();
+    // In short steps: the machine may sleep, and its clock may be set.
+    this.#wakesAt = Math.min(now + LONGEST_WAIT, Math.max(now + 1, first.key));
+    const over = this.#clock.timeout(Math.ceil(this.#wakesAt - now));
+    const onover = (): void => {
+      if (this.#turn !== turn) return;
+      this.#wakesAt = Infinity;
+      this.#expire();
+    };
+    if (over.aborted) queueMicrotask(onover);
+    else over.addEventListener("abort", onover, { once: true });
+  }
+
+  /** End what is over, all at once. */
+  #expire(): void {
+    const now = this.#wallTime();
+    const peers = new Map<string, PeerEntry>();
+    const apiKeys = new Map<string, ApiKeyEntry>();
+    for (;;) {
+      const { first } = this.#ends;
+      if (first === undefined || first.key > now) break;
+      this.#ends.remove(first);
+      const { holder } = first;
+      if (holder.kind === "peer") peers.set(holder.entry.peerId, holder.entry);
+      else apiKeys.set(holder.entry.prefix, holder.entry);
+    }
+    if (peers.size + apiKeys.size > 0) this.patch({ peers, apiKeys });
+    else this.#wait();
+  }
+}
+
+type Made =
+  | { readonly kind: "peer"; readonly entry: PeerEntry }
+  | { readonly kind: "apiKey"; readonly entry: ApiKeyEntry };
+
+interface End {
+  readonly key: number;
+  heapIndex: number;
+  readonly holder: Holder;
+}
+
+/** So that an entry which is replaced takes its end along. */
+const endOf = new WeakMap<Holder, End>();
+
+const NO_RESOURCES: Identity["resources"] = Object.freeze({});
+const UNKNOWN_ROLE = "has a role that is not defined: ";
+
+/** Whoever shows a key of two is neither. */
+const CONTESTED: Holder = Object.freeze({
+  kind: "apiKey",
+  entry: Object.freeze({ prefix: "", hash: "", scopes: [] }),
+  identity: undefined,
+  changesAt: Infinity,
+});
+
+class Building implements Rebuild {
+  readonly #roles: Roles;
+  readonly #hold: (key: string, made: Made) => Holder;
+  readonly #done: (snapshot: Snapshot, ends: readonly Holder[]) => void;
+  readonly #ends: Holder[] = [];
+  readonly #holders = new Map<string, Holder>();
+  readonly #byFingerprint = new Map<string, Holder>();
+  readonly #byToken = new Map<string, Holder>();
+  readonly #problems = new Map<string, IdentityProblem>();
+  conflict: Error | undefined;
+
+  constructor(
+    roles: Roles,
+    hold: (key: string, made: Made) => Holder,
+    done: (snapshot: Snapshot, ends: readonly Holder[]) => void,
+  ) {
+    this.#roles = roles;
+    this.#hold = hold;
+    this.#done = done;
+  }
+
+  peer(entry: PeerEntry): void {
+    this.#add({ kind: "peer", entry });
+  }
+
+  apiKey(entry: ApiKeyEntry): void {
+    this.#add({ kind: "apiKey", entry });
+  }
+
+  problem(problem: IdentityProblem, cause: Error = new Error(problem.message)): void {
+    this.conflict ??= cause;
+    this.#problems.set(problem.subject, problem);
+  }
+
+  swap(): void {
+    const snapshot = {
+      holders: new OverlayMap(this.#holders),
+      byFingerprint: new OverlayMap(this.#byFingerprint),
+      byToken: new OverlayMap(this.#byToken),
+      problems: new OverlayMap(this.#problems),
+    };
+    this.#done(snapshot, this.#ends);
+  }
+
+  #add(made: Made): void {
+    const key = keyOf(made);
+    // People type them in any case, and host names made of them have none.
+    if (this.#holders.has(key)) {
+      const name = nameOf(made);
+      const message = "there is another of that name (upper and lower case count as one)";
+      const error = new PeerError("DUPLICATE_PEER_ID", name, ["peerId"], message);
+      return this.problem({ subject: subjectOf(made), message }, error);
+    }
+    const holder = this.#hold(key, made);
+    this.#holders.set(key, holder);
+    if (holder.changesAt !== Infinity) this.#ends.push(holder);
+    const trouble = roleProblem(holder, this.#roles);
+    if (trouble !== undefined) this.#problems.set(trouble.subject, trouble);
+    for (const [index, each] of fingerprintsOf(holder).entries()) {
+      this.#claim(this.#byFingerprint, each, holder, index);
+    }
+    const hash = hashOf(holder);
+    if (hash !== undefined) this.#claim(this.#byToken, hash, holder);
+  }
+
+  #claim(claims: Map<string, Holder>, credential: string, holder: Holder, index?: number): void {
+    const other = claims.get(credential);
+    if (other === undefined || other === holder) {
+      claims.set(credential, holder);
+      return;
+    }
+    // Whichever came first would be chance: the key is nobody's, until it is mended.
+    claims.set(credential, CONTESTED);
+    const { problem, error } = contested(holder, other, credential, index);
+    this.problem(problem, error);
+  }
+}
+
+function contested(
+  holder: Holder,
+  other: Holder,
+  credential: string,
+  index?: number,
+): { problem: IdentityProblem; error: PeerError } {
+  const isKey = credential.includes(":");
+  const whose = other === CONTESTED ? "others" : JSON.stringify(nameOf(other));
+  const message = isKey
+    ? `its key ${credential} is also a key of ${whose}`
+    : `its token is also the token of ${whose}`;
+  const field = isKey ? (["fingerprints", index] as const) : (["tokenHash"] as const);
+  const code = isKey ? "DUPLICATE_FINGERPRINT" : "DUPLICATE_TOKEN";
+  return {
+    problem: { subject: subjectOf(holder), message },
+    error: new PeerError(code, nameOf(holder), field as PeerError["field"], message),
+  };
+}
+
+function roleProblem(holder: Holder, roles: Roles): IdentityProblem | undefined {
+  const { scopes } = holder.entry;
+  if (!scopes.some((each) => each.startsWith("@"))) return undefined;
+  const { unknownRoles } = effectiveScopes(scopes, roles, 0);
+  if (unknownRoles.length === 0) return undefined;
+  return { subject: subjectOf(holder), message: UNKNOWN_ROLE + unknownRoles.join(", ") };
+}
+
+function keyOf(made: Made): string {
+  return made.kind === "peer" ? made.entry.peerId.toLowerCase() : made.entry.prefix;
+}
+
+function nameOf(made: Made): string {
+  return made.kind === "peer" ? made.entry.peerId : made.entry.prefix;
+}
+
+function subjectOf(made: Made): string {
+  return made.kind === "peer" ? `peer ${made.entry.peerId}` : `API key ${made.entry.prefix}`;
+}
+
+/** What lets it in; nothing, while it is disabled. */
+function fingerprintsOf(made: Made): readonly string[] {
+  return made.kind === "peer" && made.entry.enabled ? made.entry.fingerprints : [];
+}
+
+/** 64 hex digits. */
+function hashOf(made: Made): string | undefined {
+  if (made.kind === "apiKey") return made.entry.hash.slice("sha256:".length);
+  return made.entry.enabled ? made.entry.tokenHash?.slice("sha256:".length) : undefined;
+}
+
+/** The identity of before if nothing in it has changed: then nobody has to look at their grants. */
+function identityOf(
+  entry: Pick<PeerEntry, "peerId" | "resources" | "displayName">,
+  scopes: readonly string[],
+  before: Identity | undefined,
+): Identity {
+  const { peerId: id, resources = NO_RESOURCES, displayName } = entry;
+  if (
+    before !== undefined &&
+    before.id === id &&
+    before.displayName === displayName &&
+    sameTexts(before.scopes, scopes) &&
+    (before.resources === resources || isDeepStrictEqual(before.resources, resources))
+  ) {
+    return before;
+  }
+  return Object.freeze({
+    id,
+    scopes,
+    resources,
+    ...(displayName === undefined ? {} : { displayName }),
+  });
+}
+
+function sameTexts(a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === b.length && a.every((each, index) => each === b[index]));
+}
