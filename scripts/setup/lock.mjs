@@ -35,8 +35,9 @@ function take() {
     if (error.code !== "EEXIST") throw error;
   }
   const pid = holder();
-  if (pid !== undefined && !isAlive(pid)) rmSync(LOCK, { force: true });
-  return false;
+  if (pid === undefined || isAlive(pid)) return false;
+  rmSync(LOCK, { force: true });
+  return take();
 }
 
 function holder() {
@@ -50,8 +51,17 @@ function holder() {
 function isAlive(pid) {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
     return error.code === "EPERM";
+  }
+  return !isZombie(pid);
+}
+
+/** In a container often nobody takes note that a process has ended. */
+function isZombie(pid) {
+  try {
+    return /^[0-9]+ \(.*\) Z /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false; // gone by now, or no Linux
   }
 }

@@ -25,7 +25,7 @@ export async function main(args) {
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(error.message);
-    return 1;
+    return error.exitCode;
   }
 }
 

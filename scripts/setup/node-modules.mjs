@@ -39,6 +39,8 @@ export function nodeModulesAreStale(dev) {
 export async function installNodeModules(dev) {
   const npm = npmCommand();
   const withDev = dev || readStamp(STAMP)?.dev === true;
+  // What is there from now on is neither the old nor the new, until all of it is.
+  rmSync(STAMP, { force: true });
   const args = [
     "install",
     "--no-save",

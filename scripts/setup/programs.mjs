@@ -9,6 +9,7 @@ import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { SetupError } from "./say.mjs";
 
 /** Path of the program `name`, or `undefined`. Looks where root's and cargo's programs are, too. */
 export function find(name) {
@@ -21,15 +22,36 @@ export function find(name) {
 /**
  * Run a program to its end; what it prints goes to stderr, for stdout belongs to the node.
  *
+ * Ctrl-C or SIGTERM ends it, and us: nothing is left running in the background.
+ *
  * @returns its exit code, or 1 if a signal ended it.
+ * @throws {SetupError} if we were interrupted.
  */
 export function run(program, args, { cwd, env } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { cwd, env, stdio: ["ignore", 2, 2] });
-    child.on("error", reject);
-    child.on("exit", (code) => resolve(code ?? 1));
+    let interrupted = false;
+    const interrupt = (signal) => {
+      interrupted = true;
+      // From a terminal it has come to the child, too; a second one does it no harm.
+      child.kill(signal);
+    };
+    for (const signal of SIGNALS) process.on(signal, interrupt);
+    const over = () => SIGNALS.forEach((signal) => process.off(signal, interrupt));
+    child.on("error", (error) => {
+      over();
+      reject(error);
+    });
+    child.on("exit", (code) => {
+      over();
+      if (interrupted) reject(new SetupError(INTERRUPTED, 130));
+      else resolve(code ?? 1);
+    });
   });
 }
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"];
+const INTERRUPTED = "set-up interrupted; the same command again goes on with it";
 
 function isExecutable(path) {
   try {

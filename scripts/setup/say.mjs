@@ -7,7 +7,12 @@
  */
 
 /** Something that only a person can mend. Its message is the one line that says what to do. */
-export class SetupError extends Error {}
+export class SetupError extends Error {
+  constructor(message, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
 
 export function say(text) {
   process.stderr.write(`alknet: ${text}\n`);
