@@ -12,11 +12,12 @@ import { bind, type QuicEndpoint } from "@alknet/quic/endpoint";
 import { TlsClientConfig } from "@alknet/quic/tls";
 
 /** What a client of node:tls says first. */
-export async function captureHello(): Promise<Buffer> {
+export async function captureHello(options: tls.SecureContextOptions = {}): Promise<Buffer> {
   const server = net.createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as net.AddressInfo;
-  const client = tls.connect({ host: "127.0.0.1", port, ALPNProtocols: ["alknet/ping"] });
+  const ALPNProtocols = ["alknet/ping"];
+  const client = tls.connect({ host: "127.0.0.1", port, ALPNProtocols, ...options });
   client.on("error", () => {});
   const [socket] = (await once(server, "connection")) as [Socket];
   const [bytes] = (await once(socket, "data")) as [Buffer];

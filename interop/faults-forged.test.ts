@@ -4,11 +4,11 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { test } from "node:test";
 import { ping, pingHandler } from "@alknet/core/ping";
 import { dialerOf, site, until } from "./attack.ts";
-import { boundSocket, captureInitials } from "./captured.ts";
+import { captureInitials } from "./captured.ts";
+import { forge, unknownVersion } from "./forger.ts";
 
 /** Milliseconds. */
 const HANDSHAKE = 600;
@@ -38,7 +38,7 @@ test("a node sends no more than three times what an unproved address has sent", 
     "an Initial that is too short": [short[0]!.subarray(0, 1_199)],
   };
   const tried = Object.entries(kinds).map(async ([kind, datagrams]) => {
-    using forger = await forge();
+    using forger = await forge(VICTIM);
     const sent = await forger.send(place.port, datagrams);
     await forger.echo(place.port);
     // What the node repeats, it has given up then.
@@ -63,13 +63,13 @@ test("asked to prove its address, a client gets back less than it sent", async (
     handshakeTimeout: HANDSHAKE,
     limits: { caps: { retry: 1 } },
   });
-  using first = await forge();
+  using first = await forge(VICTIM);
   await first.send(place.port, await captureInitials(2));
   await until(
     () => place.node.limits.stats().pending === 1,
     () => place.node.limits.stats(),
   );
-  using second = await forge();
+  using second = await forge(VICTIM);
   const sent = await second.send(place.port, await captureInitials(1));
   const { length } = await second.answer();
   t.diagnostic(`${sent} bytes sent, a Retry of ${length} came back`);
@@ -80,7 +80,7 @@ test("asked to prove its address, a client gets back less than it sent", async (
 test("forged source addresses never earn a penalty for their owner", async () => {
   const FORGED = 40;
   await using place = await site({ handlers: [], handshakeTimeout: HANDSHAKE });
-  using forger = await forge();
+  using forger = await forge(VICTIM);
   for (let i = 0; i < FORGED; i++) await forger.send(place.port, await captureInitials(2));
   // More than the block may have pending, all of which fail in a way that has a penalty.
   await forger.echo(place.port);
@@ -100,7 +100,7 @@ test("forged source addresses never earn a penalty for their owner", async () =>
 
 test("who is forged can connect while the forger is at it", async () => {
   await using place = await site({ handlers: [pingHandler()], handshakeTimeout: 30_000 });
-  using forger = await forge();
+  using forger = await forge(VICTIM);
   for (let i = 0; i < 40; i++) await forger.send(place.port, await captureInitials(2));
   await until(
     () => place.node.limits.stats().pending >= 16,
@@ -111,62 +111,3 @@ test("who is forged can connect while the forger is at it", async () => {
   for await (const { number } of ping(connection, { count: 1 })) assert.equal(number, 0);
   await connection.close();
 });
-
-interface Forger extends Disposable {
-  /** Bytes that came so far. */
-  readonly received: number;
-  /** @returns how many bytes that were. */
-  send(port: number, datagrams: readonly Buffer[]): Promise<number>;
-  /** The next datagram that comes. */
-  answer(): Promise<Buffer>;
-  /** Ask for what is answered at once, and not counted: what was sent before has been dealt with by then. */
-  echo(port: number): Promise<void>;
-}
-
-async function forge(): Promise<Forger> {
-  const socket = await boundSocket(VICTIM);
-  let received = 0;
-  const echoes = new Map<string, () => void>();
-  socket.on("message", (message) => {
-    const echo = echoes.get(idOf(message));
-    if (echo === undefined) received += message.length;
-    else echo();
-  });
-  const send = async (port: number, datagram: Buffer): Promise<void> => {
-    await new Promise<void>((resolve, reject) => {
-      socket.send(datagram, port, "127.0.0.1", (error) => (error ? reject(error) : resolve()));
-    });
-  };
-  return {
-    get received() {
-      return received;
-    },
-    async send(port, datagrams) {
-      for (const datagram of datagrams) await send(port, datagram);
-      return datagrams.reduce((sum, { length }) => sum + length, 0);
-    },
-    async answer() {
-      const [message] = (await once(socket, "message")) as [Buffer];
-      return message;
-    },
-    async echo(port) {
-      const question = unknownVersion();
-      await new Promise<void>((resolve, reject) => {
-        echoes.set(question.toString("hex", 15, 23), resolve);
-        send(port, question).catch(reject);
-      });
-    },
-    [Symbol.dispose]: () => socket.close(),
-  };
-}
-
-/** The connection id that a long header is for, if it has eight bytes (RFC 8999 §5.1). */
-function idOf(datagram: Buffer): string {
-  return datagram.toString("hex", 6, 14);
-}
-
-/** A long header of a version that nobody has (RFC 9000 §15): answered by Version Negotiation. */
-function unknownVersion(): Buffer {
-  const header = Buffer.from([0xc0, 0x1a, 0x2a, 0x3a, 0x4a, 8]);
-  return Buffer.concat([header, randomBytes(8), Buffer.from([8]), randomBytes(8)], 1_200);
-}
