@@ -37,6 +37,50 @@ test("alknet --version and --help go to stdout, wrong usage to stderr with exit 
   assert.match((await run(home, ["pnig", "x"])).stderr, /Did you mean ping\?/);
 });
 
+test("alknet ends what it says of a target that cannot be dialed with what to do", async () => {
+  using home = testHome();
+  const key = `ed25519:${"1".repeat(64)}`;
+  home.config(
+    ...["[peers.mute]", `fingerprint = "${key}"`],
+    ...["[peers.off]", `fingerprint = "ed25519:${"2".repeat(64)}"`, "enabled = false"],
+  );
+  const ticket = (await run(home, ["ticket", "--address", "192.0.2.1"])).stdout.trim();
+  const changed = `${ticket.slice(0, 30)}${ticket[30] === "a" ? "b" : "a"}${ticket.slice(31)}`;
+  for (const [target, code, message, hint] of [
+    [
+      ticket.slice(0, 15),
+      2,
+      /ticket "alknet1.*: it is cut off$/m,
+      /alknet ticket, on that machine/,
+    ],
+    [`${ticket.slice(0, 15)}…`, 2, /it is cut off$/m, /alknet ticket, on that machine/],
+    [
+      ticket.slice(0, -3),
+      2,
+      /it is cut off|checksum is wrong/,
+      /copy all of it again: alknet ticket/,
+    ],
+    [changed, 2, /its checksum is wrong/, /copy all of it again: alknet ticket/],
+    [
+      "mute",
+      2,
+      /no address is known for it$/m,
+      /add addresses = \["HOST:7433"\] to \[peers\.mute\]/,
+    ],
+    ["off", 2, /this peer is disabled$/m, /\[peers\.off\]/],
+    ["nobody", 2, /no peer is called "nobody"$/m, /\[peers\.nobody\], or dial its ticket/],
+    [`${key}@nowhere.invalid:1`, 4, /no address is known for "nowhere\.invalid"$/m, /getent hosts/],
+    [`${key}@192.0.2.1:0`, 2, /port 0 cannot be dialed$/m, /alknet ticket/],
+    ["a b", 2, /expected the name of a peer/, /alknet ticket/],
+  ] as const) {
+    const outcome = await run(home, ["ping", target]);
+    assert.equal(outcome.code, code, target);
+    assert.match(outcome.stderr, message);
+    assert.match(outcome.stderr, /\nhint: /);
+    assert.match(outcome.stderr.slice(outcome.stderr.indexOf("\nhint: ")), hint);
+  }
+});
+
 test("alknet id prints the fingerprint, and to a person what to do with it", async () => {
   using home = testHome();
   const { code, stdout, stderr } = await run(home, ["id"]);

@@ -17,18 +17,23 @@ export interface Explanation {
   readonly exitCode: ExitCode;
 }
 
+const DOCTOR = "find out why: alknet doctor, with the same target";
+
 /** Errors of the packages below, by their stable `code`. A hint of the error's own comes first. */
 const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
   CONFIG_INVALID: [ExitCode.FAILED, "correct that line, then: alknet doctor"],
   TARGET_INVALID: [ExitCode.USAGE],
   PEER_UNKNOWN: [ExitCode.USAGE],
   TICKET_INVALID: [ExitCode.USAGE, "ask for it again: alknet ticket, on the other machine"],
-  ADDRESS_INVALID: [ExitCode.USAGE],
-  FINGERPRINT_INVALID: [ExitCode.USAGE],
+  ADDRESS_INVALID: [ExitCode.USAGE, "for example den.example.org:7433 or [2001:db8::1]:7433"],
+  FINGERPRINT_INVALID: [
+    ExitCode.USAGE,
+    "copy it again: alknet id, on the other machine, prints it",
+  ],
   NAME_NOT_FOUND: [ExitCode.NOT_CONNECTED],
   UNREACHABLE: [ExitCode.NOT_CONNECTED, "is it up? On that machine: alknet status"],
-  HANDSHAKE_TIMEOUT: [ExitCode.NOT_CONNECTED],
-  HANDSHAKE_FAILED: [ExitCode.NOT_CONNECTED],
+  HANDSHAKE_TIMEOUT: [ExitCode.NOT_CONNECTED, DOCTOR],
+  HANDSHAKE_FAILED: [ExitCode.NOT_CONNECTED, DOCTOR],
   REFUSED: [ExitCode.NOT_CONNECTED, "try again in a minute"],
   UNKNOWN_ALPN: [ExitCode.NOT_CONNECTED, "is that the port of an Alknet node?"],
   PEER_KEY_MISMATCH: [
@@ -36,17 +41,20 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
     "somebody else answers there. If its owner changed the key, update its fingerprint in alknet.toml",
   ],
   PEER_UNPINNED: [ExitCode.NOT_CONNECTED],
-  CERTIFICATE_INVALID: [ExitCode.NOT_CONNECTED],
-  PING_TIMEOUT: [ExitCode.NOT_CONNECTED],
-  STREAM_RESET: [ExitCode.NOT_CONNECTED],
+  CERTIFICATE_INVALID: [
+    ExitCode.NOT_CONNECTED,
+    "dial it by its key: alknet ticket, on that machine, prints a ticket",
+  ],
+  PING_TIMEOUT: [ExitCode.NOT_CONNECTED, DOCTOR],
+  STREAM_RESET: [ExitCode.NOT_CONNECTED, DOCTOR],
   DRAINING: [ExitCode.NOT_CONNECTED, "it is shutting down; try again"],
   LIMIT: [ExitCode.NOT_CONNECTED, "a limit of that node is reached; try again later"],
-  IDLE: [ExitCode.NOT_CONNECTED],
-  TIMEOUT: [ExitCode.NOT_CONNECTED],
-  RESET: [ExitCode.NOT_CONNECTED],
-  CUT: [ExitCode.NOT_CONNECTED],
+  IDLE: [ExitCode.NOT_CONNECTED, DOCTOR],
+  TIMEOUT: [ExitCode.NOT_CONNECTED, DOCTOR],
+  RESET: [ExitCode.NOT_CONNECTED, DOCTOR],
+  CUT: [ExitCode.NOT_CONNECTED, DOCTOR],
   REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
-  ACCESS_REVOKED: [ExitCode.NOT_ALLOWED],
+  ACCESS_REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
   EADDRINUSE: [ExitCode.FAILED, "choose another port, or see who has it: alknet doctor"],
   EADDRNOTAVAIL: [ExitCode.FAILED, "that address is not one of this machine"],
 };

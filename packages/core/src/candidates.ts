@@ -66,6 +66,7 @@ async function resolved(
   throw new DialError("NAME_NOT_FOUND", `no address is known for ${names}`, {
     cause: problems[0],
     final: true,
+    hint: `see whether it resolves: getent hosts ${addresses[0]!.host}; or dial an IP address`,
   });
 }
 

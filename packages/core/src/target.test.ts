@@ -71,13 +71,24 @@ test("routeTo() refuses what cannot be dialed, and says why", () => {
     [formatTicket({ fingerprint: KEY, addresses: [] }), "TARGET_INVALID"],
     [`${formatTicket({ fingerprint: KEY, addresses: ["a.example:1"] })}a`, "TARGET_INVALID"],
     [{ fingerprint: KEY, addresses: [] }, "TARGET_INVALID"],
+    ["alknet1ad5ig5n…", "TARGET_INVALID"],
+    ["alknet1ad5ig5n3azj52enkwpi5", "TARGET_INVALID"],
   ] as const) {
     assert.throws(
       () => routeTo(target, [{ ...den, enabled: false }]),
-      (error: DialError) => error instanceof DialError && error.code === code && error.final,
+      (error: DialError) => {
+        assert.ok(error instanceof DialError && error.code === code && error.final);
+        // Each says what to do about it.
+        return error.hint !== undefined;
+      },
       JSON.stringify(target),
     );
   }
+  // A peer may be called what looks like the beginning of a ticket.
+  assert.equal(
+    routeTo("alknet1raspberry", [{ ...den, peerId: "alknet1raspberry" }]).label,
+    "alknet1raspberry",
+  );
   assert.throws(() => routeTo("den", [{ ...den, enabled: false }]), { code: "TARGET_INVALID" });
   assert.throws(() => routeTo("den", [{ ...den, addresses: [] }]), {
     message: 'cannot dial "den": no address is known for it',

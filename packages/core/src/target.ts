@@ -43,17 +43,30 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
     const { address, fingerprint } = target;
     return fingerprint === undefined ? byAddress(address) : pinned([fingerprint], [address]);
   }
+  // First, for no name is as long as a ticket; but it may look like the beginning of one.
+  const peer = peers.find(({ peerId }) => peerId === target);
+  if (peer !== undefined) {
+    const entry = `[peers.${target}] in alknet.toml`;
+    if (!peer.enabled) {
+      throw invalid(
+        target,
+        "this peer is disabled",
+        `to dial it, take enabled = false out of ${entry}`,
+      );
+    }
+    const { fingerprints, addresses = [] } = peer;
+    if (addresses.length === 0) {
+      const hint = `add addresses = ["HOST:${DEFAULT_PORT}"] to ${entry}, or dial its ticket`;
+      throw invalid(target, "no address is known for it", hint);
+    }
+    return pinned(fingerprints, addresses, target);
+  }
   if (looksLikeTicket(target)) {
     const { fingerprint, addresses, name } = ticketOf(target);
     return pinned([fingerprint], addresses, name);
   }
   const at = target.indexOf("@");
   if (at >= 0) return pinned([target.slice(0, at)], [target.slice(at + 1)]);
-  const peer = peers.find(({ peerId }) => peerId === target);
-  if (peer !== undefined) {
-    if (!peer.enabled) throw invalid(target, "this peer is disabled");
-    return pinned(peer.fingerprints, peer.addresses ?? [], target);
-  }
   if (target.includes(":") || target.includes(".")) return byAddress(target);
   if (isPeerName(target)) {
     throw new DialError("PEER_UNKNOWN", `no peer is called ${JSON.stringify(target)}`, {
@@ -74,7 +87,11 @@ function pinned(
 ): Route {
   const label = name ?? addresses[0] ?? fingerprints[0] ?? "";
   if (fingerprints.length === 0) throw invalid(label, "no key is known for it");
-  if (addresses.length === 0) throw invalid(label, "no address is known for it");
+  if (addresses.length === 0) {
+    const hint =
+      "have one made with an address: alknet ticket --address HOST:PORT, on that machine";
+    throw invalid(label, "no address is known for it", hint);
+  }
   const known = fingerprints.map((text) => parsed(text, parseFingerprint));
   return {
     addresses: addresses.map(addressOf),
@@ -103,22 +120,31 @@ function addressOf(text: string): HostPort {
 }
 
 function ticketOf(text: string): Ticket {
-  return parsed(text, parseTicket);
+  return parsed(
+    text,
+    parseTicket,
+    "copy all of it again: alknet ticket, on that machine, prints it",
+  );
 }
 
 /** What a parser of texts throws names the text and what was wanted; here it is about a target. */
-function parsed<T>(text: string, parse: (text: string) => T): T {
+function parsed<T>(text: string, parse: (text: string) => T, hint: string = FORMS): T {
   try {
     return parse(text);
   } catch (error) {
     throw new DialError("TARGET_INVALID", `cannot dial: ${(error as Error).message}`, {
       cause: error,
       final: true,
+      hint,
     });
   }
 }
 
-function invalid(target: string, why: string): DialError {
+/** What a target may be, to be written after a command. */
+const FORMS =
+  "dial a ticket (alknet ticket, on that machine, prints it), a name of alknet.toml, or FINGERPRINT@HOST:PORT";
+
+function invalid(target: string, why: string, hint: string = FORMS): DialError {
   const shown = JSON.stringify(target.slice(0, 100));
-  return new DialError("TARGET_INVALID", `cannot dial ${shown}: ${why}`, { final: true });
+  return new DialError("TARGET_INVALID", `cannot dial ${shown}: ${why}`, { final: true, hint });
 }

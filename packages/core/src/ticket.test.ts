@@ -76,10 +76,23 @@ test("parseTicket() says what is wrong with it", () => {
   fails("", /expected "alknet1" at its start$/);
   fails("den", /expected "alknet1"/);
   fails("alknet2aaaa", /found "alknet2": made by a newer version$/);
-  fails("alknet1", /missing or changed$/);
-  fails("alknet1aaaa!", /expected base32/);
+  fails("alknet1", /it is cut off$/);
+  fails("alknet1aaaa!", /expected base32, found "!"$/);
+  for (const dots of ["…", "..."]) fails(`${SAMPLE.slice(0, 20)}${dots}`, /it is cut off$/);
+  fails(SAMPLE.slice(0, 40), /^cannot parse ticket "alknet1.{13}…": it is cut off$/);
   fails(`alknet1${"a".repeat(7_100)}`, /at most 7000 characters$/);
-  fails(SAMPLE.slice(0, -2), /missing or changed$/);
+  fails(SAMPLE.slice(0, -2), /checksum is wrong; some of it is cut off or changed$|it is cut off$/);
+});
+
+test("looksLikeTicket() knows one that was cut off from a name or an address", () => {
+  for (const length of [15, 20, 40, 69]) {
+    for (const dots of ["", "…", "...", "\n"]) {
+      assert.ok(looksLikeTicket(SAMPLE.slice(0, length) + dots), `${length}${dots}`);
+    }
+  }
+  for (const text of ["alknet1", "alknet2den", "alknet1raspberry.example", "alknet1raspberry:80"]) {
+    assert.ok(!looksLikeTicket(text), text);
+  }
 });
 
 test("formatTicket() leaves out what a ticket cannot hold, and refuses what is wrong", () => {

@@ -60,9 +60,12 @@ export function formatTicket({ fingerprint, addresses, name = "" }: Ticket): str
   return PREFIX + encodeBase32(Buffer.concat([payload, checksum(payload)]));
 }
 
-/** Whether `text` means to be a ticket, rather than a name or an address. */
+/**
+ * Whether `text` means to be a ticket, rather than a name or an address: one that was cut off, or copied with
+ * the dots that stand for the rest of it, does.
+ */
 export function looksLikeTicket(text: string): boolean {
-  return /^\s*alknet[0-9]+[a-z2-7]{50}/i.test(text);
+  return /^\s*alknet[0-9]+(?:[a-z2-7]{50}|[a-z2-7]{8,}\s*(?:…|\.{2,})?\s*$)/i.test(text);
 }
 
 /**
@@ -78,14 +81,18 @@ export function parseTicket(text: string): Ticket {
     if (newer === undefined) throw invalid(text, `expected "${PREFIX}" at its start`);
     throw invalid(text, `expected "${PREFIX}", found "${newer}": made by a newer version`);
   }
-  const bytes = decodeBase32(line.slice(PREFIX.length));
-  // Key, two counts and the checksum.
-  if (bytes === undefined || bytes.length < 39) {
-    throw invalid(text, "expected base32; some of it is missing or changed");
+  const encoded = line.slice(PREFIX.length);
+  if (/(?:…|\.\.)$/.test(encoded)) throw invalid(text, "it is cut off");
+  const strange = /[^a-z2-7]/u.exec(encoded)?.[0];
+  if (strange !== undefined) {
+    throw invalid(text, `expected base32, found ${JSON.stringify(strange)}`);
   }
+  const bytes = decodeBase32(encoded);
+  // Key, two counts and the checksum.
+  if (bytes === undefined || bytes.length < 39) throw invalid(text, "it is cut off");
   const payload = bytes.subarray(0, -4);
   if (!Buffer.from(bytes.subarray(-4)).equals(checksum(payload))) {
-    throw invalid(text, "the checksum does not match; some of it is missing or changed");
+    throw invalid(text, "its checksum is wrong; some of it is cut off or changed");
   }
   return decodePayload(text, payload);
 }
@@ -139,6 +146,10 @@ function checksum(payload: Uint8Array): Uint8Array {
   return createHash("sha256").update(PREFIX).update(payload).digest().subarray(0, 4);
 }
 
+/** Enough of it to know it again. */
+const SHOWN = 20;
+
 function invalid(text: string, expected: string): SyntaxError {
-  return invalidText("TICKET_INVALID", "ticket", text, expected);
+  const start = text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
+  return invalidText("TICKET_INVALID", "ticket", start, expected);
 }
