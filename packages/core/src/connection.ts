@@ -122,4 +122,17 @@ export interface OwnedConnection extends Connection {
    * is an end before any byte, and every other code a cut.
    */
   refuse(code: number, reason?: string): void;
+  /**
+   * Ask for a sign of life. `undefined`: something came a moment ago. Only connections that can be shared
+   * have this.
+   */
+  probe?(): Probe | undefined;
+}
+
+/** A question whether the peer is still there. */
+export interface Probe {
+  /** True at its answer; false if the connection ends first. */
+  readonly answered: Promise<boolean>;
+  /** How long that should take at most, in milliseconds: a few probe time-outs (RFC 9002 §6.2). */
+  readonly patience: number;
 }

@@ -619,6 +619,168 @@ test("open() dials anew when the peer has come back", async () => {
   assert.equal(await ask(second.stream, "hello again"), "hello again");
 });
 
+/**
+ * A UDP relay to `to`. From `forget` on, packets of the connections it has seen are swallowed, as by a router
+ * that has lost its table; those of new ones pass, unless `cut`.
+ */
+async function forgetfulPath(to: number): Promise<
+  AsyncDisposable & {
+    readonly port: number;
+    readonly swallowed: () => number;
+    forget(): void;
+    remember(): void;
+    cut: boolean;
+  }
+> {
+  const near = dgram.createSocket("udp4");
+  const far = dgram.createSocket("udp4");
+  near.bind(0, ELSEWHERE);
+  far.bind(0, LOOPBACK);
+  await Promise.all([once(near, "listening"), once(far, "listening")]);
+  const seen = new Set<string>();
+  const forgotten = new Set<string>();
+  let swallowed = 0;
+  let client = 0;
+  const passes = (message: Buffer): boolean => {
+    if (path.cut) return false;
+    // Handshakes have the long header (RFC 9000 §17.2); all others begin with the connection's ID.
+    if ((message[0]! & 0x80) !== 0) return true;
+    const id = message.toString("hex", 1, 5);
+    seen.add(id);
+    if (!forgotten.has(id)) return true;
+    swallowed++;
+    return false;
+  };
+  near.on("message", (message, { port }) => {
+    client = port;
+    if (passes(message)) far.send(message, to, LOOPBACK);
+  });
+  far.on("message", (message) => {
+    if (passes(message)) near.send(message, client, LOOPBACK);
+  });
+  const path = {
+    port: near.address().port,
+    cut: false,
+    swallowed: () => swallowed,
+    forget() {
+      for (const id of seen) forgotten.add(id);
+    },
+    remember: () => forgotten.clear(),
+    async [Symbol.asyncDispose]() {
+      const over = [once(near, "close"), once(far, "close")];
+      near.close();
+      far.close();
+      await Promise.all(over);
+    },
+  };
+  return path;
+}
+
+/** Until a connection whose last packet came before now passes for silent. */
+async function silence(): Promise<void> {
+  const begin = performance.now();
+  while (performance.now() - begin < 150) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+test("open() gives a stream of a fresh connection when the shared one has died without a word", async () => {
+  await using endpoint = await serve();
+  await using path = await forgetfulPath(endpoint.port);
+  const clock = new FakeClock();
+  await using it = dialer({ clock });
+  const there = target(path.port, ELSEWHERE);
+  const old = await it.open(there, "alknet/echo");
+  old.stream.write("before");
+  await once(old.stream, "readable");
+  assert.equal(String(old.stream.read()), "before");
+  path.forget();
+  await silence();
+
+  // The first one in doubt gets its stream at once; when another connection answers, it ends as by a time-out.
+  const doubted = await it.open(there, "alknet/echo");
+  assert.equal(doubted.connection, old.connection);
+  const ended = assert.rejects(ask(doubted.stream, "is anybody there?"), {
+    code: "TIMEOUT",
+  });
+  while (path.swallowed() === 0) await settle(1);
+  clock.advance(5_000);
+  const fresh = await it.open(there, "alknet/echo");
+  await ended;
+  assert.notEqual(fresh.connection, old.connection);
+  assert.equal(await ask(fresh.stream, "hello"), "hello");
+
+  // What was there before the doubt is left alone: the path may come back.
+  path.remember();
+  old.stream.write("after");
+  await once(old.stream, "readable");
+  assert.equal(String(old.stream.read()), "after");
+  old.stream.end();
+  old.stream.resume();
+  assert.equal((await old.connection.closed).name, "OK", "and with its last stream it goes");
+  const last = await it.open(there, "alknet/echo");
+  assert.equal(last.connection, fresh.connection);
+  last.stream.destroy();
+});
+
+test("open() stays with a connection that answers after all", async () => {
+  await using endpoint = await serve();
+  await using path = await forgetfulPath(endpoint.port);
+  const clock = new FakeClock();
+  await using it = dialer({ clock });
+  const there = target(path.port, ELSEWHERE);
+  const old = await it.open(there, "alknet/echo");
+  assert.equal(await ask(old.stream, "hello"), "hello");
+  await silence();
+
+  // Silent and alive: the answer is there before anybody is in a hurry.
+  const second = await it.open(there, "alknet/echo");
+  assert.equal(await ask(second.stream, "hello"), "hello");
+  clock.advance(5_000);
+  const third = await it.open(there, "alknet/echo");
+  assert.equal(third.connection, old.connection);
+  assert.equal(await ask(third.stream, "hello"), "hello");
+  await silence();
+
+  // Nothing passes for a while, old or new: who answers first when it does is not known, and both will do.
+  path.cut = true;
+  const doubted = await it.open(there, "alknet/echo");
+  const answer = ask(doubted.stream, "hello").catch((error: { code: string }) => error.code);
+  clock.advance(5_000);
+  const waiting = it.open(there, "alknet/echo");
+  await settle();
+  path.cut = false;
+  const { stream, connection } = await waiting;
+  assert.equal(await ask(stream, "hello"), "hello");
+  assert.equal(await answer, connection === old.connection ? "hello" : "TIMEOUT");
+});
+
+test("open() fails as a dial does when the shared connection is dead and there is no way to the peer", async () => {
+  await using endpoint = await serve();
+  await using path = await forgetfulPath(endpoint.port);
+  const clock = new FakeClock();
+  await using it = dialer({ clock });
+  const there = target(path.port, ELSEWHERE);
+  const old = await it.open(there, "alknet/echo");
+  assert.equal(await ask(old.stream, "hello"), "hello");
+  path.cut = true;
+  await silence();
+  const doubted = await it.open(there, "alknet/echo");
+  doubted.stream.on("error", () => {});
+  clock.advance(5_000);
+  const stop = new AbortController();
+  const reason = new Error("enough");
+  const gaveUp = assert.rejects(it.open(there, "alknet/echo", { signal: stop.signal }), reason);
+  const failed = assert.rejects(it.open(there, "alknet/echo"), { code: "UNREACHABLE" });
+  await settle();
+  stop.abort(reason);
+  await gaveUp;
+  clock.advance(10_000);
+  await failed;
+  // And when it comes back, the next one has a stream.
+  path.cut = false;
+  const { stream } = await it.open(there, "alknet/echo");
+  assert.equal(await ask(stream, "hello again"), "hello again");
+});
+
 test("a node that was killed and came back tells an old connection so at once", async () => {
   const program = `
     import { createEndpoint } from "@alknet/core/endpoint";

@@ -22,6 +22,7 @@ import {
   ConnectionClosed,
   type DatagramChannel,
   type OwnedConnection,
+  type Probe,
   StreamReset,
   type WaitOptions,
 } from "./connection.ts";
@@ -44,6 +45,12 @@ export const PEER_STREAMS = 4_096;
 
 /** The same for whoever is nobody we know. */
 export const STRANGER_STREAMS = 16;
+
+/** A connection passes for alive so long after something came, in milliseconds. */
+const ALIVE = 100;
+
+/** Least time for a sign of life, in milliseconds: a peer's loop may be busy. */
+const MIN_PATIENCE = 300;
 
 export interface QuicOptions extends ConnectionOwner {
   readonly side: "client" | "server";
@@ -174,6 +181,18 @@ class CarriedByQuic implements OwnedConnection {
 
   refuse(code: number, reason?: string): void {
     this.abort(code, reason);
+  }
+
+  probe(): Probe | undefined {
+    const { silence, rtt } = this.#quic.stats();
+    if (silence < ALIVE || this.#life.reason !== undefined) return undefined;
+    // With the variation that RFC 9002 §5.3 begins with, and the acknowledgement as late as may be.
+    const MAX_ACK_DELAY = 25;
+    const timeout = rtt + 4 * (rtt / 2) + MAX_ACK_DELAY;
+    return {
+      answered: this.#quic.ping(),
+      patience: Math.max(MIN_PATIENCE, Math.ceil(3 * timeout)),
+    };
   }
 
   abort(code: number, reason: string = ""): void {

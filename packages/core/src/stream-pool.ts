@@ -2,12 +2,19 @@
  * Streams on shared connections: one connection for all that want the same, closed some time after its
  * last stream. A connection that has only one stream is not shared.
  *
+ * A shared connection may have died without a word: the peer vanished, a router forgot it. Who opens a stream
+ * on one that has been silent gets it at once, and the peer is asked for a sign of life meanwhile. When that
+ * is overdue, a fresh connection is dialed, and the first that answers is the one for all from then on. If
+ * that is the fresh one, streams that were opened in doubt end as by a time-out, and earlier ones go on: the
+ * path may come back.
+ *
  * @module
  */
 
 import type { Duplex } from "node:stream";
 import type { Clock } from "./clock.ts";
 import { ConnectionClosed, type OwnedConnection, type WaitOptions } from "./connection.ts";
+import { transportReason } from "./connection-life.ts";
 
 /** What is wanted, and how to get it when it is not there yet. */
 export interface PoolKey {
@@ -37,6 +44,22 @@ interface Shared {
   streams: number;
   idleSince: number;
   armed: boolean;
+  /** Whether it has lost its place to another: it ends with its last stream. */
+  replaced: boolean;
+  doubt: Doubt | undefined;
+}
+
+/** A connection was silent when a stream was opened on it, and has not answered yet. */
+interface Doubt {
+  /** Opened since then: nothing has come on them. */
+  readonly streams: Set<Duplex>;
+  /** Resolves at its sign of life. */
+  readonly answered: Promise<void>;
+  /** Aborts if another connection takes its place. */
+  readonly lost: AbortController;
+  overdue: boolean;
+  /** The dial of another, in a race with the answer. */
+  contest: Promise<void> | undefined;
 }
 
 /** A connection on its way, and how many wait for it. */
@@ -56,13 +79,19 @@ export function streamPool({ idle = 30_000, clock }: PoolOptions): StreamPool {
   async function open(key: PoolKey, { signal }: WaitOptions = {}): Promise<PooledStream> {
     signal?.throwIfAborted();
     const known = shared.get(key.id);
+    if (known?.doubt?.overdue === true) {
+      await unlessAborted(contest(known, known.doubt, key), signal);
+      return await open(key, { signal });
+    }
     if (known !== undefined) {
+      watch(known, key);
       try {
         return await streamOf(known, signal);
       } catch (error) {
         // It died while nobody looked, and nothing was sent: another will do.
         if (!(error instanceof ConnectionClosed)) throw error;
-        shared.delete(key.id);
+        drop(key.id, known);
+        return await open(key, { signal });
       }
     }
     const connection = await joined(key, signal);
@@ -114,12 +143,79 @@ export function streamPool({ idle = 30_000, clock }: PoolOptions): StreamPool {
   function share(id: string, connection: OwnedConnection): Shared {
     const known = shared.get(id);
     if (known?.connection === connection) return known;
-    const entry: Shared = { connection, streams: 0, idleSince: clock.now(), armed: false };
+    const entry: Shared = {
+      connection,
+      streams: 0,
+      idleSince: clock.now(),
+      armed: false,
+      replaced: false,
+      doubt: undefined,
+    };
     shared.set(id, entry);
-    void connection.closed.then(() => {
-      if (shared.get(id) === entry) shared.delete(id);
-    });
+    void connection.closed.then(() => drop(id, entry));
     return entry;
+  }
+
+  function drop(id: string, entry: Shared): void {
+    if (shared.get(id) === entry) shared.delete(id);
+  }
+
+  /** See whether a connection that has been silent answers. */
+  function watch(entry: Shared, key: PoolKey): void {
+    if (entry.doubt !== undefined) return;
+    const probe = entry.connection.probe?.();
+    if (probe === undefined) return;
+    const { promise: answered, resolve } = Promise.withResolvers<void>();
+    const lost = new AbortController();
+    const streams = new Set<Duplex>();
+    const doubt: Doubt = { streams, answered, lost, overdue: false, contest: undefined };
+    entry.doubt = doubt;
+    void probe.answered.then((isAlive) => {
+      if (!isAlive) return;
+      entry.doubt = undefined;
+      resolve();
+    });
+    const late = (): void => {
+      if (entry.doubt !== doubt || shared.get(key.id) !== entry || closed) return;
+      doubt.overdue = true;
+      // Who opens meanwhile hears of a failure; if nobody does, the next one dials again.
+      contest(entry, doubt, key).catch(() => {});
+    };
+    clock.timeout(probe.patience).addEventListener("abort", late, { once: true });
+  }
+
+  /** Until the connection in doubt has answered, or another has taken its place. @throws what `connect` does. */
+  function contest(entry: Shared, doubt: Doubt, key: PoolKey): Promise<void> {
+    doubt.contest ??= raceWithFresh(entry, doubt, key).finally(() => (doubt.contest = undefined));
+    return doubt.contest;
+  }
+
+  async function raceWithFresh(entry: Shared, doubt: Doubt, key: PoolKey): Promise<void> {
+    const stop = new AbortController();
+    const dial = key.connect(stop.signal);
+    const fresh = await Promise.race([dial, doubt.answered]);
+    if (fresh === undefined) {
+      stop.abort(ANSWERED);
+      dial.then(
+        (late) => void late.close(),
+        () => {},
+      );
+      return;
+    }
+    replace(key.id, entry, doubt);
+    // One stream is not for sharing: where UDP has died, each dials TCP for itself, and at once.
+    if (fresh.multiplexed && !closed) arm(share(key.id, fresh));
+    else void fresh.close();
+  }
+
+  /** The connection is as good as dead. */
+  function replace(id: string, entry: Shared, { streams, lost }: Doubt): void {
+    drop(id, entry);
+    entry.replaced = true;
+    const error = new ConnectionClosed(transportReason("TIMEOUT", "it did not answer any more"));
+    lost.abort(error);
+    for (const stream of streams) stream.destroy(error);
+    if (entry.streams === 0) void entry.connection.close();
   }
 
   async function streamOf(entry: Shared, signal: AbortSignal | undefined): Promise<PooledStream> {
@@ -129,12 +225,24 @@ export function streamPool({ idle = 30_000, clock }: PoolOptions): StreamPool {
       entry.streams--;
       entry.idleSince = clock.now();
       if (entry.streams > 0) return;
-      if (closed) void connection.close();
+      if (closed || entry.replaced) void connection.close();
       else if (!entry.armed) arm(entry);
     };
+    const { doubt } = entry;
     try {
-      const stream = await connection.open({ signal });
-      stream.once("close", release);
+      if (doubt === undefined) {
+        const stream = await connection.open({ signal });
+        stream.once("close", release);
+        return { stream, connection };
+      }
+      const { lost, streams } = doubt;
+      const either = signal === undefined ? lost.signal : AbortSignal.any([signal, lost.signal]);
+      const stream = await connection.open({ signal: either });
+      streams.add(stream);
+      stream.once("close", () => {
+        streams.delete(stream);
+        release();
+      });
       return { stream, connection };
     } catch (error) {
       release();
@@ -166,6 +274,9 @@ export function streamPool({ idle = 30_000, clock }: PoolOptions): StreamPool {
     },
   };
 }
+
+/** Why a dial is given up that was not needed. */
+const ANSWERED = new DOMException("the connection in doubt has answered", "AbortError");
 
 /** The one stream of a connection, which ends with it. */
 async function single(
