@@ -5,7 +5,7 @@
  *     node --expose-gc --conditions=@alknet/source fuzz/quic-boundary.ts [--seconds=60] [--seed=N] [--threads=3] [--kind=raw]
  *
  * It ends with 0 when nothing crashed, nothing was left behind and memory stayed flat; its last line says
- * in JSON what was done. Seeds are printed: the same seed makes the same choices.
+ * in JSON what was done. Seeds are printed: the same seed makes the same choices. See `README.md`.
  *
  * @module
  */
@@ -32,12 +32,22 @@ const { values } = parseArgs({
 const seconds = Number(values.seconds);
 const seed = Number(values.seed);
 const threads = Number(values.threads);
+if (values.kind !== undefined && values.kind !== "raw" && values.kind !== "objects") {
+  throw new RangeError(`cannot fuzz kind ${JSON.stringify(values.kind)}: expected raw or objects`);
+}
 process.stdout.write(`seed ${seed}, ${threads} threads, ${seconds} s\n`);
 
 interface Report {
   seed: number;
   failed?: string;
   done?: object;
+}
+
+/** The command that has one thread do it again, alone. */
+function replay(file: string, own: number): string {
+  const kind = file.replace(/^quic-|\.ts$/g, "");
+  const flags = `--seed=${own} --kind=${kind} --threads=1 --seconds=${seconds}`;
+  return `${file} (replay: node --expose-gc --conditions=@alknet/source fuzz/quic-boundary.ts ${flags})`;
 }
 
 const done: object[] = [];
@@ -49,7 +59,7 @@ const workers = Array.from({ length: threads }, (_, index) => {
   const worker = new Worker(new URL(file, import.meta.url), {
     workerData: { seed: own, seconds },
   });
-  const what = `${file} with seed ${own}`;
+  const what = replay(file, own);
   worker.on("message", (report: Report) => {
     if (report.failed !== undefined) failures.push(`${what}: ${report.failed}`);
     if (report.done !== undefined) done.push(report.done);
@@ -85,9 +95,9 @@ async function churn(): Promise<void> {
     const worker = new Worker(new URL(file, import.meta.url), {
       workerData: { seed: own, seconds: 10 },
     });
-    worker.on("error", (error) => failures.push(`${file} with seed ${own}: ${String(error)}`));
+    worker.on("error", (error) => failures.push(`${replay(file, own)}: ${String(error)}`));
     worker.on("message", ({ failed }: Report) => {
-      if (failed !== undefined) failures.push(`${file} with seed ${own}: ${failed}`);
+      if (failed !== undefined) failures.push(`${replay(file, own)}: ${failed}`);
     });
     await setTimeout(100 + random.below(1_500));
     await worker.terminate();
