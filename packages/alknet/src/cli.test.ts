@@ -32,9 +32,36 @@ test("alknet --version and --help go to stdout, wrong usage to stderr with exit 
     const { code, stdout, stderr } = await run(home, args);
     assert.equal(code, 2, args.join(" "));
     assert.equal(stdout, "");
-    assert.match(stderr, args.length === 0 ? /^Usage: alknet/ : /^alknet: /);
+    assert.match(stderr, args.length === 0 ? /^Usage: alknet/ : /^alknet: [^]*\nhint: /);
   }
   assert.match((await run(home, ["pnig", "x"])).stderr, /Did you mean ping\?/);
+});
+
+test("alknet tells programs of wrong usage, too: one document with a stable code", async () => {
+  using home = testHome();
+  for (const [args, message, hint] of [
+    [[], "unknown option '--json'", "alknet --help"],
+    [["pnig"], "unknown command 'pnig'\n(Did you mean ping?)", "alknet --help"],
+    [["ping"], "missing required argument 'target'", /^for example: alknet ping TICKET;.*--help$/],
+    [["ping", "x", "--count", "0"], /^option '.*' argument '0' is invalid/, "alknet ping --help"],
+    [["id", "--no-such"], "unknown option '--no-such'", "alknet id --help"],
+    [
+      ["ping", "x", "--tcp", "--quic"],
+      "option '--tcp' cannot be used with option '--quic'",
+      "alknet ping --help",
+    ],
+  ] as const) {
+    const { code, stdout } = await run(home, [...args, "--json"]);
+    assert.equal(code, 2);
+    const { error } = json(stdout) as { error: { code: string; message: string; hint?: string } };
+    assert.equal(error.code, "USAGE");
+    const like = (text: string | undefined, wanted: string | RegExp | undefined) =>
+      wanted instanceof RegExp ? assert.match(text!, wanted) : assert.equal(text, wanted);
+    like(error.message, message);
+    like(error.hint, hint);
+  }
+  const wrong = await run(home, ["forward", "x", "80", "--json"]);
+  assert.equal((json(wrong.stdout)["error"] as { code: string }).code, "FORWARD_INVALID");
 });
 
 test("alknet ends what it says of a target that cannot be dialed with what to do", async () => {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command, CommanderError, Help, InvalidArgumentError } from "commander";
+import { Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -29,8 +29,15 @@ export async function runCli(args: readonly string[], context: Context): Promise
     await program.parseAsync([...args], { from: "user" });
     return ExitCode.DONE;
   } catch (error) {
-    // Commander has said it already; help and version are no errors.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : ExitCode.USAGE;
+    // Help and version are no errors.
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.DONE;
+    if (error instanceof CommanderError) {
+      // Commander has said it already, but for what to do.
+      const { message, hint } = wrongUsage(error, commandIn(program, args));
+      if (hint !== undefined) say(terminal, `hint: ${hint}`);
+      if (json) printJson(terminal, { error: { code: "USAGE", message, hint } });
+      return ExitCode.USAGE;
+    }
     if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
     const { explain } = await import("./explain.ts");
     const { ownFingerprint } = await import("./own-fingerprint.ts");
@@ -42,6 +49,33 @@ export async function runCli(args: readonly string[], context: Context): Promise
     return exitCode;
   }
 }
+
+/** Name of the command that was meant. */
+function commandIn(program: Command, args: readonly string[]): string | undefined {
+  const names = program.commands.map((it) => it.name());
+  return args.find((arg) => names.includes(arg));
+}
+
+/** What is said of wrong usage; without a command, the help has been shown. */
+function wrongUsage(
+  { code, message }: CommanderError,
+  command: string | undefined,
+): { readonly message: string; readonly hint: string | undefined } {
+  if (code === "commander.help") return { message: "expected a command", hint: undefined };
+  const help = command === undefined ? "alknet --help" : `alknet ${command} --help`;
+  const example = command === undefined ? undefined : EXAMPLES[command];
+  const hint =
+    code === "commander.missingArgument" && example !== undefined
+      ? `for example: ${example}; there, alknet ticket prints the TICKET. More: ${help}`
+      : help;
+  return { message: message.replace(/^error: /, ""), hint };
+}
+
+const EXAMPLES: Readonly<Record<string, string>> = {
+  ping: "alknet ping TICKET",
+  forward: "alknet forward TICKET 5432:localhost:5432",
+  socks: "alknet socks TICKET",
+};
 
 function commands(context: Context): Command {
   const { terminal, version } = context;
@@ -92,8 +126,8 @@ function commands(context: Context): Command {
   command("ping", "see whether a node answers, how fast and over what")
     .argument("<target>", TARGET)
     .option("-c, --count <n>", "how many times", countOf, 4)
-    .option("--tcp", "over TCP only", false)
-    .option("--quic", "over QUIC only", false)
+    .addOption(overTcp())
+    .addOption(overQuic())
     .action(async (target: string, options: PingFlags) => {
       const transports = transportsOf(options);
       await (await import("./commands/ping.ts")).ping(context, target, { ...options, transports });
@@ -103,8 +137,8 @@ function commands(context: Context): Command {
     .argument("<target>", TARGET)
     .argument("<forward...>", "[bind:]port:host:hostport, as in ssh -L")
     .option("-v, --verbose", "log more", false)
-    .option("--tcp", "over TCP only", false)
-    .option("--quic", "over QUIC only", false)
+    .addOption(overTcp())
+    .addOption(overQuic())
     .action(async (target: string, specs: string[], options: TunnelFlags) => {
       const transports = transportsOf(options);
       const { forward } = await import("./commands/forward.ts");
@@ -115,8 +149,8 @@ function commands(context: Context): Command {
     .argument("<target>", TARGET)
     .option("--listen <[bind:]port>", "where to listen", "127.0.0.1:1080")
     .option("-v, --verbose", "log more", false)
-    .option("--tcp", "over TCP only", false)
-    .option("--quic", "over QUIC only", false)
+    .addOption(overTcp())
+    .addOption(overQuic())
     .action(async (target: string, options: TunnelFlags & { listen: string }) => {
       const transports = transportsOf(options);
       await (
@@ -161,9 +195,13 @@ interface TunnelFlags extends TransportFlags {
   readonly verbose: boolean;
 }
 
+const overTcp = (): Option => new Option("--tcp", "over TCP only").default(false).conflicts("quic");
+const overQuic = (): Option => new Option("--quic", "over QUIC only").default(false);
+
 /** `undefined`: whatever gets through. */
 function transportsOf({ tcp, quic }: TransportFlags): readonly ("quic" | "tcp")[] | undefined {
-  return tcp === quic ? undefined : [tcp ? "tcp" : "quic"];
+  if (tcp) return ["tcp"];
+  return quic ? ["quic"] : undefined;
 }
 
 function countOf(text: string): number {

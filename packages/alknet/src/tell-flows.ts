@@ -66,6 +66,11 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
         const fields = { peer, address, fingerprint: way.fingerprint, transport };
         logger.info(fields, `${places.map(leads).join(", ")} at ${who} over ${transport}`);
       } else if (!json) for (const line of words) say(terminal, line);
+      for (const { listen } of places.filter(isOpenToOthers)) {
+        const text = `${listen} is open to other machines, and whoever connects uses the rights of this key`;
+        if (human) say(terminal, `warning: ${text}\nhint: without an address it is 127.0.0.1`);
+        else logger.warn({ listen }, text);
+      }
     },
 
     refused(place, error, asked) {
@@ -98,6 +103,11 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
       if (!human) logger.info({}, `closed: ${places.map(leads).join(", ")}`);
     },
   };
+}
+
+/** Not on loopback. */
+function isOpenToOthers({ listen }: Place): boolean {
+  return !/^(?:127\.|\[::1\]:|\[::ffff:127\.)/.test(listen);
 }
 
 function leads({ listen, target }: Place): string {

@@ -127,6 +127,29 @@ test("alknet forward tells a person which right is missing", async () => {
   );
 });
 
+test("alknet forward and socks warn of a port that is open to other machines, and of no other", async () => {
+  using laptop = testHome();
+  await using node = await startNode(laptop);
+  const warned = async (terminal: boolean, ...words: string[]): Promise<string[]> => {
+    const stop = new AbortController();
+    const { stderr } = await run(laptop, [words[0]!, node.ticket, ...words.slice(1), "--json"], {
+      terminal,
+      interrupted: stop.signal,
+      ondata: () => stop.abort(),
+    });
+    return stderr.split("\n").filter((line) => line.includes("is open to other machines"));
+  };
+  for (const bind of ["0.0.0.0", "*"]) {
+    assert.equal((await warned(true, "forward", `${bind}:0:localhost:80`)).length, 1);
+    const [line] = await warned(false, "socks", "--listen", `${bind}:0`);
+    assert.equal((JSON.parse(line!) as { level: string }).level, "warn");
+  }
+  for (const bind of ["127.0.0.1", "localhost", "[::1]"]) {
+    assert.deepEqual(await warned(true, "forward", `${bind}:0:localhost:80`), []);
+    assert.deepEqual(await warned(false, "socks", "--listen", `${bind}:0`), []);
+  }
+});
+
 test("alknet forward that is not let in, or cannot listen, says so and ends", async () => {
   using stranger = testHome();
   await using node = await startNode(undefined);
