@@ -12,6 +12,7 @@ import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { bind } from "@alknet/quic/endpoint";
 import { issueCertificate } from "@alknet/quic/self-signed";
+import { TlsServerConfig } from "@alknet/quic/tls";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
 import type { Connection } from "./connection.ts";
 import { createDialer, type Dialer, type DialerOptions } from "./dialer.ts";
@@ -219,6 +220,45 @@ test("dial() ends with the peer's answer, and tries nothing else", async () => {
   const connection = await it.dial(target(endpoint.port), "alknet/echo", { identity: stranger });
   await assert.rejects(connection.accepted, { code: "UNAVAILABLE" });
   assert.equal(endpoint.limits.stats().connections, 0);
+});
+
+test("dial() over QUIC does not tell an impostor who dials", async () => {
+  const seen: (string | undefined)[] = [];
+  await using endpoint = await serve({
+    onevent: (event) => {
+      if ("fingerprint" in event) seen.push(event.fingerprint);
+    },
+  });
+  await using it = dialer();
+  const other = createIdentity();
+  await assert.rejects(
+    it.dial(`${other.fingerprint}@${LOOPBACK}:${endpoint.port}`, "alknet/echo", {
+      transports: ["quic"],
+    }),
+    { code: "PEER_KEY_MISMATCH", seen: node.fingerprint, expected: [other.fingerprint] },
+  );
+  // Once more as nobody, to see whom it met.
+  while (seen.length === 0) await settle(1);
+  assert.deepEqual(seen, [undefined]);
+});
+
+test("dial() over QUIC is not taken in by a server that shows the right key only when it is asked again", async () => {
+  const impostor = createIdentity();
+  const [wrong, right] = [impostor, node].map(
+    ({ certificate, privateKeyDer }) =>
+      new TlsServerConfig({ certificates: [certificate], privateKey: privateKeyDer }),
+  ) as [TlsServerConfig, TlsServerConfig];
+  let asked = 0;
+  await using server = bind({
+    address: LOOPBACK,
+    server: { configure: ({ alpn }) => ({ tls: asked++ === 0 ? wrong : right, alpn: alpn[0]! }) },
+  });
+  await using it = dialer();
+  await assert.rejects(it.dial(target(server.address.port), "alknet/echo"), {
+    code: "HANDSHAKE_FAILED",
+    message: /it showed another key/,
+  });
+  assert.equal(asked, 2, "and nothing else was tried");
 });
 
 test("dial() tries all addresses of a peer, a little apart", async () => {

@@ -13,6 +13,7 @@ import type { OwnedAuthContext } from "./access.ts";
 import type { Clock } from "./clock.ts";
 import { ConnectionClosed, type OwnedConnection } from "./connection.ts";
 import { DialError } from "./dial-error.ts";
+import { fingerprintBytes, parseFingerprint } from "./fingerprint.ts";
 import { formatHostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
 import { closeReasonOf, quicConnection } from "./quic-connection.ts";
@@ -52,11 +53,7 @@ export async function dialQuic(options: QuicDialOptions): Promise<OwnedConnectio
   } catch (error) {
     if (!(error instanceof QuicConnectionClosed)) throw error;
     const { closeReason } = error;
-    // Only CAs are asked inside the handshake: keys are compared here, where what was shown can be named.
-    const distrusted = closeReason.kind === "transport" && closeReason.by === "local";
-    if (expected.kind === "name" && distrusted && closeReason.alert !== undefined) {
-      throw await unpinned(options, at, describe(closeReason));
-    }
+    if (isDistrust(closeReason, expected)) throw await distrusted(options, at, closeReason);
     throw dialError(closeReason, alpn, at, error);
   }
   try {
@@ -93,21 +90,45 @@ function judge(
   return verifyServer(expected, { certificate: peerCertificate, raw, trusted, address: at });
 }
 
-/** No CA vouches for the server: ask it once more, as nobody, what it shows, to name that. */
-async function unpinned(options: QuicDialOptions, at: string, why: string): Promise<Error> {
+/** Whether it was us who ended the handshake, for what the server showed. */
+function isDistrust(reason: QuicCloseReason, expected: Expected): boolean {
+  if (reason.kind !== "transport" || reason.by !== "local") return false;
+  const ACCESS_DENIED = 49;
+  if (expected.kind === "pinned") return reason.alert === ACCESS_DENIED;
+  return expected.kind === "name" && reason.alert !== undefined;
+}
+
+/**
+ * The handshake ended because the server showed another key than the one that is pinned, or no CA vouches
+ * for it. It has not seen who we are. Ask it once more, as nobody, what it shows, to name that; and this
+ * time it has to prove it.
+ */
+async function distrusted(
+  options: QuicDialOptions,
+  at: string,
+  reason: QuicCloseReason,
+): Promise<Error> {
+  const { alpn, expected } = options;
+  const why = expected.kind === "pinned" ? "it showed another key" : describe(reason);
+  const text = `cannot complete TLS with ${at}: ${why}`;
+  let connection: QuicConnection;
   try {
-    const asNobody = tlsFor(options.alpn, { kind: "unknown" }, undefined);
-    const connection = await connect(options, asNobody);
-    connection.close();
-    judge(connection, options.expected, why, at);
+    connection = await connect(options, tlsFor(alpn, { kind: "unknown" }, undefined));
+  } catch (error) {
+    if (!(error instanceof QuicConnectionClosed)) return error as Error;
+    return new DialError("HANDSHAKE_FAILED", text, { cause: error, final: true });
+  }
+  connection.close();
+  try {
+    judge(connection, expected, why, at);
   } catch (error) {
     return error as Error;
   }
-  return new DialError("HANDSHAKE_FAILED", `cannot complete TLS with ${at}: ${why}`);
+  return new DialError("HANDSHAKE_FAILED", text, { final: true });
 }
 
-/** TLS settings are the same for all dials with one identity and ALPN; so many of them are kept. */
-const MAX_KEPT = 64;
+/** TLS settings are the same for all dials with one identity, ALPN and pin; so many of them are kept. */
+const MAX_KEPT = 256;
 const kept = new WeakMap<object, Map<string, TlsClientConfig>>();
 const nobody = {};
 
@@ -116,26 +137,39 @@ function tlsFor(
   expected: Expected,
   identity: NodeIdentity | undefined,
 ): TlsClientConfig {
-  const byName = expected.kind === "name";
-  const key = `${byName} ${alpn}`;
+  const key = `${alpn} ${expected.kind} ${expected.kind === "pinned" ? expected.fingerprints.join() : ""}`;
   let configs = kept.get(identity ?? nobody);
   if (configs === undefined) kept.set(identity ?? nobody, (configs = new Map()));
   let config = configs.get(key);
   if (config === undefined) {
-    // A key that is pinned is compared once the handshake is done, as over TCP. The server has seen our
-    // certificate by then, there as here; it has proved its own key, and gets not a byte.
-    const verify: ServerVerification = byName
-      ? { roots: systemRootsDer() }
-      : { dangerouslyAcceptAny: true };
     const own =
       identity === undefined
         ? {}
         : { certificates: [identity.certificate], privateKey: identity.privateKeyDer };
-    config = new TlsClientConfig({ alpn: [alpn], verify, ...own });
+    config = new TlsClientConfig({ alpn: [alpn], verify: verificationOf(expected), ...own });
     if (configs.size === MAX_KEPT) configs.delete(configs.keys().next().value!);
     configs.set(key, config);
   }
   return config;
+}
+
+/**
+ * What TLS itself insists on. An impostor gets no further than its own certificate: it does not learn who
+ * dials. A pin that is no Ed25519 key is compared when the handshake is done, as all are over TCP.
+ */
+function verificationOf(expected: Expected): ServerVerification {
+  switch (expected.kind) {
+    case "name":
+      return { roots: systemRootsDer() };
+    case "pinned": {
+      const pins = expected.fingerprints.map((text) => fingerprintBytes(parseFingerprint(text)));
+      if (pins.some(({ kind }) => kind !== "ed25519")) return { dangerouslyAcceptAny: true };
+      return { publicKeys: pins.map(({ bytes }) => bytes) };
+    }
+    case "unknown":
+      // Nobody will do; but the handshake has to come far enough to say whom it met.
+      return { dangerouslyAcceptAny: true };
+  }
 }
 
 let rootsDer: Uint8Array[] | undefined;
