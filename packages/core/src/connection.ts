@@ -17,8 +17,8 @@ export interface CloseReason {
   readonly code: number | undefined;
   /**
    * Stable name: one of `CloseCode`, or `TIMEOUT`, `RESET` (the peer lost its state), `REFUSED` (before
-   * the handshake), `TLS`, `TRANSPORT`, `CUT` (an end or a reset of TCP that says nothing), `UNKNOWN` (a
-   * code that is not ours).
+   * the handshake), `HANDSHAKE_TIMEOUT` (the peer's side of it took too long), `TLS`, `TRANSPORT`, `CUT` (an
+   * end or a reset of TCP that says nothing), `UNKNOWN` (a code that is not ours).
    */
   readonly name: string;
   /** Text for people. The peer's own words are not trusted: cut at 256 bytes, without control characters. */

@@ -112,6 +112,106 @@ async function withoutUdp(
   };
 }
 
+/** A UDP port that holds back what comes until the test lets it through to `to`; nothing listens on TCP. */
+async function udpOnly(
+  to: number,
+): Promise<AsyncDisposable & { port: number; held: () => number; letThrough: () => void }> {
+  const near = dgram.createSocket("udp4");
+  const far = dgram.createSocket("udp4");
+  near.bind(0, ELSEWHERE);
+  far.bind(0, LOOPBACK);
+  await Promise.all([once(near, "listening"), once(far, "listening")]);
+  const held: Buffer[] = [];
+  let open = false;
+  let client = 0;
+  near.on("message", (message, { port }) => {
+    client = port;
+    if (open) far.send(message, to, LOOPBACK);
+    else held.push(message);
+  });
+  far.on("message", (message) => near.send(message, client, LOOPBACK));
+  return {
+    port: near.address().port,
+    held: () => held.length,
+    letThrough() {
+      open = true;
+      for (const message of held.splice(0)) far.send(message, to, LOOPBACK);
+    },
+    async [Symbol.asyncDispose]() {
+      const closed = [once(near, "close"), once(far, "close")];
+      near.close();
+      far.close();
+      await Promise.all(closed);
+    },
+  };
+}
+
+/**
+ * A UDP relay to `to`. From `forget` on, packets of the connections it has seen are swallowed, as by a router
+ * that has lost its table; those of new ones pass, unless `cut`.
+ */
+async function forgetfulPath(to: number): Promise<
+  AsyncDisposable & {
+    readonly port: number;
+    readonly swallowed: () => number;
+    forget(): void;
+    remember(): void;
+    cut: boolean;
+    /** Lets nothing through to the client; nothing from it. */
+    deaf: boolean;
+    mute: boolean;
+    /** The first packet to the client comes along. */
+    onanswer: () => void;
+  }
+> {
+  const near = dgram.createSocket("udp4");
+  const far = dgram.createSocket("udp4");
+  near.bind(0, ELSEWHERE);
+  far.bind(0, LOOPBACK);
+  await Promise.all([once(near, "listening"), once(far, "listening")]);
+  const seen = new Set<string>();
+  const forgotten = new Set<string>();
+  let swallowed = 0;
+  let client = 0;
+  const passes = (message: Buffer): boolean => {
+    if (path.cut) return false;
+    // Handshakes have the long header (RFC 9000 §17.2); all others begin with the connection's ID.
+    if ((message[0]! & 0x80) !== 0) return true;
+    const id = message.toString("hex", 1, 5);
+    seen.add(id);
+    if (!forgotten.has(id)) return true;
+    swallowed++;
+    return false;
+  };
+  near.on("message", (message, { port }) => {
+    client = port;
+    if (!path.mute && passes(message)) far.send(message, to, LOOPBACK);
+  });
+  far.on("message", (message) => {
+    path.onanswer();
+    if (!path.deaf && passes(message)) near.send(message, client, LOOPBACK);
+  });
+  const path = {
+    port: near.address().port,
+    cut: false,
+    deaf: false,
+    mute: false,
+    onanswer: () => {},
+    swallowed: () => swallowed,
+    forget() {
+      for (const id of seen) forgotten.add(id);
+    },
+    remember: () => forgotten.clear(),
+    async [Symbol.asyncDispose]() {
+      const over = [once(near, "close"), once(far, "close")];
+      near.close();
+      far.close();
+      await Promise.all(over);
+    },
+  };
+  return path;
+}
+
 function target(port: number, host: string = LOOPBACK): string {
   return `${node.fingerprint}@${host}:${port}`;
 }
@@ -338,40 +438,6 @@ test("dial() says what it tried when nothing answers, after ten seconds at most"
   });
 });
 
-/** A UDP port that holds back what comes until the test lets it through to `to`; nothing listens on TCP. */
-async function udpOnly(
-  to: number,
-): Promise<AsyncDisposable & { port: number; held: () => number; letThrough: () => void }> {
-  const near = dgram.createSocket("udp4");
-  const far = dgram.createSocket("udp4");
-  near.bind(0, ELSEWHERE);
-  far.bind(0, LOOPBACK);
-  await Promise.all([once(near, "listening"), once(far, "listening")]);
-  const held: Buffer[] = [];
-  let open = false;
-  let client = 0;
-  near.on("message", (message, { port }) => {
-    client = port;
-    if (open) far.send(message, to, LOOPBACK);
-    else held.push(message);
-  });
-  far.on("message", (message) => near.send(message, client, LOOPBACK));
-  return {
-    port: near.address().port,
-    held: () => held.length,
-    letThrough() {
-      open = true;
-      for (const message of held.splice(0)) far.send(message, to, LOOPBACK);
-    },
-    async [Symbol.asyncDispose]() {
-      const closed = [once(near, "close"), once(far, "close")];
-      near.close();
-      far.close();
-      await Promise.all(closed);
-    },
-  };
-}
-
 /** Until one more wait has begun on the clock: what it waits for needs no more time. */
 async function nextWait(clock: FakeClock): Promise<void> {
   const before = clock.pending;
@@ -476,6 +542,37 @@ test("dial() heeds its signal, and leaves nothing behind", async () => {
   stop.abort(reason);
   await dialing;
   await assert.rejects(it.dial(target(dead.port), "alknet/echo", { signal: stop.signal }), reason);
+});
+
+test("dial() over QUIC says so when the node's time for the handshake has run out", async () => {
+  const over = Promise.withResolvers<void>();
+  await using endpoint = await serve({
+    handshakeTimeout: 100,
+    onevent: ({ kind }) => {
+      if (kind === "handshake failed") over.resolve();
+    },
+  });
+  await using path = await forgetfulPath(endpoint.port);
+  await using it = dialer();
+  // The node hears us, and we do not hear the node until it has given up.
+  path.deaf = true;
+  const dialing = it.dial(target(path.port, ELSEWHERE), "alknet/echo", { transports: ["quic"] });
+  const failed = assert.rejects(dialing, { code: "HANDSHAKE_TIMEOUT", message: /gave up/ });
+  await over.promise;
+  path.deaf = false;
+  await failed;
+});
+
+test("dial() over QUIC has a connection that ends as HANDSHAKE_TIMEOUT when the node never hears its end", async () => {
+  await using endpoint = await serve({ handshakeTimeout: 100 });
+  await using path = await forgetfulPath(endpoint.port);
+  await using it = dialer();
+  path.onanswer = () => (path.mute = true);
+  const connection = await it.dial(target(path.port, ELSEWHERE), "alknet/echo", {
+    transports: ["quic"],
+  });
+  assert.equal((await connection.closed).name, "HANDSHAKE_TIMEOUT");
+  await assert.rejects(connection.accepted, { code: "HANDSHAKE_TIMEOUT" });
 });
 
 test("dial() trusts nobody for an address without a key, and names what it saw", async () => {
@@ -658,63 +755,6 @@ test("open() dials anew when the peer has come back", async () => {
   assert.notEqual(second.connection, first.connection);
   assert.equal(await ask(second.stream, "hello again"), "hello again");
 });
-
-/**
- * A UDP relay to `to`. From `forget` on, packets of the connections it has seen are swallowed, as by a router
- * that has lost its table; those of new ones pass, unless `cut`.
- */
-async function forgetfulPath(to: number): Promise<
-  AsyncDisposable & {
-    readonly port: number;
-    readonly swallowed: () => number;
-    forget(): void;
-    remember(): void;
-    cut: boolean;
-  }
-> {
-  const near = dgram.createSocket("udp4");
-  const far = dgram.createSocket("udp4");
-  near.bind(0, ELSEWHERE);
-  far.bind(0, LOOPBACK);
-  await Promise.all([once(near, "listening"), once(far, "listening")]);
-  const seen = new Set<string>();
-  const forgotten = new Set<string>();
-  let swallowed = 0;
-  let client = 0;
-  const passes = (message: Buffer): boolean => {
-    if (path.cut) return false;
-    // Handshakes have the long header (RFC 9000 §17.2); all others begin with the connection's ID.
-    if ((message[0]! & 0x80) !== 0) return true;
-    const id = message.toString("hex", 1, 5);
-    seen.add(id);
-    if (!forgotten.has(id)) return true;
-    swallowed++;
-    return false;
-  };
-  near.on("message", (message, { port }) => {
-    client = port;
-    if (passes(message)) far.send(message, to, LOOPBACK);
-  });
-  far.on("message", (message) => {
-    if (passes(message)) near.send(message, client, LOOPBACK);
-  });
-  const path = {
-    port: near.address().port,
-    cut: false,
-    swallowed: () => swallowed,
-    forget() {
-      for (const id of seen) forgotten.add(id);
-    },
-    remember: () => forgotten.clear(),
-    async [Symbol.asyncDispose]() {
-      const over = [once(near, "close"), once(far, "close")];
-      near.close();
-      far.close();
-      await Promise.all(over);
-    },
-  };
-  return path;
-}
 
 /** Until a connection whose last packet came before now passes for silent. */
 async function silence(): Promise<void> {

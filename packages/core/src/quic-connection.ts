@@ -324,6 +324,7 @@ export function closeReasonOf(reason: QuicCloseReason): CloseReason {
         ? localReason(reason.code, reason.reason)
         : peerReason(reason.code, reason.reason);
     case "transport": {
+      if (gaveUpHandshake(reason)) return transportReason("HANDSHAKE_TIMEOUT", TOO_SLOW);
       const CONNECTION_REFUSED = 2;
       const refused = reason.by === "peer" && reason.code === CONNECTION_REFUSED;
       const name = reason.alert !== undefined ? "TLS" : refused ? "REFUSED" : "TRANSPORT";
@@ -340,6 +341,18 @@ export function closeReasonOf(reason: QuicCloseReason): CloseReason {
       return localReason(CloseCode.INTERNAL, describe(reason));
   }
 }
+
+/**
+ * Whether the peer ended its side of the handshake for a reason of its application, which it may not tell
+ * there (RFC 9000 §10.2.3). A node does so when its time for the handshake is over.
+ */
+export function gaveUpHandshake(reason: QuicCloseReason): boolean {
+  const APPLICATION_ERROR = 0xc;
+  return reason.kind === "transport" && reason.by === "peer" && reason.code === APPLICATION_ERROR;
+}
+
+/** What that means, in words. */
+export const TOO_SLOW = "it did not end within the time that the peer gives it";
 
 /** An error of the engine, in our words; any other as it is. */
 function ours(error: Error): Error {

@@ -16,7 +16,7 @@ import { DialError } from "./dial-error.ts";
 import { fingerprintBytes, parseFingerprint } from "./fingerprint.ts";
 import { formatHostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
-import { closeReasonOf, quicConnection } from "./quic-connection.ts";
+import { closeReasonOf, gaveUpHandshake, quicConnection, TOO_SLOW } from "./quic-connection.ts";
 import { NO_APPLICATION_PROTOCOL } from "./tls-server.ts";
 import { type Expected, systemRoots, verifyServer } from "./verify.ts";
 
@@ -198,6 +198,11 @@ function dialError(
       if (reason.by === "peer" && reason.code === CONNECTION_REFUSED) {
         const text = `${at} takes no connection from here now`;
         return new DialError("REFUSED", text, { cause, final: true });
+      }
+      if (gaveUpHandshake(reason)) {
+        return new DialError("HANDSHAKE_TIMEOUT", `${at} gave up the handshake: ${TOO_SLOW}`, {
+          cause,
+        });
       }
       const text = `cannot complete the handshake with ${at}: ${why}`;
       // An alert is the peer's answer; anything else may be the path's.
