@@ -41,8 +41,20 @@ export type Credential =
 export interface IdentityProvider {
   resolveFingerprint(fingerprint: string): Identity | undefined;
   resolveToken(token: Uint8Array): Identity | undefined;
-  /** Have `listener` called after each replacement of the snapshot. @returns how to stop it. */
-  subscribe(listener: () => void): () => void;
+  /**
+   * Have `listener` called after each replacement of the snapshot; it adds to the tally what it ends.
+   *
+   * @returns how to stop it.
+   */
+  subscribe(listener: (cut: Cut) => void): () => void;
+}
+
+/** What a change of identities or rights has ended. */
+export interface Cut {
+  /** Identities of connections: each ends its connection. */
+  connections: number;
+  /** Rights in use; what they allowed ends, and the connection goes on. */
+  grants: number;
 }
 
 /** A right in use. Dispose it when the work is done. */
@@ -190,7 +202,7 @@ class PeerContext implements OwnedAuthContext {
     this.#credential = credential;
     this.#peer = peer;
     this.fingerprint = credential.kind === "fingerprint" ? credential.fingerprint : undefined;
-    this.#unsubscribe = provider.subscribe(() => this.#check());
+    this.#unsubscribe = provider.subscribe((cut) => this.#check(cut));
   }
 
   get peer(): Identity {
@@ -231,7 +243,7 @@ class PeerContext implements OwnedAuthContext {
   }
 
   /** Called by the provider; must not throw, others are waiting to be told. */
-  #check(): void {
+  #check(cut: Cut): void {
     // Told in the same round in which it fell.
     if (this.#unsubscribe === undefined) return;
     let identity: Identity | undefined;
@@ -246,6 +258,7 @@ class PeerContext implements OwnedAuthContext {
     if (identity === undefined || identity.id !== this.#peer.id) {
       const text = `access revoked: the key of ${quoted(this.#peer)} no longer names it`;
       const reason = new AccessRevoked(text, { cause });
+      cut.connections++;
       this.#revocation.revoke(reason);
       for (const grant of this.#held) grant.revoke(reason);
       this.#held.clear();
@@ -257,6 +270,7 @@ class PeerContext implements OwnedAuthContext {
     for (const grant of this.#held) {
       if (permits(rights, grant.request)) continue;
       this.#held.delete(grant);
+      cut.grants++;
       grant.revoke(
         new AccessRevoked(`access revoked: ${quoted(identity)} no longer has ${grant.action}`),
       );

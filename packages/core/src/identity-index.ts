@@ -10,7 +10,7 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import type { Identity, IdentityProvider } from "./access.ts";
+import type { Cut, Identity, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, MAX_TOKEN } from "./api-key.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { MinHeap } from "./min-heap.ts";
@@ -49,8 +49,12 @@ export interface Rebuild {
   problem(problem: IdentityProblem, cause?: Error): void;
   /** The first thing that did not hold together. */
   readonly conflict: Error | undefined;
-  /** Make this what look-ups see, and tell the followers. */
-  swap(): void;
+  /**
+   * Make this what look-ups see, and tell the followers.
+   *
+   * @param newer entries that have changed since they were added here.
+   */
+  swap(newer?: IdentityPatch): Cut;
 }
 
 /** Time between two looks at the clock while some right has an end, in milliseconds: it may be set. */
@@ -78,7 +82,7 @@ interface Snapshot {
 
 export class IdentityIndex implements IdentityProvider, Disposable {
   readonly #clock: Clock;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Set<(cut: Cut) => void>();
   #roles: Roles;
   #snapshot: Snapshot = Object.freeze({
     holders: new OverlayMap<string, Holder>(new Map()),
@@ -115,9 +119,9 @@ export class IdentityIndex implements IdentityProvider, Disposable {
   }
 
   /** Have `listener` called after each change. @returns how to stop it. */
-  subscribe(listener: () => void): () => void {
+  subscribe(listener: (cut: Cut) => void): () => void {
     // One entry per subscription, also when a function subscribes twice.
-    const entry = (): void => listener();
+    const entry = (cut: Cut): void => listener(cut);
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
   }
@@ -174,7 +178,7 @@ export class IdentityIndex implements IdentityProvider, Disposable {
     return new Building(
       this.#roles,
       (key, made) => this.#reuse(key, made),
-      (snapshot, ends) => this.#rebuilt(snapshot, ends),
+      (snapshot, ends, newer) => this.#rebuilt(snapshot, ends, newer),
     );
   }
 
@@ -183,8 +187,10 @@ export class IdentityIndex implements IdentityProvider, Disposable {
    *
    * An entry with a key that somebody else has is a problem, and the key is nobody's until the next rebuild
    * has looked at all entries.
+   *
+   * @throws {AggregateError} of what followers threw, after all have been told.
    */
-  patch({ peers = new Map(), apiKeys = new Map() }: IdentityPatch): void {
+  patch({ peers = new Map(), apiKeys = new Map() }: IdentityPatch): Cut {
     const { holders, byFingerprint, byToken, problems } = this.#snapshot;
     const changed = new Map<string, Holder | undefined>();
     for (const [peerId, entry] of peers) {
@@ -231,7 +237,7 @@ export class IdentityIndex implements IdentityProvider, Disposable {
       if (hash !== undefined) claim(byToken, tokens, hash, holder);
       this.#follow(holder);
     }
-    this.#replace({
+    return this.#replace({
       holders: holders.with(changed),
       byFingerprint: byFingerprint.with(fingerprints),
       byToken: byToken.with(tokens),
@@ -240,12 +246,12 @@ export class IdentityIndex implements IdentityProvider, Disposable {
   }
 
   /** Use other roles from now on. */
-  setRoles(roles: Roles): void {
+  setRoles(roles: Roles): Cut {
     this.#roles = roles;
     const builder = new Building(
       roles,
       (_key, made) => this.#make(made),
-      (snapshot, ends) => this.#rebuilt(snapshot, ends),
+      (snapshot, ends, newer) => this.#rebuilt(snapshot, ends, newer),
     );
     for (const { kind, entry } of this.#snapshot.holders.values()) {
       if (kind === "peer") builder.peer(entry);
@@ -255,7 +261,7 @@ export class IdentityIndex implements IdentityProvider, Disposable {
       // Whatever the roles have to do with is found again.
       if (!problem.message.startsWith(UNKNOWN_ROLE)) builder.problem(problem);
     }
-    builder.swap();
+    return builder.swap();
   }
 
   /** Follow the clock no more. Look-ups go on. */
@@ -264,26 +270,31 @@ export class IdentityIndex implements IdentityProvider, Disposable {
     this.#turn = undefined;
   }
 
-  #rebuilt(snapshot: Snapshot, ends: readonly Holder[]): void {
+  #rebuilt(snapshot: Snapshot, ends: readonly Holder[], newer: IdentityPatch | undefined): Cut {
     this.#ends = new MinHeap();
     for (const holder of ends) this.#follow(holder);
-    this.#replace(snapshot);
+    if (newer === undefined) return this.#replace(snapshot);
+    // Nobody looks in between: what was taken away in the meantime must not come back for a moment.
+    this.#snapshot = snapshot;
+    return this.patch(newer);
   }
 
-  #replace(snapshot: Snapshot): void {
+  #replace(snapshot: Snapshot): Cut {
     this.#snapshot = Object.freeze(snapshot);
     this.#peers = undefined;
     this.#wait();
+    const cut: Cut = { connections: 0, grants: 0 };
     const errors: unknown[] = [];
     for (const listener of this.#listeners) {
       try {
-        listener();
+        listener(cut);
       } catch (error) {
         errors.push(error);
       }
     }
     // Only now: everybody else had to be told first.
     if (errors.length > 0) throw new AggregateError(errors, "cannot tell all who follow the peers");
+    return cut;
   }
 
   /** What there was, where the entry is the same. */
@@ -387,10 +398,12 @@ const CONTESTED: Holder = Object.freeze({
   changesAt: Infinity,
 });
 
+type Done = (snapshot: Snapshot, ends: readonly Holder[], newer: IdentityPatch | undefined) => Cut;
+
 class Building implements Rebuild {
   readonly #roles: Roles;
   readonly #hold: (key: string, made: Made) => Holder;
-  readonly #done: (snapshot: Snapshot, ends: readonly Holder[]) => void;
+  readonly #done: Done;
   readonly #ends: Holder[] = [];
   readonly #holders = new Map<string, Holder>();
   readonly #byFingerprint = new Map<string, Holder>();
@@ -398,11 +411,7 @@ class Building implements Rebuild {
   readonly #problems = new Map<string, IdentityProblem>();
   conflict: Error | undefined;
 
-  constructor(
-    roles: Roles,
-    hold: (key: string, made: Made) => Holder,
-    done: (snapshot: Snapshot, ends: readonly Holder[]) => void,
-  ) {
+  constructor(roles: Roles, hold: (key: string, made: Made) => Holder, done: Done) {
     this.#roles = roles;
     this.#hold = hold;
     this.#done = done;
@@ -421,14 +430,14 @@ class Building implements Rebuild {
     this.#problems.set(problem.subject, problem);
   }
 
-  swap(): void {
+  swap(newer?: IdentityPatch): Cut {
     const snapshot = {
       holders: new OverlayMap(this.#holders),
       byFingerprint: new OverlayMap(this.#byFingerprint),
       byToken: new OverlayMap(this.#byToken),
       problems: new OverlayMap(this.#problems),
     };
-    this.#done(snapshot, this.#ends);
+    return this.#done(snapshot, this.#ends, newer);
   }
 
   #add(made: Made): void {

@@ -1,0 +1,853 @@
+/**
+ * The store of identities: what peers, API keys, credentials and invitations there are, on any database.
+ *
+ * Reading is synchronous, from an index in memory. A write resolves when this process sees it. A change,
+ * here or in another process, first cuts what it names, and then everything is read again: a reload cannot
+ * miss a row, and a slow one must not keep a right alive.
+ *
+ * @module
+ */
+
+import { isDeepStrictEqual } from "node:util";
+import type { Cut, Identity, IdentityProvider } from "./access.ts";
+import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { IdentityIndex, type IdentityProblem, type Rebuild } from "./identity-index.ts";
+import { type Logger, silentLogger } from "./log.ts";
+import { isPeerName, parsePeer, type PeerEntry, PeerError } from "./peers.ts";
+import type { Roles } from "./scope-entry.ts";
+import type {
+  AuditEntry,
+  BackendChange,
+  BackendState,
+  ChangedNames,
+  EncryptedData,
+  Invitation,
+  Loaded,
+  StoreBackend,
+  StoreTransaction,
+} from "./store-backend.ts";
+import { StoreError } from "./store-error.ts";
+
+export interface IdentityStoreOptions {
+  readonly roles?: Roles | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+}
+
+/** Who makes a change, for the audit. @default "owner" */
+export interface ChangeOptions {
+  readonly actor?: string | undefined;
+}
+
+/** A committed change. */
+export interface Committed {
+  /** Its number, by which other processes know it; see {@linkcode IdentityStore.effectOf}. */
+  readonly change: number;
+  /** What it has ended in this process. */
+  readonly cut: Cut;
+}
+
+/** Sealed secrets by provider; look-up is synchronous. */
+export interface CredentialStore {
+  get(provider: string): EncryptedData | undefined;
+  put(provider: string, value: EncryptedData, options?: ChangeOptions): Promise<Committed>;
+  /** What is not there is no error. */
+  delete(provider: string, options?: ChangeOptions): Promise<Committed>;
+}
+
+/** What came of an invitation. */
+export type Redeemed =
+  | { readonly outcome: "joined"; readonly peer: PeerEntry; readonly change: number }
+  /** By the same key, before: its answer may have been lost. */
+  | { readonly outcome: "joined before"; readonly peer: PeerEntry }
+  | { readonly outcome: "unknown" | "expired" | "used" }
+  /** The name that it was to have is another's, or the key is. */
+  | { readonly outcome: "name taken" | "key known"; readonly peerId: string };
+
+/** `await using` closes it. All that writes throws {@linkcode StoreError}. */
+export interface IdentityStore extends IdentityProvider, AsyncDisposable {
+  readonly label: string;
+  readonly credentials: CredentialStore;
+  readonly peers: readonly PeerEntry[];
+  readonly apiKeys: readonly ApiKeyEntry[];
+  /** Rows that grant less than was meant, or nothing. */
+  readonly problems: readonly IdentityProblem[];
+  /** Whether look-ups see the database as it is. */
+  readonly state: BackendState;
+  /** Upper and lower case count as one. */
+  peer(peerId: string): PeerEntry | undefined;
+  apiKey(prefix: string): ApiKeyEntry | undefined;
+
+  /**
+   * Replace a peer by what `change` makes of it, in one transaction: `undefined` before is none, `undefined`
+   * after removes it. With another `peerId` it is renamed.
+   *
+   * @throws {PeerError} if the entry is malformed, or its name or a key is another's.
+   * @throws what `change` throws; nothing is changed then.
+   */
+  changePeer(
+    peerId: string,
+    change: (before: PeerEntry | undefined) => PeerEntry | undefined,
+    options?: ChangeOptions,
+  ): Promise<Committed>;
+  /** Add or replace. */
+  putPeer(entry: PeerEntry, options?: ChangeOptions): Promise<Committed>;
+  /** Replace. @throws {StoreError} `STORE_NOT_FOUND`; @throws {TypeError} if the names differ. */
+  updatePeer(peerId: string, entry: PeerEntry, options?: ChangeOptions): Promise<Committed>;
+  /** @throws {StoreError} `STORE_NOT_FOUND` */
+  removePeer(peerId: string, options?: ChangeOptions): Promise<Committed>;
+  /** Add or replace. @throws {PeerError} `DUPLICATE_TOKEN` */
+  putApiKey(entry: ApiKeyEntry, options?: ChangeOptions): Promise<Committed>;
+  /** @throws {StoreError} `STORE_NOT_FOUND` */
+  removeApiKey(prefix: string, options?: ChangeOptions): Promise<Committed>;
+
+  invitations(): Promise<readonly Invitation[]>;
+  /** @throws {StoreError} `STORE_EXISTS`; @throws {PeerError} if its peer or scopes are malformed. */
+  addInvitation(invitation: Invitation, options?: ChangeOptions): Promise<void>;
+  /** @throws {StoreError} `STORE_NOT_FOUND` */
+  removeInvitation(id: string, options?: ChangeOptions): Promise<void>;
+  /**
+   * Let in who has an invitation's secret: use it up, make the peer and note it, in one transaction. Of many
+   * with one secret exactly one joins.
+   *
+   * @param as what the joiner would like to be called, where the invitation leaves it open.
+   */
+  redeem(
+    secretHash: string,
+    joiner: { readonly fingerprint: string; readonly as?: string | undefined },
+  ): Promise<Redeemed>;
+
+  /** Note something that was done by other means. */
+  addAudit(entry: Omit<AuditEntry, "id" | "at">): Promise<void>;
+  /** Oldest first: the newest `limit` of those with an id above `after`. @default after 0, limit 100 */
+  audit(options?: { after?: number; limit?: number }): Promise<readonly AuditEntry[]>;
+
+  setRoles(roles: Roles): Cut;
+  /** Read everything again; resolves when look-ups see it. @throws {StoreError} */
+  reload(): Promise<void>;
+  /** What a change has ended here, once this process has seen it; a number of another process will do. */
+  effectOf(change: number, options?: { signal?: AbortSignal }): Promise<Cut>;
+  /** Have `listener` called when `state` or `problems` may be others. @returns how to stop it. */
+  onstate(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+/** At most so long is the event loop held by a reload, in milliseconds. */
+const SLICE = 5;
+
+/** Between the end of a reload and the next, in milliseconds: many changes are one reload. */
+const RELOAD_PAUSE = 50;
+
+/** After a reload that failed, in milliseconds. */
+const RETRY_PAUSE = 1_000;
+
+/** Effects of so many changes are remembered. */
+const MAX_EFFECTS = 1_024;
+
+/** Most names that a change spells out; more are a reload for everybody. */
+const MAX_NAMES = 64;
+
+/** Largest text of an audit entry, in UTF-16 code units. */
+const MAX_DETAIL = 4_096;
+
+/**
+ * Open a store on a database. It is loaded when this resolves.
+ *
+ * @throws {StoreError} if the database cannot be read.
+ */
+export async function openIdentityStore(
+  backend: StoreBackend,
+  options: IdentityStoreOptions = {},
+): Promise<IdentityStore> {
+  const store = new Store(backend, options);
+  try {
+    await store.open();
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+  return store;
+}
+
+class Store implements IdentityStore {
+  readonly credentials: CredentialStore;
+  readonly #backend: StoreBackend;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #index: IdentityIndex;
+  #secrets: ReadonlyMap<string, EncryptedData> = new Map();
+  /** Changes are looked at one after another. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #reloading: Promise<void> | undefined;
+  #again: Promise<void> | undefined;
+  /** What was cut while a reload is under way: newer than what that reads. */
+  #newer: Newer | undefined;
+  #backendState: BackendState = { kind: "ready" };
+  #failure: (BackendState & { kind: "stale" }) | undefined;
+  #lastCut: Cut = { connections: 0, grants: 0 };
+  #reloadDue: AbortSignal | undefined;
+  #seen = 0;
+  readonly #effects: { readonly change: number; readonly cut: Cut }[] = [];
+  readonly #waiting = new Set<() => void>();
+  readonly #stateListeners = new Set<() => void>();
+  #closing: Promise<void> | undefined;
+
+  constructor(backend: StoreBackend, options: IdentityStoreOptions) {
+    const { roles, clock = systemClock, logger = silentLogger } = options;
+    this.#backend = backend;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#index = new IdentityIndex({ roles, clock });
+    this.credentials = {
+      get: (provider) => this.#secrets.get(provider),
+      put: (provider, value, by) => this.#putCredential(provider, value, by),
+      delete: (provider, by) => this.#deleteCredential(provider, by),
+    };
+  }
+
+  async open(): Promise<void> {
+    // First listen, then look: nothing can happen in between.
+    await this.#backend.watch({
+      changed: (change) => void this.#onchanged(change),
+      state: (state) => this.#onstate(state),
+    });
+    await this.reload();
+  }
+
+  get label(): string {
+    return this.#backend.label;
+  }
+
+  get peers(): readonly PeerEntry[] {
+    return this.#index.peers;
+  }
+
+  get apiKeys(): readonly ApiKeyEntry[] {
+    return this.#index.apiKeys;
+  }
+
+  get problems(): readonly IdentityProblem[] {
+    return this.#index.problems;
+  }
+
+  get state(): BackendState {
+    return this.#failure ?? this.#backendState;
+  }
+
+  resolveFingerprint(fingerprint: string): Identity | undefined {
+    return this.#index.resolveFingerprint(fingerprint);
+  }
+
+  resolveToken(token: Uint8Array): Identity | undefined {
+    return this.#index.resolveToken(token);
+  }
+
+  subscribe(listener: (cut: Cut) => void): () => void {
+    return this.#index.subscribe(listener);
+  }
+
+  peer(peerId: string): PeerEntry | undefined {
+    return this.#index.peer(peerId);
+  }
+
+  apiKey(prefix: string): ApiKeyEntry | undefined {
+    return this.#index.apiKey(prefix);
+  }
+
+  // Writes
+
+  async changePeer(
+    peerId: string,
+    change: (before: PeerEntry | undefined) => PeerEntry | undefined,
+    { actor = "owner" }: ChangeOptions = {},
+  ): Promise<Committed> {
+    const names: string[] = [];
+    return await this.#commit(async (transaction) => {
+      const before = await transaction.peer(peerId);
+      const made = change(before);
+      const after = made && parsePeer(made);
+      if (before === undefined && after === undefined) throw notFound("peer", peerId);
+      if (after !== undefined) await checkPeer(transaction, before, after);
+      if (before !== undefined && before.peerId !== after?.peerId) {
+        await transaction.deletePeer(before.peerId);
+        names.push(before.peerId);
+      }
+      if (after !== undefined) {
+        await transaction.putPeer(after);
+        names.push(after.peerId);
+      }
+      await this.#note(transaction, actor, ...peerChange(before, after));
+      return { peers: names };
+    });
+  }
+
+  putPeer(entry: PeerEntry, options?: ChangeOptions): Promise<Committed> {
+    return this.changePeer(entry.peerId, () => entry, options);
+  }
+
+  updatePeer(peerId: string, entry: PeerEntry, options?: ChangeOptions): Promise<Committed> {
+    if (entry.peerId !== peerId) {
+      const names = `${JSON.stringify(peerId)} and ${JSON.stringify(entry.peerId)}`;
+      return Promise.reject(
+        new TypeError(`cannot update a peer under another name: got ${names}; rename it`),
+      );
+    }
+    const change = (before: PeerEntry | undefined): PeerEntry => {
+      if (before === undefined) throw notFound("peer", peerId);
+      return entry;
+    };
+    return this.changePeer(peerId, change, options);
+  }
+
+  removePeer(peerId: string, options?: ChangeOptions): Promise<Committed> {
+    return this.changePeer(peerId, () => undefined, options);
+  }
+
+  async putApiKey(entry: ApiKeyEntry, { actor = "owner" }: ChangeOptions = {}): Promise<Committed> {
+    const parsed = parseApiKey(entry);
+    const { prefix, hash, scopes, description, expiresAt } = parsed;
+    return await this.#commit(async (transaction) => {
+      const others = await transaction.holdersOf(hash);
+      const other = others.find((name) => name !== prefix);
+      if (other !== undefined) {
+        const text = `its token is also the token of ${JSON.stringify(other)}`;
+        throw new PeerError("DUPLICATE_TOKEN", prefix, ["tokenHash"], text);
+      }
+      const isNew = (await transaction.apiKey(prefix)) === undefined;
+      await transaction.putApiKey(parsed);
+      const action = isNew ? "token.create" : "token.change";
+      await this.#note(transaction, actor, action, prefix, { scopes, description, expiresAt });
+      return { apiKeys: [prefix] };
+    });
+  }
+
+  async removeApiKey(prefix: string, { actor = "owner" }: ChangeOptions = {}): Promise<Committed> {
+    return await this.#commit(async (transaction) => {
+      if ((await transaction.apiKey(prefix)) === undefined) throw notFound("API key", prefix);
+      await transaction.deleteApiKey(prefix);
+      await this.#note(transaction, actor, "token.revoke", prefix, {});
+      return { apiKeys: [prefix] };
+    });
+  }
+
+  async #putCredential(
+    provider: string,
+    value: EncryptedData,
+    { actor = "owner" }: ChangeOptions = {},
+  ): Promise<Committed> {
+    checkCredential(provider, value);
+    return await this.#commit(async (transaction) => {
+      await transaction.putCredential(provider, value);
+      await this.#note(transaction, actor, "credential.put", provider, {});
+      return { credentials: [provider] };
+    });
+  }
+
+  async #deleteCredential(
+    provider: string,
+    { actor = "owner" }: ChangeOptions = {},
+  ): Promise<Committed> {
+    return await this.#commit(async (transaction) => {
+      await transaction.deleteCredential(provider);
+      await this.#note(transaction, actor, "credential.delete", provider, {});
+      return { credentials: [provider] };
+    });
+  }
+
+  // Invitations
+
+  async invitations(): Promise<readonly Invitation[]> {
+    this.#check();
+    return await this.#backend.invitations();
+  }
+
+  async addInvitation(
+    invitation: Invitation,
+    { actor = "owner" }: ChangeOptions = {},
+  ): Promise<void> {
+    const { id, peerId, scopes, expiresAt } = invitation;
+    checkInvitation(invitation);
+    this.#check();
+    await this.#backend.transaction(async (transaction) => {
+      if ((await transaction.invitation({ id })) !== undefined) {
+        throw new StoreError(
+          "STORE_EXISTS",
+          `there is an invitation ${JSON.stringify(id)} already`,
+        );
+      }
+      if (peerId !== undefined) await checkInvited(transaction, invitation, peerId);
+      await transaction.putInvitation(invitation);
+      await this.#note(transaction, actor, "invitation.create", id, { peerId, scopes, expiresAt });
+    });
+  }
+
+  async removeInvitation(id: string, { actor = "owner" }: ChangeOptions = {}): Promise<void> {
+    this.#check();
+    await this.#backend.transaction(async (transaction) => {
+      if ((await transaction.invitation({ id })) === undefined) throw notFound("invitation", id);
+      await transaction.deleteInvitation(id);
+      await this.#note(transaction, actor, "invitation.remove", id, {});
+    });
+  }
+
+  async redeem(
+    secretHash: string,
+    { fingerprint, as }: { fingerprint: string; as?: string | undefined },
+  ): Promise<Redeemed> {
+    const result: { redeemed: Redeemed } = { redeemed: { outcome: "unknown" } };
+    const { change } = await this.#commit(async (transaction) => {
+      const invitation = await transaction.invitation({ secretHash });
+      if (invitation === undefined) return undefined;
+      const redeemed = await this.#redeem(transaction, invitation, fingerprint, as);
+      result.redeemed = redeemed;
+      return redeemed.outcome === "joined" ? { peers: [redeemed.peer.peerId] } : undefined;
+    });
+    const { redeemed } = result;
+    return redeemed.outcome === "joined" ? { ...redeemed, change } : redeemed;
+  }
+
+  async #redeem(
+    transaction: StoreTransaction,
+    invitation: Invitation,
+    fingerprint: string,
+    as: string | undefined,
+  ): Promise<Redeemed> {
+    const now = this.#clock.wallTime();
+    if (invitation.usedAt !== undefined) {
+      const [holder] = await transaction.holdersOf(fingerprint);
+      const peer = holder === undefined ? undefined : await transaction.peer(holder);
+      const same = invitation.usedBy === fingerprint && peer !== undefined;
+      return same ? { outcome: "joined before", peer } : { outcome: "used" };
+    }
+    if (invitation.expiresAt <= now) return { outcome: "expired" };
+    const peerId = invitation.peerId ?? (as !== undefined && isPeerName(as) ? as : invitation.id);
+    const before = await transaction.peer(peerId);
+    // Made in the meantime, or the joiner's own idea.
+    if (before !== undefined && !invitation.addsKey) return { outcome: "name taken", peerId };
+    const [holder] = await transaction.holdersOf(fingerprint);
+    if (holder !== undefined && holder !== before?.peerId) {
+      return { outcome: "key known", peerId: holder };
+    }
+    const { fingerprints = [], scopes = [] } = before ?? {};
+    const peer = parsePeer({
+      enabled: true,
+      ...before,
+      peerId: before?.peerId ?? peerId,
+      fingerprints: [...new Set([...fingerprints, fingerprint])],
+      scopes: [...new Set([...scopes, ...invitation.scopes])],
+    });
+    await transaction.putInvitation({ ...invitation, usedAt: now, usedBy: fingerprint });
+    await transaction.putPeer(peer);
+    const detail = { invitation: invitation.id, fingerprint, scopes: peer.scopes };
+    await this.#note(transaction, invitation.createdBy, "peer.join", peer.peerId, detail);
+    return { outcome: "joined", peer, change: 0 };
+  }
+
+  // Audit
+
+  async addAudit({ actor, action, subject, detail }: Omit<AuditEntry, "id" | "at">): Promise<void> {
+    this.#check();
+    await this.#backend.transaction((transaction) =>
+      this.#note(transaction, actor, action, subject, detail),
+    );
+  }
+
+  async audit({ after = 0, limit = 100 } = {}): Promise<readonly AuditEntry[]> {
+    this.#check();
+    return await this.#backend.audit({ after, limit });
+  }
+
+  async #note(
+    transaction: StoreTransaction,
+    actor: string,
+    action: string,
+    subject: string,
+    detail: AuditEntry["detail"],
+  ): Promise<void> {
+    const kept = JSON.stringify(detail).length > MAX_DETAIL ? { omitted: "too long" } : detail;
+    const at = this.#clock.wallTime();
+    await transaction.addAudit({ at, actor, action, subject, detail: kept });
+  }
+
+  // What changes
+
+  /** Run a transaction that says what it changed, and have it seen here before its promise resolves. */
+  async #commit(
+    run: (transaction: StoreTransaction) => Promise<ChangedNames | undefined>,
+  ): Promise<Committed> {
+    this.#check();
+    let names: ChangedNames | undefined;
+    const change = await this.#backend.transaction(async (transaction) => {
+      names = await run(transaction);
+      return names === undefined ? 0 : await transaction.notify(names);
+    });
+    if (names === undefined) return { change: 0, cut: { connections: 0, grants: 0 } };
+    const cut = await this.#apply({ change, names });
+    return { change, cut };
+  }
+
+  async #onchanged(change: BackendChange): Promise<void> {
+    try {
+      await this.#apply(change);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** Cut what a change names, at once; then have everything read again. */
+  async #apply({ change, names }: BackendChange): Promise<Cut> {
+    const spelt = names !== undefined && countOf(names) <= MAX_NAMES ? names : undefined;
+    const turn = this.#queue.then(async () => {
+      if (this.#closing !== undefined) return { connections: 0, grants: 0 };
+      if (spelt === undefined) {
+        await this.reload();
+        return this.#lastCut;
+      }
+      const cut = this.#patch(spelt, await this.#backend.rows(spelt));
+      this.#reloadSoon();
+      return cut;
+    });
+    this.#queue = turn.catch(() => {});
+    const cut = await turn;
+    this.#saw(change, cut);
+    return cut;
+  }
+
+  #patch(names: ChangedNames, rows: readonly Loaded[]): Cut {
+    const peers = new Map<string, PeerEntry | undefined>();
+    const apiKeys = new Map<string, ApiKeyEntry | undefined>();
+    const secrets = new Map<string, EncryptedData | undefined>();
+    for (const name of names.peers ?? []) peers.set(name.toLowerCase(), undefined);
+    for (const prefix of names.apiKeys ?? []) apiKeys.set(prefix, undefined);
+    for (const provider of names.credentials ?? []) secrets.set(provider, undefined);
+    for (const row of rows) {
+      if (row.kind === "peer") peers.set(row.entry.peerId.toLowerCase(), row.entry);
+      else if (row.kind === "apiKey") apiKeys.set(row.entry.prefix, row.entry);
+      else if (row.kind === "credential") secrets.set(row.provider, row.value);
+      // A broken row grants nothing; the reload tells of it.
+    }
+    if (this.#newer !== undefined) {
+      for (const [key, entry] of peers) this.#newer.peers.set(key, entry);
+      for (const [key, entry] of apiKeys) this.#newer.apiKeys.set(key, entry);
+      for (const [key, value] of secrets) this.#newer.secrets.set(key, value);
+    }
+    if (secrets.size > 0) this.#secrets = patched(this.#secrets, secrets);
+    return peers.size + apiKeys.size === 0
+      ? { connections: 0, grants: 0 }
+      : this.#telling(() => this.#index.patch({ peers, apiKeys }));
+  }
+
+  /** A follower that fails is at fault itself: what it was told of stands, and is committed. */
+  #telling(change: () => Cut): Cut {
+    try {
+      return change();
+    } catch (error) {
+      this.#logger.error({ err: error }, "cannot tell all who follow the identities");
+      return { connections: 0, grants: 0 };
+    }
+  }
+
+  /** Read everything again; one at a time, and one more if asked while one is under way. */
+  reload(): Promise<void> {
+    this.#check();
+    if (this.#reloading === undefined) return this.#begin();
+    return (this.#again ??= this.#reloading
+      .catch(() => {})
+      .then(() => {
+        this.#again = undefined;
+        return this.#begin();
+      }));
+  }
+
+  #begin(): Promise<void> {
+    this.#reloading = this.#load().finally(() => (this.#reloading = undefined));
+    return this.#reloading;
+  }
+
+  async #load(): Promise<void> {
+    const newer: Newer = { peers: new Map(), apiKeys: new Map(), secrets: new Map() };
+    this.#newer = newer;
+    try {
+      const rebuild = this.#index.rebuild();
+      const secrets = new Map<string, EncryptedData>();
+      let change = 0;
+      let sliceEnd = performance.now() + SLICE;
+      for await (const batch of this.#backend.load(this.#index)) {
+        change = batch.change;
+        for (const row of batch.rows) add(rebuild, secrets, row);
+        if (performance.now() < sliceEnd) continue;
+        await new Promise((resolve) => setImmediate(resolve));
+        if (this.#closing !== undefined) return;
+        sliceEnd = performance.now() + SLICE;
+      }
+      this.#secrets = patched(secrets, newer.secrets);
+      this.#lastCut = this.#telling(() => rebuild.swap(newer));
+      this.#saw(change, this.#lastCut);
+      this.#recovered();
+    } catch (error) {
+      if (this.#closing === undefined) this.#failed(error);
+      throw error;
+    } finally {
+      this.#newer = undefined;
+    }
+  }
+
+  #reloadSoon(pause = RELOAD_PAUSE): void {
+    if (this.#reloadDue !== undefined || this.#closing !== undefined) return;
+    const due = (this.#reloadDue = this.#clock.timeout(pause));
+    const ondue = (): void => {
+      this.#reloadDue = undefined;
+      // Its failure is told by `state`, and tried again.
+      if (this.#closing === undefined) this.reload().catch(() => {});
+    };
+    if (due.aborted) queueMicrotask(ondue);
+    else due.addEventListener("abort", ondue, { once: true });
+  }
+
+  #onstate(state: BackendState): void {
+    const wasStale = this.#backendState.kind === "stale";
+    this.#backendState = state;
+    if (state.kind === "stale") this.#logger.error({ store: this.label }, staleText(state.reason));
+    // Whatever was said in the meantime was not heard.
+    else if (wasStale) this.reload().catch(() => {});
+    this.#tellState();
+  }
+
+  #failed(error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (this.#failure?.reason !== reason) {
+      this.#logger.error({ store: this.label, err: error }, staleText(reason));
+    }
+    const since = this.#failure?.since ?? this.#clock.wallTime();
+    this.#failure = { kind: "stale", reason, since };
+    this.#tellState();
+    this.#reloadSoon(RETRY_PAUSE);
+  }
+
+  #recovered(): void {
+    const was = this.#failure;
+    this.#failure = undefined;
+    if (was !== undefined) this.#logger.info({ store: this.label }, "the store can be read again");
+    this.#tellState();
+  }
+
+  #tellState(): void {
+    for (const listener of this.#stateListeners) listener();
+  }
+
+  onstate(listener: () => void): () => void {
+    const entry = (): void => listener();
+    this.#stateListeners.add(entry);
+    return () => this.#stateListeners.delete(entry);
+  }
+
+  #saw(change: number, cut: Cut): void {
+    if (change === 0) return;
+    this.#seen = Math.max(this.#seen, change);
+    if (cut.connections + cut.grants > 0 || !this.#effects.some((it) => it.change === change)) {
+      this.#effects.push({ change, cut });
+      if (this.#effects.length > MAX_EFFECTS) this.#effects.shift();
+    }
+    for (const wake of this.#waiting) wake();
+  }
+
+  async effectOf(change: number, { signal }: { signal?: AbortSignal } = {}): Promise<Cut> {
+    while (this.#seen < change) {
+      this.#check();
+      signal?.throwIfAborted();
+      await this.#nextChange(signal);
+    }
+    // What came together was looked at as one, under the newest number.
+    const known = this.#effects.map((it) => it.change).filter((number) => number >= change);
+    const under = Math.min(...known);
+    const cut = { connections: 0, grants: 0 };
+    for (const effect of this.#effects) {
+      if (effect.change !== under) continue;
+      cut.connections += effect.cut.connections;
+      cut.grants += effect.cut.grants;
+    }
+    return cut;
+  }
+
+  #nextChange(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(done);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#waiting.add(done);
+      signal?.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  setRoles(roles: Roles): Cut {
+    return this.#telling(() => this.#index.setRoles(roles));
+  }
+
+  #check(): void {
+    if (this.#closing === undefined) return;
+    throw new StoreError("STORE_CLOSED", `the store ${this.label} was closed`);
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    this.#index[Symbol.dispose]();
+    for (const wake of this.#waiting) wake();
+    // What was begun is finished: a write in progress is acknowledged or was never made.
+    await Promise.allSettled([this.#queue, this.#reloading]);
+    await this.#backend.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+interface Newer {
+  readonly peers: Map<string, PeerEntry | undefined>;
+  readonly apiKeys: Map<string, ApiKeyEntry | undefined>;
+  readonly secrets: Map<string, EncryptedData | undefined>;
+}
+
+function add(rebuild: Rebuild, secrets: Map<string, EncryptedData>, row: Loaded): void {
+  switch (row.kind) {
+    case "peer":
+      return rebuild.peer(row.entry);
+    case "apiKey":
+      return rebuild.apiKey(row.entry);
+    case "credential":
+      secrets.set(row.provider, row.value);
+      return;
+    case "broken":
+      return rebuild.problem({ subject: row.subject, message: row.message });
+  }
+}
+
+function patched<V>(
+  base: ReadonlyMap<string, V>,
+  changes: ReadonlyMap<string, V | undefined>,
+): ReadonlyMap<string, V> {
+  const map = new Map(base);
+  for (const [key, value] of changes) {
+    if (value === undefined) map.delete(key);
+    else map.set(key, value);
+  }
+  return map;
+}
+
+function countOf({ peers = [], apiKeys = [], credentials = [] }: ChangedNames): number {
+  return peers.length + apiKeys.length + credentials.length;
+}
+
+/** @throws {PeerError} if the name or a key of `after` is another's. */
+async function checkPeer(
+  transaction: StoreTransaction,
+  before: PeerEntry | undefined,
+  after: PeerEntry,
+): Promise<void> {
+  const { peerId, fingerprints, tokenHash } = after;
+  const sameName = before?.peerId.toLowerCase() === peerId.toLowerCase();
+  if (!sameName && (await transaction.peer(peerId)) !== undefined) {
+    throw new PeerError("DUPLICATE_PEER_ID", peerId, ["peerId"], "there is another of that name");
+  }
+  if (!after.enabled) return;
+  const isOther = (name: string): boolean => name !== before?.peerId && name !== peerId;
+  for (const [at, fingerprint] of fingerprints.entries()) {
+    const other = (await transaction.holdersOf(fingerprint)).find(isOther);
+    if (other === undefined) continue;
+    const text = `its key ${fingerprint} is also a key of ${JSON.stringify(other)}`;
+    throw new PeerError("DUPLICATE_FINGERPRINT", peerId, ["fingerprints", at], text);
+  }
+  if (tokenHash === undefined) return;
+  const other = (await transaction.holdersOf(tokenHash)).find(isOther);
+  if (other === undefined) return;
+  const text = `its token is also the token of ${JSON.stringify(other)}`;
+  throw new PeerError("DUPLICATE_TOKEN", peerId, ["tokenHash"], text);
+}
+
+async function checkInvited(
+  transaction: StoreTransaction,
+  { addsKey }: Invitation,
+  peerId: string,
+): Promise<void> {
+  const exists = (await transaction.peer(peerId)) !== undefined;
+  if (exists && !addsKey) {
+    throw new StoreError("STORE_EXISTS", `there is a peer ${JSON.stringify(peerId)} already`, {
+      hint: `to give it one key more: alknet invite --name ${peerId} --add-key`,
+    });
+  }
+  if (!exists && addsKey) throw notFound("peer", peerId);
+}
+
+/** @throws {PeerError | RangeError | TypeError} */
+function checkInvitation(invitation: Invitation): void {
+  const { id, secretHash, peerId, scopes, createdAt, expiresAt } = invitation;
+  if (!/^[a-z0-9]{8}$/.test(id)) {
+    throw new TypeError(
+      `cannot use invitation ${JSON.stringify(id)}: expected 8 letters or digits`,
+    );
+  }
+  if (!/^sha256:[0-9a-f]{64}$/.test(secretHash)) {
+    throw new TypeError(`cannot use invitation ${id}: expected as hash of its secret "sha256:…"`);
+  }
+  if (!(expiresAt > createdAt && Number.isSafeInteger(Math.floor(expiresAt)))) {
+    throw new RangeError(`cannot use invitation ${id}: it would have expired before it was made`);
+  }
+  // Name and scopes are judged as those of a peer, which they will be.
+  parsePeer({ peerId: peerId ?? id, fingerprints: [], scopes, enabled: true });
+}
+
+/** @throws {RangeError | TypeError} */
+function checkCredential(provider: string, value: EncryptedData): void {
+  const { keyVersion, salt, iv, data } = value;
+  if (!/^[a-z0-9][a-z0-9._:/-]{0,127}$/i.test(provider)) {
+    const expected = 'expected 1 to 128 letters, digits, ".", "_", "-", ":" or "/"';
+    throw new TypeError(
+      `cannot keep a credential for ${JSON.stringify(provider.slice(0, 100))}: ${expected}`,
+    );
+  }
+  const length = salt.length + iv.length + data.length;
+  if (length > 65_536) {
+    throw new RangeError(
+      `cannot keep credential ${provider}: ${length} bytes, expected at most 65,536`,
+    );
+  }
+  if (!Number.isSafeInteger(keyVersion) || keyVersion < 0) {
+    throw new RangeError(`cannot keep credential ${provider}: expected a whole number as version`);
+  }
+}
+
+/** Action, subject and detail for the audit. Hashes of tokens are left out. */
+function peerChange(
+  before: PeerEntry | undefined,
+  after: PeerEntry | undefined,
+): [action: string, subject: string, detail: AuditEntry["detail"]] {
+  if (after === undefined) return ["peer.remove", before?.peerId ?? "", {}];
+  const shown = ({ tokenHash, ...rest }: PeerEntry): Record<string, unknown> => ({
+    ...rest,
+    ...(tokenHash === undefined ? {} : { token: tokenHash.slice(0, 15) }),
+  });
+  if (before === undefined) return ["peer.add", after.peerId, shown(after)];
+  const old = shown(before);
+  const changes = Object.entries({ ...blank(old), ...shown(after) })
+    .filter(([key, value]) => !isDeepStrictEqual(old[key], value))
+    .map(([key, to]) => [key, { from: old[key], to }] as const);
+  return ["peer.change", before.peerId, Object.fromEntries(changes)];
+}
+
+function blank(record: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.keys(record).map((key) => [key, undefined]));
+}
+
+function notFound(what: string, name: string): StoreError {
+  return new StoreError("STORE_NOT_FOUND", `there is no ${what} ${JSON.stringify(name)}`);
+}
+
+function staleText(reason: string): string {
+  return `the store cannot be read, its last contents stay in force: ${reason}`;
+}
