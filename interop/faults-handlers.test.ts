@@ -5,10 +5,8 @@
 import assert from "node:assert/strict";
 import type { Duplex } from "node:stream";
 import { test } from "node:test";
-import type { ProtocolHandler } from "@alknet/core/handler";
-import type { Dialer } from "@alknet/core/dialer";
-import { ping, pingHandler } from "@alknet/core/ping";
-import { dialerOf, type Site, site, TRANSPORTS, type Transport, until } from "./attack.ts";
+import { TRANSPORTS, type Transport, until } from "./attack.ts";
+import { withBystander } from "./bystander.ts";
 
 for (const transport of TRANSPORTS) {
   test(`a handler that throws at once ends its own connection only, over ${transport}`, async () => {
@@ -177,55 +175,4 @@ function assertFault(reason: { by: string; name: string }, transport: Transport)
 
 async function failure(stream: Duplex): Promise<Error> {
   return await new Promise((resolve) => stream.once("error", resolve));
-}
-
-interface Bench extends AsyncDisposable {
-  readonly site: Site;
-  readonly client: Dialer;
-  /** The connection that was there before answers still, and a new one is taken. */
-  bystanderIsWell(): Promise<void>;
-}
-
-/** A node that serves `handle` on `alpn`, with a connection to its `alknet/ping`. */
-async function withBystander(
-  transport: Transport,
-  alpn: string,
-  handle: ProtocolHandler["handle"],
-): Promise<Bench> {
-  const handler: ProtocolHandler = { alpns: [alpn], access: "peers", tls: "node", handle };
-  const place = await site({ handlers: [pingHandler(), handler], drain: 500 });
-  const client = dialerOf(place.peer);
-  const bystander = await client.dial(place.target, "alknet/ping", on(transport));
-  const stream = await bystander.open();
-  let asked = 0;
-  let answered = 0;
-  let wake = (): void => {};
-  stream.on("data", (chunk: Buffer) => {
-    answered += chunk.length;
-    wake();
-  });
-  stream.on("error", () => {});
-  return {
-    site: place,
-    client,
-    async bystanderIsWell() {
-      stream.write(Buffer.alloc(8));
-      asked += 8;
-      while (answered < asked) {
-        assert.ok(!stream.destroyed, "the bystander's stream has ended");
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          stream.once("close", resolve);
-        });
-      }
-      const fresh = await client.dial(place.target, "alknet/ping", on(transport));
-      for await (const { number } of ping(fresh, { count: 1 })) assert.equal(number, 0);
-      await fresh.close();
-    },
-    async [Symbol.asyncDispose]() {
-      bystander.abort(0);
-      await client.close();
-      await place[Symbol.asyncDispose]();
-    },
-  };
 }
