@@ -29,6 +29,7 @@ import { fingerprintOfCertificate } from "./fingerprint.ts";
 import { FakeClock } from "./fake-clock.ts";
 import type { ProtocolHandler } from "./handler.ts";
 import { createIdentity, type NodeIdentity } from "./identity-file.ts";
+import { silentLogger } from "./log.ts";
 import type { PeerEntry } from "./peers.ts";
 import { staticIdentities, type StaticIdentities } from "./static-identities.ts";
 import { ping, pingHandler } from "./ping.ts";
@@ -590,6 +591,34 @@ test("a client that stalls in its handshake is let go at the deadline, and told 
   assert.deepEqual([reason, transport], ["timeout", "tcp"]);
   assert.equal(detail, "not done after 100 ms");
   if (!socket.closed) await new Promise((resolve) => socket.once("close", resolve));
+});
+
+test("handshakes that fail by the dozen have one log line, and another one each minute", async () => {
+  const clock = new FakeClock();
+  const lines: string[] = [];
+  const info = (fields: object, message: string): void => {
+    if ("count" in fields || message.startsWith("handshake failed")) lines.push(message);
+  };
+  const logger = { ...silentLogger, info };
+  const it = await world({ clock, logger });
+  const fail = async (bytes: string): Promise<void> => {
+    const socket = net.connect(it.port, "127.0.0.1");
+    socket.on("error", () => {});
+    socket.end(bytes);
+    await it.event("handshake failed");
+  };
+  for (let i = 0; i < 20; i++) await fail("GET / HTTP/1.1\r\n\r\n");
+  for (let i = 0; i < 20; i++) await fail("");
+  assert.deepEqual(lines.splice(0), ["handshake failed: malformed", "handshake failed: cut"]);
+  clock.advance(60_000);
+  assert.deepEqual(lines.splice(0).toSorted(), [
+    "19 more handshakes failed: cut",
+    "19 more handshakes failed: malformed",
+  ]);
+  await fail("");
+  assert.deepEqual(lines, []);
+  await it[Symbol.asyncDispose]();
+  assert.deepEqual(lines, ["1 more handshakes failed: cut"]);
 });
 
 test("stalled handshakes make room for others, the oldest first, and a peer gets in", async () => {

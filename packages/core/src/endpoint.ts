@@ -41,6 +41,7 @@ import {
   type Penalty,
 } from "./limits.ts";
 import { type Logger, silentLogger } from "./log.ts";
+import { type LogDigest, logDigest } from "./log-digest.ts";
 import { DEFAULT_PORT, type PeerEntry } from "./peers.ts";
 import { quicConnection, resetCodeOf } from "./quic-connection.ts";
 import { createRouter, type LiveConnection, type Router, type RouterEvent } from "./router.ts";
@@ -112,6 +113,8 @@ export interface Endpoint extends AsyncDisposable {
 
 /** A port that was found free for TCP may be taken for UDP; so often another is tried. */
 const PORT_ATTEMPTS = 32;
+
+type HandshakeFailed = EndpointEvent & { readonly kind: "handshake failed" };
 
 interface Listener {
   readonly address: HostPort;
@@ -192,6 +195,8 @@ class Server {
   readonly #limits: AdmissionLimits;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  /** Anybody can have handshakes fail, as many as they like. */
+  readonly #failures: LogDigest<HandshakeFailed>;
   readonly #timeout: number;
   readonly #handshakes: Deadlines;
   readonly #idle: Deadlines;
@@ -206,6 +211,7 @@ class Server {
     this.#limits = limits;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.#failures = digestOf(this.#logger, this.#clock);
     this.#timeout = options.handshakeTimeout ?? 10_000;
     this.#handshakes = deadlines(this.#timeout, this.#clock);
     this.#idle = deadlines(options.idleTimeout ?? 30_000, this.#clock);
@@ -260,6 +266,7 @@ class Server {
   async destroySockets(): Promise<void> {
     await cleanStack();
     for (const socket of this.#sockets) socket.destroy();
+    this.#failures.flush();
   }
 
   // TCP
@@ -455,8 +462,9 @@ class Server {
     reason: string,
     detail: string,
   ): void {
-    this.#logger.info({ transport, remoteAddress, detail }, `handshake failed: ${reason}`);
-    this.#tell({ kind: "handshake failed", transport, remoteAddress, reason, detail });
+    const event = { kind: "handshake failed", transport, remoteAddress, reason, detail } as const;
+    this.#failures.add(`${transport} ${reason}`, event);
+    this.#tell(event);
   }
 
   #tell(event: EndpointEvent): void {
@@ -466,6 +474,25 @@ class Server {
       this.#logger.error({ err: error }, "listener of endpoint events failed");
     }
   }
+}
+
+/** One line a minute for each transport and reason; and the first of them by itself. */
+function digestOf(logger: Logger, clock: Clock): LogDigest<HandshakeFailed> {
+  const say =
+    (level: "info" | "debug") =>
+    ({ transport, remoteAddress, reason, detail }: HandshakeFailed): void =>
+      logger[level]({ transport, remoteAddress, detail }, `handshake failed: ${reason}`);
+  return logDigest<HandshakeFailed>({
+    each: 1,
+    one: say("info"),
+    quiet: say("debug"),
+    more: (count, { transport, remoteAddress, reason, detail }) =>
+      logger.info(
+        { transport, count, last: { remoteAddress, detail } },
+        `${count} more handshakes failed: ${reason}`,
+      ),
+    clock,
+  });
 }
 
 /** Sockets that have become connections. */

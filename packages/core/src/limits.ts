@@ -381,7 +381,7 @@ class SourceBlock implements HeapEntry {
 }
 
 /** IPv4 by address, IPv6 by /64: what one subscriber is given. */
-function blockKey(address: IpAddress): number | string {
+export function blockKey(address: IpAddress): number | string {
   const [first, second] = address.words;
   return address.family === 4 ? first : `${first}.${second}`;
 }

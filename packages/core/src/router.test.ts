@@ -211,6 +211,32 @@ test("route() lets nobody to a handler for peers but peers, and tells strangers 
   assert.deepEqual(limits.stats(), { pending: 0, connections: 0, blocks: 1 });
 });
 
+test("route() has a log line for each of the first refusals of a source, and one a minute for the rest", async () => {
+  const { connect, clock, lines, events, router } = setup([handler("alknet/echo")], undefined, {
+    exempt: ["192.0.2.0/24"],
+  });
+  for (let i = 0; i < 100; i++) await connect("alknet/echo", OTHER_KEY).closed;
+  const said = (level: string): string[] =>
+    lines.filter((line) => line.level === level).map(({ message }) => message);
+  const line = `key ${OTHER_KEY} refused for alknet/echo: not a peer`;
+  assert.deepEqual(
+    said("info"),
+    Array.from({ length: 8 }, () => line),
+  );
+  assert.deepEqual(
+    said("debug"),
+    Array.from({ length: 92 }, () => line),
+  );
+  assert.equal(events.length, 100, "who listens hears of all");
+  lines.length = 0;
+  clock.advance(60_000);
+  assert.deepEqual(said("info"), ["refused 92 more from the same source"]);
+  // What is kept back at the end is said then.
+  await connect("alknet/echo").closed;
+  await router.close();
+  assert.deepEqual(said("info").slice(1), ["refused 1 more from the same source"]);
+});
+
 test("route() lets any key to a handler for keys, and anybody to one for anyone", () => {
   const keyed = handler("alknet/register", { access: "keyed" });
   const open = handler("dot", { access: "anyone", tls: "web" });

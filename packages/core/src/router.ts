@@ -12,8 +12,10 @@ import { type Clock, systemClock } from "./clock.ts";
 import { CloseCode, closeCodeOf } from "./close-code.ts";
 import { type CloseReason, ConnectionClosed, type OwnedConnection } from "./connection.ts";
 import type { ProtocolHandler } from "./handler.ts";
-import type { AlpnClass, ConnectionSlot, PendingHandshake } from "./limits.ts";
+import { parseIp } from "./ip-address.ts";
+import { type AlpnClass, blockKey, type ConnectionSlot, type PendingHandshake } from "./limits.ts";
 import { type Logger, silentLogger } from "./log.ts";
+import { logDigest } from "./log-digest.ts";
 import { expired } from "./while-moving.ts";
 
 /** Why a connection was not let to its handler. */
@@ -76,11 +78,25 @@ export interface Router extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** Refusals of one source that have a log line each, in a minute. */
+const REFUSAL_LINES = 8;
+
 /** Serve `handlers`. @throws {TypeError} if two of them share an ALPN, or one of them is not as it has to be. */
 export function createRouter(options: RouterOptions): Router {
   const { drain = 2_000, clock = systemClock, logger = silentLogger, onevent } = options;
   const byAlpn = index(options.handlers);
   const live = new Map<OwnedConnection, LiveConnection>();
+  const refusals = logDigest<Refused>({
+    each: REFUSAL_LINES,
+    one: ({ reason, ...fields }) => logger.info(fields, sentence(fields, reason)),
+    quiet: ({ reason, ...fields }) => logger.debug(fields, sentence(fields, reason)),
+    more: (count, { reason, ...last }, mixed) => {
+      const fields = mixed ? { count } : { count, last: { ...last, reason } };
+      const where = mixed ? "other sources" : "the same source";
+      logger.info(fields, `refused ${count} more from ${where}`);
+    },
+    clock,
+  });
   let closing: Promise<void> | undefined;
 
   function served(alpn: string, transport: string): ProtocolHandler | undefined {
@@ -171,11 +187,9 @@ export function createRouter(options: RouterOptions): Router {
       case "opened":
         logger.info(fields, "connection opened");
         break;
-      case "refused": {
-        const who = fields.fingerprint ?? "no key";
-        logger.info(fields, `key ${who} refused for ${fields.alpn}: ${what.reason}`);
+      case "refused":
+        refusals.add(sourceOf(fields.remoteAddress), { ...fields, reason: what.reason });
         break;
-      }
       case "closed": {
         const { by, code, name, reason } = what.reason;
         const seconds = Math.round(what.lasted) / 1_000;
@@ -198,6 +212,7 @@ export function createRouter(options: RouterOptions): Router {
     // 3. Cut off whoever is left.
     for (const connection of live.keys()) connection.abort(CloseCode.DRAINING, "shutting down");
     await over;
+    refusals.flush();
   }
 
   return {
@@ -277,13 +292,31 @@ function index(handlers: readonly ProtocolHandler[]): Map<string, ProtocolHandle
   return byAlpn;
 }
 
-function fieldsOf({ alpn, transport, remoteAddress, auth }: OwnedConnection): {
-  alpn: string;
-  transport: string;
-  remoteAddress: string | undefined;
-  fingerprint: string | undefined;
-  peer: string | undefined;
-} {
+/** Who is behind an address, as far as limits can tell. */
+function sourceOf(remoteAddress: string = ""): string {
+  const host = remoteAddress.slice(0, remoteAddress.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  const ip = parseIp(host);
+  return ip === undefined ? host : `${blockKey(ip)}`;
+}
+
+/** A refusal in a log line. */
+function sentence({ fingerprint = "no key", alpn }: ConnectionFields, reason: Refusal): string {
+  return `key ${fingerprint} refused for ${alpn}: ${reason}`;
+}
+
+interface ConnectionFields {
+  readonly alpn: string;
+  readonly transport: string;
+  readonly remoteAddress: string | undefined;
+  readonly fingerprint: string | undefined;
+  readonly peer: string | undefined;
+}
+
+interface Refused extends ConnectionFields {
+  readonly reason: Refusal;
+}
+
+function fieldsOf({ alpn, transport, remoteAddress, auth }: OwnedConnection): ConnectionFields {
   const { fingerprint, peer } = auth;
   return { alpn, transport, remoteAddress, fingerprint, peer: peer?.id };
 }
