@@ -7,6 +7,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { FloodSettings } from "./attack-flood.ts";
 import type { NodeCount, NodeHoldings, NodePlace, NodeSettings } from "./attack-node.ts";
 import type { PeerSettings } from "./attack-peer.ts";
 import type { StallSettings } from "./attack-stall.ts";
@@ -52,7 +53,12 @@ export function attack(settings: StallSettings): ChildProcess {
   return start("attack-stall.ts", settings);
 }
 
-/** The peers of `attack-peer.ts`; they say {@linkcode PeersThere} once all are. */
+/** The flood of `attack-flood.ts`; it says `Flooded` when it is over. */
+export function flood(settings: FloodSettings): ChildProcess {
+  return start("attack-flood.ts", settings);
+}
+
+/** The peers of `attack-peer.ts`; they say `PeersThere` once all are. */
 export function vanishing(settings: PeerSettings): ChildProcess {
   return start("attack-peer.ts", settings);
 }
