@@ -9,7 +9,7 @@
  */
 
 import type { Duplex } from "node:stream";
-import type { QuicEndpoint } from "@alknet/quic/endpoint";
+import type { QuicEndpoint, TransportOptions } from "@alknet/quic/endpoint";
 import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
 import { type Candidate, candidatesOf, keyOf, systemResolve } from "./candidates.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -38,6 +38,8 @@ export interface DialerOptions {
   readonly sockets?: readonly QuicEndpoint[] | undefined;
   /** Makes a socket where none of these will do. The dialer closes it. */
   readonly bind: () => QuicEndpoint;
+  /** Settings of the QUIC engine for what is dialed. @default those of the socket */
+  readonly transport?: TransportOptions | undefined;
   /** Addresses of a host name. @default the system's resolver */
   readonly resolve?: ((host: string) => Promise<readonly string[]>) | undefined;
   /** How long `close()` lets streams finish, in milliseconds. @default 2_000 */
@@ -281,6 +283,7 @@ export function createDialer(options: DialerOptions): Dialer {
       dialQuic({
         ...common(attempt, candidate, attemptSignal),
         endpoint: socketFor(candidate.address),
+        transport: options.transport,
       }),
     );
   }

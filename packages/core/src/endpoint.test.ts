@@ -682,6 +682,45 @@ test("stalled QUIC handshakes make room for others, and a peer gets in", async (
   sender.close();
 });
 
+test("who is no peer may have 1 MiB on its way to a node over QUIC, a peer more", async () => {
+  const open: ProtocolHandler = {
+    ...echo,
+    alpns: ["alknet/reads-nothing"],
+    access: "anyone",
+    async handle(connection) {
+      const stream = await connection.accept();
+      await connection.closed;
+      stream?.destroy();
+    },
+  };
+  await using it = await world({ handlers: [open] });
+  await using client = bind({ address: "127.0.0.1" });
+  const MIB = 2 ** 20;
+  const sent = async (identity: NodeIdentity, least: number): Promise<number> => {
+    const connection = await client.connect({
+      address: "127.0.0.1",
+      port: it.port,
+      tls: new TlsClientConfig({
+        alpn: open.alpns,
+        verify: { publicKeys: [node.publicKey] },
+        certificates: [identity.certificate],
+        privateKey: identity.privateKeyDer,
+      }),
+    });
+    connection.setLimits({ sendWindow: 32 * MIB });
+    connection.openRaw(Buffer.alloc(8 * MIB));
+    while (connection.stats().bytesSent < least) await turn();
+    // Had it been allowed more, it would have gone out by now.
+    for (let i = 0; i < 8; i++) assert.equal(await connection.ping(), true);
+    const { bytesSent } = connection.stats();
+    connection.close();
+    return bytesSent;
+  };
+  const ofStranger = await sent(stranger, MIB);
+  assert.ok(ofStranger < 1.5 * MIB, `${ofStranger} bytes`);
+  await sent(alice, 8 * MIB);
+});
+
 test("a QUIC connection without a stream ends as IDLE, one that listens for datagrams does not", async () => {
   const clock = new FakeClock();
   const messages: string[] = [];

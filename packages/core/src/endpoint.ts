@@ -43,7 +43,7 @@ import {
 import { type Logger, silentLogger } from "./log.ts";
 import { type LogDigest, logDigest } from "./log-digest.ts";
 import { DEFAULT_PORT, type PeerEntry } from "./peers.ts";
-import { quicConnection, resetCodeOf } from "./quic-connection.ts";
+import { PEER_WINDOW, quicConnection, resetCodeOf, STRANGER_WINDOW } from "./quic-connection.ts";
 import { createRouter, type LiveConnection, type Router, type RouterEvent } from "./router.ts";
 import { cut, tcpConnection } from "./tcp-connection.ts";
 import { nodeContext, type TlsIdentity, webContext } from "./tls-context.ts";
@@ -89,7 +89,7 @@ export interface EndpointOptions {
   readonly handshakeTimeout?: number | undefined;
   /** How long a QUIC connection may be without a stream, in milliseconds. @default 30_000 */
   readonly idleTimeout?: number | undefined;
-  /** Settings of the QUIC engine. */
+  /** Settings of the QUIC engine. Its `receiveWindow` is for peers; strangers have 1 MiB of it at most. */
   readonly transport?: TransportOptions | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
@@ -147,10 +147,13 @@ export async function createEndpoint(options: EndpointOptions): Promise<Endpoint
     throw error;
   }
   const sockets = listeners.map(({ quic }) => quic);
+  // Whom we dial is no stranger, also on a socket that listens.
+  const transport = { ...options.transport, receiveWindow: peerWindowOf(options) };
   const dialer = createDialer({
     ...options,
     sockets,
-    bind: () => bind({ resetCodeOf, transport: options.transport }),
+    transport,
+    bind: () => bind({ resetCodeOf, transport }),
     drain,
     clock,
     logger,
@@ -188,6 +191,10 @@ export async function createEndpoint(options: EndpointOptions): Promise<Endpoint
   return endpoint;
 }
 
+function peerWindowOf({ transport }: EndpointOptions): number {
+  return transport?.receiveWindow ?? PEER_WINDOW;
+}
+
 /** What all listeners of an endpoint share. */
 class Server {
   readonly #options: EndpointOptions;
@@ -200,6 +207,7 @@ class Server {
   readonly #timeout: number;
   readonly #handshakes: Deadlines;
   readonly #idle: Deadlines;
+  readonly #peerWindow: number;
   readonly #sockets = new Set<net.Socket>();
   readonly #contexts: Readonly<Record<ProtocolHandler["tls"], () => SecureContext>>;
   readonly #configs: Readonly<Record<ProtocolHandler["tls"], () => TlsServerConfig>>;
@@ -215,6 +223,7 @@ class Server {
     this.#timeout = options.handshakeTimeout ?? 10_000;
     this.#handshakes = deadlines(this.#timeout, this.#clock);
     this.#idle = deadlines(options.idleTimeout ?? 30_000, this.#clock);
+    this.#peerWindow = peerWindowOf(options);
     const { identity } = options;
     const web = lazy(() => options.web ?? webCertificate(["localhost"], { clock: this.#clock }));
     const node = lazy(() => nodeContext(identity));
@@ -360,7 +369,11 @@ class Server {
       port,
       // A node that comes back after a crash can tell its peers at once that their connections are gone.
       resetKey: this.#options.identity.derive("quic stateless reset", 64),
-      transport: { ...this.#options.transport, handshakeTimeout: this.#timeout },
+      transport: {
+        ...this.#options.transport,
+        receiveWindow: Math.min(this.#peerWindow, STRANGER_WINDOW),
+        handshakeTimeout: this.#timeout,
+      },
       resetCodeOf,
       server: {
         admit: (source, number) => {
@@ -413,9 +426,9 @@ class Server {
     const owner = this.#ownerOf(handshake, "quic", remoteAddress, peerCertificate, raw);
     if (owner === undefined) return connection.close(CloseCode.UNAVAILABLE);
     const { drain } = this.#options;
-    const times = { drain, clock: this.#clock, idle: this.#idle };
+    const limits = { drain, clock: this.#clock, idle: this.#idle, peerWindow: this.#peerWindow };
     this.#router.route(
-      quicConnection({ ...owner, ...times, side: "server", connection, serverName }),
+      quicConnection({ ...owner, ...limits, side: "server", connection, serverName }),
       handshake,
     );
   }

@@ -46,6 +46,12 @@ export const PEER_STREAMS = 4_096;
 /** The same for whoever is nobody we know. */
 export const STRANGER_STREAMS = 16;
 
+/** Bytes of a peer on their way to us, on all streams of a connection together. */
+export const PEER_WINDOW: number = 64 * 2 ** 20;
+
+/** The same for whoever is nobody we know, and for everybody in the handshake. */
+export const STRANGER_WINDOW: number = 2 ** 20;
+
 /** A connection passes for alive so long after something came, in milliseconds. */
 const ALIVE = 100;
 
@@ -60,6 +66,8 @@ export interface QuicOptions extends ConnectionOwner {
   /** How long `close()` waits for a peer that acknowledges nothing more, in milliseconds. @default 2_000 */
   readonly drain?: number | undefined;
   readonly clock?: Clock | undefined;
+  /** Receive window once the other side is a peer, in bytes. @default as it is */
+  readonly peerWindow?: number | undefined;
   /** Ends the connection as `IDLE` when it has had no stream for so long, and nobody listens for datagrams. */
   readonly idle?: Deadlines | undefined;
 }
@@ -105,7 +113,8 @@ class CarriedByQuic implements OwnedConnection {
     this.#unheard = side === "client";
     if (side === "server") this.#life.accept();
     this.#maxTheirs = options.auth.peer === undefined ? STRANGER_STREAMS : PEER_STREAMS;
-    connection.setLimits({ maxStreams: this.#maxTheirs });
+    const receiveWindow = options.auth.peer === undefined ? undefined : options.peerWindow;
+    connection.setLimits({ maxStreams: this.#maxTheirs, receiveWindow });
     this.#idle = options.idle;
     this.datagrams =
       connection.maxDatagramSize === 0

@@ -7,7 +7,7 @@
 import { X509Certificate } from "node:crypto";
 import { describe, type QuicCloseReason, QuicConnectionClosed } from "@alknet/quic/close-reason";
 import type { QuicConnection } from "@alknet/quic/connection";
-import type { QuicEndpoint } from "@alknet/quic/endpoint";
+import type { QuicEndpoint, TransportOptions } from "@alknet/quic/endpoint";
 import { type ServerVerification, TlsClientConfig } from "@alknet/quic/tls";
 import type { OwnedAuthContext } from "./access.ts";
 import type { Clock } from "./clock.ts";
@@ -22,6 +22,8 @@ import { type Expected, systemRoots, verifyServer } from "./verify.ts";
 
 export interface QuicDialOptions {
   readonly endpoint: QuicEndpoint;
+  /** @default that of the endpoint */
+  readonly transport?: TransportOptions | undefined;
   /** An IP address. */
   readonly address: string;
   readonly port: number;
@@ -67,14 +69,8 @@ export async function dialQuic(options: QuicDialOptions): Promise<OwnedConnectio
 }
 
 async function connect(options: QuicDialOptions, tls: TlsClientConfig): Promise<QuicConnection> {
-  const { endpoint, address, port, serverName, signal } = options;
-  return await endpoint.connect({
-    address,
-    port,
-    tls,
-    signal,
-    ...(serverName === undefined ? {} : { serverName }),
-  });
+  const { endpoint, address, port, serverName, signal, transport } = options;
+  return await endpoint.connect({ address, port, tls, signal, serverName, transport });
 }
 
 function judge(
