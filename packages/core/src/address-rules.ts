@@ -149,7 +149,8 @@ export function knownAddresses(target: UnresolvedTarget): readonly AddressTarget
  * The smallest: who opens the link-local block does not thereby open the metadata service in it.
  */
 export function specialBlock(address: IpAddress): IpBlock | undefined {
-  return specialBlocks.find((block) => blockContains(block, address));
+  const blocks = address.family === 4 ? specialIpv4 : specialIpv6;
+  return blocks.find((block) => blockContains(block, address));
 }
 
 function hostMatches(rule: HostRule, { address, name, special }: AddressTarget): boolean {
@@ -219,7 +220,9 @@ const specialBlocks: readonly IpBlock[] = [
   ...SPECIAL_IPV4.map(parseBlock).flatMap((block) =>
     CARRIERS.map((carrier) => carried(carrier, block)),
   ),
-].toSorted((a, b) => b.prefix + (b.family === 4 ? 96 : 0) - (a.prefix + (a.family === 4 ? 96 : 0)));
+].toSorted((a, b) => b.prefix - a.prefix);
+const specialIpv4 = specialBlocks.filter(({ family }) => family === 4);
+const specialIpv6 = specialBlocks.filter(({ family }) => family === 6);
 
 /** The block of IPv6 addresses that carry an address of `block` behind the prefix of `carrier`. */
 function carried(carrier: IpBlock, block: IpBlock): IpBlock {

@@ -80,6 +80,19 @@ test("parseHost() never throws, and is idempotent", () => {
   );
 });
 
+test("a name that is taken as it is has no other form", () => {
+  const label = fc.stringMatching(/^[a-z0-9_x-]{1,63}$/);
+  fc.assert(
+    fc.property(fc.array(label, { minLength: 1, maxLength: 5 }), (labels) => {
+      const text = labels.join(".");
+      const host = parseHost(text);
+      // Through the domain functions: a trailing dot keeps it from being taken as it is.
+      assert.deepEqual(parseHost(`${text}.`), host);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
 test("parseHostPort() undoes formatHostPort()", () => {
   const host = fc.oneof(fc.domain(), fc.ipV4(), fc.ipV6());
   fc.assert(
