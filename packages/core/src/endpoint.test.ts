@@ -642,6 +642,52 @@ test("stalled handshakes make room for others, the oldest first, and a peer gets
   for (const socket of stalled) socket.destroy();
 });
 
+test("with 1,024 handshakes stalled, the oldest of the fullest block makes room for each newcomer", async () => {
+  const ALL = 1_024;
+  await using it = await world({ limits: {}, handshakeTimeout: 600_000 });
+  const { limits } = it.endpoint;
+  const stalled: { socket: net.Socket; from: string }[] = [];
+  const stall = async (from: string): Promise<void> => {
+    const socket = net.connect({ port: it.port, host: "127.0.0.1", localAddress: from });
+    socket.on("error", () => {});
+    socket.resume();
+    stalled.push({ socket, from });
+    await once(socket, "connect");
+  };
+  const dropped = async (count: number): Promise<string[]> => {
+    while (stalled.filter(({ socket }) => socket.closed).length < count) await turn();
+    return stalled.filter(({ socket }) => socket.closed).map(({ from }) => from);
+  };
+  // One address has sixteen, the others have fifteen at most.
+  for (let i = 0; i < 16; i++) await stall("127.1.0.1");
+  for (let i = 16; i < ALL; i++) await stall(`127.1.1.${1 + (i % 70)}`);
+  while (limits.stats().pending < ALL) await turn();
+  assert.deepEqual(await dropped(0), []);
+
+  await stall("127.1.2.1");
+  assert.deepEqual(await dropped(1), ["127.1.0.1"]);
+  assert.equal(stalled[0]!.socket.closed, true, "its oldest");
+  assert.equal(limits.stats().pending, ALL);
+
+  // A peer gets in, whose address nobody has seen before.
+  await using overTcp = await it.dial("tcp");
+  assert.equal(await ask(overTcp, "hello"), "hello");
+  await dropped(2);
+  await stall("127.1.2.2");
+  while (limits.stats().pending < ALL) await turn();
+  await using overQuic = await it.dial("quic");
+  assert.equal(await ask(overQuic, "hello"), "hello");
+  const gone = await dropped(3);
+  assert.equal(gone.length, 3, "one for each who came when it was full");
+  assert.ok(
+    gone.every((from) => !from.startsWith("127.1.2.")),
+    "and not of who has just come",
+  );
+  assert.equal(limits.stats().pending, ALL - 1);
+  for (const from of gone) assert.equal(limits.penalty(from), 0, "to make room is no penalty");
+  for (const { socket } of stalled) socket.destroy();
+});
+
 test("stalled QUIC handshakes make room for others, and a peer gets in", async () => {
   const caps = { pendingPerBlock: 4, pending: 4, retry: 100 };
   await using it = await world({ limits: { caps } });
