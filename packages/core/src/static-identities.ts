@@ -4,21 +4,33 @@
  * @module
  */
 
-import type { IdentityProvider } from "./access.ts";
+import type { Cut, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
-import { IdentityIndex, type IdentityIndexOptions } from "./identity-index.ts";
+import {
+  IdentityIndex,
+  type IdentityIndexOptions,
+  type IdentityProblem,
+} from "./identity-index.ts";
 import { parsePeer, type PeerEntry } from "./peers.ts";
+import type { Roles } from "./scope-entry.ts";
 
 /** Identities that are replaced as a whole. */
 export interface StaticIdentities extends IdentityProvider, Disposable {
   readonly peers: readonly PeerEntry[];
   readonly apiKeys: readonly ApiKeyEntry[];
+  /** Roles that are not defined. */
+  readonly problems: readonly IdentityProblem[];
+  /** Upper and lower case count as one. */
+  peer(peerId: string): PeerEntry | undefined;
+  /** Use other roles from now on. */
+  setRoles(roles: Roles): Cut;
   /**
    * Put these in the place of all that was, then tell the followers.
    *
+   * @returns what it has ended.
    * @throws {PeerError} if they do not hold together; all stays as it was then.
    */
-  replace(peers: readonly PeerEntry[], apiKeys?: readonly ApiKeyEntry[]): void;
+  replace(peers: readonly PeerEntry[], apiKeys?: readonly ApiKeyEntry[]): Cut;
 }
 
 /**
@@ -36,7 +48,7 @@ export function staticIdentities(
     for (const entry of next) builder.peer(parsePeer(entry));
     for (const entry of apiKeys) builder.apiKey(parseApiKey(entry));
     if (builder.conflict !== undefined) throw builder.conflict;
-    builder.swap();
+    return builder.swap();
   };
   replace(peers, options.apiKeys);
   return {
@@ -46,6 +58,11 @@ export function staticIdentities(
     get apiKeys() {
       return index.apiKeys;
     },
+    get problems() {
+      return index.problems;
+    },
+    peer: (peerId) => index.peer(peerId),
+    setRoles: (roles) => index.setRoles(roles),
     resolveFingerprint: (fingerprint) => index.resolveFingerprint(fingerprint),
     resolveToken: (token) => index.resolveToken(token),
     subscribe: (listener) => index.subscribe(listener),
