@@ -159,7 +159,7 @@ test("a port that the key has no right to is refused, and everybody is told why"
   assert.match(forwarded.stderr, /reset by peer/);
   await forward.waitFor(new RegExp(`not allowed, this key lacks tunnel:dial:localhost:${OTHER}`));
   forward.interrupt();
-  assert.equal((await forward.ended).status, 0);
+  assert.equal((await forward.ended).status, 130);
 
   const words = ["-sS", ...viaSocks, `http://localhost:${OTHER}/`];
   const proxied = await laptop.command("curl", ...words).ended;

@@ -9,6 +9,7 @@ import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SetupError } from "./say.mjs";
 
 /** Path of the program `name`, or `undefined`. Looks where root's and cargo's programs are, too. */
@@ -29,20 +30,23 @@ export function find(name) {
  */
 export function run(program, args, { cwd, env } = {}) {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, env, stdio: ["ignore", 2, 2] });
+    let child;
     let interrupted = false;
     const interrupt = (signal) => {
       interrupted = true;
       // From a terminal it has come to the child, too; a second one does it no harm.
-      child.kill(signal);
+      child?.kill(signal);
     };
     for (const signal of SIGNALS) process.on(signal, interrupt);
     const over = () => SIGNALS.forEach((signal) => process.off(signal, interrupt));
+    child = spawn(program, args, { cwd, env, stdio: ["ignore", 2, 2] });
     child.on("error", (error) => {
       over();
       reject(error);
     });
-    child.on("exit", (code) => {
+    child.on("exit", async (code) => {
+      // Ctrl-C ends the child, too, and that may be heard of first.
+      if (code !== 0) await sleep(100);
       over();
       if (interrupted) reject(new SetupError(INTERRUPTED, 130));
       else resolve(code ?? 1);

@@ -7,8 +7,9 @@
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
+import { lookAtHome, makeHome } from "./home-folder.ts";
 import { Interrupted } from "./interrupted.ts";
-import { printJson, say } from "./terminal.ts";
+import { printJson, say, type Terminal } from "./terminal.ts";
 
 /**
  * Run the command that `args` name.
@@ -39,15 +40,30 @@ export async function runCli(args: readonly string[], context: Context): Promise
       return ExitCode.USAGE;
     }
     if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
-    const { explain } = await import("./explain.ts");
     const { ownFingerprint } = await import("./own-fingerprint.ts");
-    const { code, message, hint, exitCode } = explain(error, ownFingerprint(context.home));
-    say(terminal, `alknet: ${message}`);
-    if (hint !== undefined) say(terminal, `hint: ${hint}`);
     // One document, whatever happens: a command that has printed its own has the error in it.
-    if (json && !printed) printJson(terminal, { error: { code, message, hint } });
-    return exitCode;
+    return await tellError(terminal, error, json && !printed, ownFingerprint(context.home));
   }
+}
+
+/**
+ * Tell a person of an error, and programs if `json`.
+ *
+ * @param fingerprint of this node's key, for what has to be pasted on the other side.
+ * @returns the exit code.
+ */
+export async function tellError(
+  terminal: Terminal,
+  error: unknown,
+  json: boolean,
+  fingerprint?: string,
+): Promise<ExitCode> {
+  const { explain } = await import("./explain.ts");
+  const { code, message, hint, exitCode } = explain(error, fingerprint);
+  say(terminal, `alknet: ${message}`);
+  if (hint !== undefined) say(terminal, `hint: ${hint}`);
+  if (json) printJson(terminal, { error: { code, message, hint } });
+  return exitCode;
 }
 
 /** Name of the command that was meant. */
@@ -101,7 +117,8 @@ function commands(context: Context): Command {
     const made = program
       .command(name)
       .description(description)
-      .option("--json", "print JSON for programs", false);
+      .option("--json", "print JSON for programs", false)
+      .hook("preAction", () => (LOOK_ONLY.includes(name) ? lookAtHome : makeHome)(context.home));
     return made;
   };
 
@@ -170,6 +187,9 @@ function commands(context: Context): Command {
 
   return program;
 }
+
+/** Commands that make nothing where nothing is. */
+const LOOK_ONLY: readonly string[] = ["status", "doctor"];
 
 const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 

@@ -83,7 +83,8 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
       exitCode: ExitCode.NOT_ALLOWED,
     };
   }
-  if (code === "EACCES") {
+  const { syscall } = error as NodeJS.ErrnoException;
+  if (code === "EACCES" && (syscall === "bind" || syscall === "listen" || syscall === undefined)) {
     // Not setcap: it would have to name the Node that runs us, which is not the one in PATH.
     const hint =
       "ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=443";

@@ -52,7 +52,11 @@ export interface ListenTools {
 /** How long flows may go on after the first Ctrl-C, in milliseconds. */
 const DRAIN = 2_000;
 
-/** Run until interrupted. Nothing listens any more when this settles. */
+/**
+ * Run until interrupted. Nothing listens any more when this settles.
+ *
+ * @throws {Interrupted} in the good case too: there is no other end.
+ */
 export async function runLocalListeners(
   context: Context,
   options: LocalListenersOptions,
@@ -109,6 +113,7 @@ export async function runLocalListeners(
     abort();
     await finished;
     teller.closed(places);
+    throw new Interrupted();
   } finally {
     abort();
     await Promise.all(listeners.map((listener) => listener.close()));

@@ -9,20 +9,18 @@ import { lstatSync, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { type Home, homePaths } from "@alknet/core/home";
+import type { Home } from "@alknet/core/home";
+import { makeFolders } from "@alknet/core/make-folders";
+import { findHome } from "./home-folder.ts";
 import type { TextSink } from "./terminal.ts";
 
-const home = homePaths({
-  env: process.env,
-  platform: process.platform,
-  userHome: homedir(),
-  temporary: tmpdir(),
-  uid: process.getuid?.(),
-});
-cacheCode(home);
+const args = process.argv.slice(2);
+const terminal = { data: sink(process.stdout), words: sink(process.stderr) };
+const home = homeOrError();
+if ("identity" in home) cacheCode(home);
 
 // After the cache is on: what is imported from here on is compiled once for all starts.
-const { runCli } = await import("./cli.ts");
+const { runCli, tellError } = await import("./cli.ts");
 
 const interrupted = new AbortController();
 const killed = new AbortController();
@@ -36,20 +34,52 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     interrupted.abort(new Error(`interrupted by ${signal}`));
   });
 }
-// Who reads our output may stop (`alknet status | head`): that ends us, without a word.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", () => process.exit(0));
+let unwritten: NodeJS.ErrnoException | undefined;
+process.stdout.on("error", (error) => {
+  // Who reads our output may stop, a disk may be full: there is nothing to go on for.
+  unwritten ??= error;
+  interrupted.abort(error);
+});
+// Words and log lines that nobody can read: a node goes on serving without.
+process.stderr.on("error", () => {});
+
+const exitCode =
+  "identity" in home
+    ? await runCli(args, {
+        home,
+        terminal,
+        interrupted: interrupted.signal,
+        killed: killed.signal,
+        version: ownVersion(),
+      })
+    : await tellError(terminal, home.error, args.includes("--json"));
+await new Promise((resolve) => process.stdout.write("", resolve));
+// All is closed by now; what is left (a look-up in the system's resolver) is waited for by nobody.
+process.exit(unwritten === undefined ? exitCode : tellUnwritten(unwritten));
+
+/** Not what failed to be done: what was asked for did not arrive. */
+function tellUnwritten({ code, message }: NodeJS.ErrnoException): number {
+  // `alknet status | head -1` has what it wants.
+  if (code !== "EPIPE") {
+    terminal.words.write(`alknet: cannot write to standard output: ${message}\n`);
+    terminal.words.write("hint: send it elsewhere, or make room: df -h\n");
+  }
+  return 1;
 }
 
-const exitCode = await runCli(process.argv.slice(2), {
-  home,
-  terminal: { data: sink(process.stdout), words: sink(process.stderr) },
-  interrupted: interrupted.signal,
-  killed: killed.signal,
-  version: ownVersion(),
-});
-// All is closed by now; what is left (a look-up in the system's resolver) is waited for by nobody.
-process.exit(exitCode);
+function homeOrError(): Home | { readonly error: unknown } {
+  try {
+    return findHome({
+      env: process.env,
+      platform: process.platform,
+      userHome: homedir(),
+      temporary: tmpdir(),
+      uid: process.getuid?.(),
+    });
+  } catch (error) {
+    return { error };
+  }
+}
 
 function sink(stream: NodeJS.WriteStream): TextSink {
   return { isTerminal: stream.isTTY === true, write: (text) => stream.write(text) };
@@ -66,8 +96,15 @@ function ownVersion(): string {
  */
 function cacheCode({ identity }: Home): void {
   const folder = dirname(identity);
-  const stat = lstatSync(folder, { throwIfNoEntry: false });
-  if (stat?.isDirectory() !== true || process.getuid === undefined) return;
-  if (stat.uid !== process.getuid() || (stat.mode & 0o022) !== 0) return;
-  enableCompileCache(join(folder, "cache"));
+  const cache = join(folder, "cache");
+  try {
+    const stat = lstatSync(folder);
+    if (!stat.isDirectory() || process.getuid === undefined) return;
+    if (stat.uid !== process.getuid() || (stat.mode & 0o022) !== 0) return;
+    // Left to itself, Node would for ever try to make it where that is impossible (/proc).
+    makeFolders(cache);
+  } catch {
+    return; // what is wrong with the folder, the command will say
+  }
+  enableCompileCache(cache);
 }

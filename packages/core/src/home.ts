@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { makeFolders } from "./make-folders.ts";
 
 /** What decides on the folders; a program passes `process.env`, `process.platform`, `os.homedir()`, … */
 export interface HomeSystem {
@@ -75,7 +76,7 @@ export class FolderError extends Error {
  * @throws {FolderError} if it is a link, another user's, or open to others.
  */
 export function privateFolder(folder: string): void {
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolders(folder);
   const stat = fs.lstatSync(folder);
   if (!stat.isDirectory()) throw new FolderError(folder, "expected a folder, not a link or a file");
   if (process.getuid === undefined) return;

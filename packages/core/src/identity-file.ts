@@ -16,6 +16,7 @@ import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { selfSignedCertificate } from "./certificate.ts";
 import { type Fingerprint, fingerprintOfPublicKey } from "./fingerprint.ts";
+import { makeFolders } from "./make-folders.ts";
 
 /** A node's key and what follows from it. The private parts are hidden from `JSON` and `inspect`. */
 export interface NodeIdentity {
@@ -167,7 +168,7 @@ function parse(path: string, text: string): NodeIdentity {
 /** Write a new key. Leaves a file that is there already alone. */
 function create(path: string): void {
   const folder = dirname(path);
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolders(folder);
   const pem = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {

@@ -7,6 +7,7 @@
 import { existsSync } from "node:fs";
 import { styleText } from "node:util";
 import { formatHostPort } from "@alknet/core/host";
+import { routeTo } from "@alknet/core/target";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
@@ -34,6 +35,8 @@ export async function doctor(
   };
 
   const { config, finding } = checkConfig(home);
+  // A name that nobody has is wrong usage here, as with every command.
+  if (config !== undefined) for (const target of targets) routeTo(target, config.peers);
   found(finding);
   const key = checkIdentity(home);
   found(key);
