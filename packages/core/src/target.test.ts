@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DialError } from "./dial-error.ts";
+import { formatInvitation } from "./invitation-ticket.ts";
 import type { PeerEntry } from "./peers.ts";
 import { routeTo } from "./target.ts";
 import { formatTicket } from "./ticket.ts";
@@ -36,6 +37,26 @@ test("routeTo() reads a ticket, as text and as it is", () => {
       key: KEY,
       label: "attic",
     });
+  }
+});
+
+test("routeTo() says that an invitation is none to dial, and shows nothing of it", () => {
+  const text = formatInvitation({
+    fingerprint: KEY,
+    addresses: ["192.0.2.1:7433"],
+    expiresAt: 0,
+    secret: new Uint8Array(16),
+  });
+  for (const target of [text, text.slice(0, 30), `${text.slice(0, 30)}…`]) {
+    assert.throws(
+      () => routeTo(target, [den]),
+      (error: DialError) => {
+        assert.equal(error.code, "TARGET_INVALID");
+        assert.match(error.message, /^cannot dial an invitation: it is there to join by$/);
+        assert.match(error.hint ?? "", /^alknet join INVITATION/);
+        return true;
+      },
+    );
   }
 });
 

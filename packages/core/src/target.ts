@@ -7,6 +7,7 @@
 import { DialError } from "./dial-error.ts";
 import { parseFingerprint } from "./fingerprint.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "./host.ts";
+import { looksLikeInvitation } from "./invitation-ticket.ts";
 import { parseIp } from "./ip-address.ts";
 import { DEFAULT_PORT, isPeerName, type PeerEntry } from "./peers.ts";
 import { looksLikeTicket, parseTicket, type Ticket } from "./ticket.ts";
@@ -60,6 +61,13 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
       throw invalid(target, "no address is known for it", hint);
     }
     return pinned(fingerprints, addresses, target);
+  }
+  if (looksLikeInvitation(target)) {
+    // Nothing of it is shown: who reads it has the right that is in it.
+    throw new DialError("TARGET_INVALID", "cannot dial an invitation: it is there to join by", {
+      final: true,
+      hint: "alknet join INVITATION; then the node has a name here, to be dialed",
+    });
   }
   if (looksLikeTicket(target)) {
     const { fingerprint, addresses, name } = ticketOf(target);
