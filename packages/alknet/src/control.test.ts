@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { once } from "node:events";
-import { askNode, serveControl } from "./control.ts";
+import { askNode, followNode, serveControl } from "./control.ts";
 
 function scratch() {
   const folder = mkdtempSync(join(tmpdir(), "alknet-control-"));
@@ -87,4 +87,40 @@ test("askNode() does not take just anything for an answer", async () => {
   await assert.rejects(askNode(home.path, "status"), { message: /cannot read the node's answer/ });
   server.close();
   await once(server, "close");
+});
+
+test("a request may carry more than its name, and be answered later", async () => {
+  using home = scratch();
+  await using _server = await serveControl(home.path, {
+    async twice({ number }) {
+      await new Promise((resolve) => setImmediate(resolve));
+      return { number: Number(number) * 2 };
+    },
+  });
+  assert.deepEqual(await askNode(home.path, "twice", { number: 21 }), { number: 42 });
+});
+
+test("followNode() gets one document after another, until it has enough", async () => {
+  using home = scratch();
+  let ended = false;
+  await using _server = await serveControl(home.path, {
+    async *count(_params, signal) {
+      try {
+        for (let number = 0; !signal.aborted; number++) {
+          yield { number };
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      } finally {
+        ended = true;
+      }
+    },
+  });
+  const stop = new AbortController();
+  const seen: unknown[] = [];
+  for await (const { number } of followNode(home.path, "count", {}, stop.signal)) {
+    seen.push(number);
+    if (seen.length === 3) stop.abort();
+  }
+  assert.deepEqual(seen.slice(0, 3), [0, 1, 2]);
+  while (!ended) await new Promise((resolve) => setImmediate(resolve));
 });

@@ -1,11 +1,13 @@
 /**
  * The control socket: how commands ask the node that runs. The call protocol takes its place.
  *
- * One line of JSON each way, then the connection ends:
+ * One line of JSON each way, then the connection ends; to follow something, lines until one side ends it:
  *
  * ```text
  * → {"request":"status"}
  * ← {"version":…}          or {"error":{"code":"…","message":"…"}}
+ * → {"request":"log","follow":true}
+ * ← {…} ← {…} …
  * ```
  *
  * Its caller is the owner of the folder: `run/` is 0700, and both sides check that it is.
@@ -32,8 +34,19 @@ const MAX_ANSWER = 16 * 2 ** 20;
 /** Time for a request to come, and for an answer, in milliseconds. */
 const DEADLINE = 5_000;
 
-/** Answers by the name of the request. */
-export type Answers = Readonly<Record<string, () => object>>;
+/** Lines that one who follows may be behind; then the connection is cut. */
+const MAX_BEHIND = 4 * 2 ** 20;
+
+/** What came with a request: plain JSON, not looked at yet. */
+export type Params = Readonly<Record<string, unknown>>;
+
+/** Answers by the name of the request: one document, or one after another until `signal` aborts. */
+export type Answers = Readonly<
+  Record<
+    string,
+    (params: Params, signal: AbortSignal) => object | Promise<object> | AsyncIterable<object>
+  >
+>;
 
 /** A served control socket; disposing it removes it. */
 export interface ControlServer extends AsyncDisposable {}
@@ -69,7 +82,7 @@ export async function serveControl(path: ControlPath, answers: Answers): Promise
       const end = request.indexOf("\n");
       if (end < 0 && request.length <= MAX_REQUEST) return;
       socket.removeAllListeners("data").resume();
-      socket.end(`${JSON.stringify(answer(request.slice(0, end), answers))}\n`);
+      void answer(socket, request.slice(0, end), answers);
     });
   });
   server.maxConnections = 16;
@@ -95,43 +108,104 @@ export async function serveControl(path: ControlPath, answers: Answers): Promise
  *
  * @throws {CommandError} `NOT_RUNNING` if there is none; what the node answers as its error.
  */
-export async function askNode(path: ControlPath, request: string): Promise<object> {
+export async function askNode(
+  path: ControlPath,
+  request: string,
+  params: Params = {},
+): Promise<object> {
+  const never = new AbortController().signal;
+  for await (const document of lines(path, { ...params, request }, never, DEADLINE)) {
+    return document;
+  }
+  throw new CommandError("cannot read the node's answer");
+}
+
+/**
+ * Follow something in the running node, until `signal` aborts or the node ends.
+ *
+ * @throws as {@linkcode askNode}
+ */
+export function followNode(
+  path: ControlPath,
+  request: string,
+  params: Params,
+  signal: AbortSignal,
+): AsyncIterable<Readonly<Record<string, unknown>>> {
+  return lines(path, { ...params, request }, signal, 0);
+}
+
+/** @param idle time without a line after which it is given up, in milliseconds; 0: never. */
+async function* lines(
+  path: ControlPath,
+  request: Params,
+  signal: AbortSignal,
+  idle: number,
+): AsyncGenerator<Readonly<Record<string, unknown>>> {
   checkOwner(path);
   const socket = connect(path.controlSocket);
-  socket.setTimeout(DEADLINE, () => socket.destroy(new Error("no answer in time")));
-  socket.write(`${JSON.stringify({ request })}\n`);
+  const onabort = (): void => void socket.destroy();
+  signal.addEventListener("abort", onabort, { once: true });
+  if (signal.aborted) onabort();
+  socket.setTimeout(idle, () => socket.destroy(new Error("no answer in time")));
+  socket.write(`${JSON.stringify(request)}\n`);
   let text = "";
   try {
     for await (const chunk of socket.setEncoding("utf8")) {
       text += String(chunk);
+      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
+        const value = parseObject(text.slice(0, end));
+        text = text.slice(end + 1);
+        if (value === undefined) throw new CommandError("cannot read the node's answer");
+        yield unlessError(value);
+      }
       if (text.length > MAX_ANSWER) throw new Error("answer too long");
     }
   } catch (error) {
+    if (signal.aborted) return;
+    if (error instanceof CommandError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ECONNREFUSED") throw notRunning();
     throw new CommandError(`cannot ask the node: ${(error as Error).message}`, { cause: error });
+  } finally {
+    signal.removeEventListener("abort", onabort);
+    socket.destroy();
   }
-  const value = parseObject(text);
-  if (value === undefined) throw new CommandError("cannot read the node's answer");
-  const error = value["error"] as { code?: unknown; message?: unknown } | undefined;
-  if (error !== undefined) {
-    throw new CommandError(`the node answers: ${String(error.message)}`, {
-      code: String(error.code),
-    });
-  }
-  return value;
 }
 
-function answer(line: string, answers: Answers): object {
-  const name = parseObject(line)?.["request"];
-  if (typeof name !== "string" || !Object.hasOwn(answers, name)) {
-    const known = Object.keys(answers).join(", ");
-    return { error: { code: "UNKNOWN_REQUEST", message: `expected one of: ${known}` } };
-  }
+function unlessError(value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const error = value["error"] as { code?: unknown; message?: unknown } | undefined;
+  if (error === undefined) return value;
+  throw new CommandError(`the node answers: ${String(error.message)}`, {
+    code: String(error.code),
+  });
+}
+
+/** Never rejects. */
+async function answer(socket: Socket, line: string, answers: Answers): Promise<void> {
+  const { request: name, ...params } = parseObject(line) ?? {};
+  const gone = new AbortController();
+  socket.once("close", () => gone.abort());
   try {
-    return answers[name]!();
+    if (typeof name !== "string" || !Object.hasOwn(answers, name)) {
+      const known = Object.keys(answers).join(", ");
+      throw new CommandError(`expected one of: ${known}`, { code: "UNKNOWN_REQUEST" });
+    }
+    const given = answers[name]!(params, gone.signal);
+    if (Symbol.asyncIterator in given) {
+      // It is over when one of the two wants no more.
+      socket.setTimeout(0);
+      for await (const document of given) {
+        if (gone.signal.aborted || socket.writableLength > MAX_BEHIND) break;
+        socket.write(`${JSON.stringify(document)}\n`);
+      }
+      socket.end();
+    } else {
+      socket.end(`${JSON.stringify(await given)}\n`);
+    }
   } catch (error) {
-    return { error: { code: "INTERNAL", message: (error as Error).message } };
+    const { code, message } = error as { code?: unknown; message?: unknown };
+    const told = { code: typeof code === "string" ? code : "INTERNAL", message: String(message) };
+    socket.end(`${JSON.stringify({ error: told })}\n`);
   }
 }
 
