@@ -90,7 +90,7 @@ export function readClientHello(bytes: Uint8Array): ClientHelloResult {
     if (size !== undefined && size > MAX_CLIENT_HELLO) return malformed("ClientHello too long");
     const wanted = (size === undefined ? 4 : 4 + size) - have;
     if (size !== undefined && wanted <= 0) {
-      return readMessage(new Reader(join(parts, have).subarray(4, 4 + size)));
+      return readMessage(new Reader(join(parts, have), 4, 4 + size));
     }
     // What is missing lies in this record, or begins with the header of the next.
     if (bytes.length < at) return { kind: "incomplete", need: Math.min(at, bytes.length + wanted) };
@@ -192,18 +192,24 @@ function join(parts: readonly Uint8Array[], length: number): Uint8Array {
   return joined;
 }
 
+/** Names up to this many bytes, all that are in use, are read without making a `Buffer` for them. */
+const SHORT = 64;
+
 /** Walks over bytes; a read past the end gives zeros and leaves `short` set, to be asked once at the end. */
 class Reader {
   readonly #bytes: Uint8Array;
-  #at = 0;
+  #at: number;
+  readonly #end: number;
   short = false;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, at: number, end: number) {
     this.#bytes = bytes;
+    this.#at = at;
+    this.#end = end;
   }
 
   get left(): number {
-    return this.#bytes.length - this.#at;
+    return this.#end - this.#at;
   }
 
   u8(): number {
@@ -221,17 +227,23 @@ class Reader {
   }
 
   vector(length: number): Reader {
-    if (!this.#has(length)) return new Reader(new Uint8Array(0));
-    const vector = new Reader(this.#bytes.subarray(this.#at, this.#at + length));
+    const start = this.#at;
+    if (!this.#has(length)) return new Reader(this.#bytes, this.#end, this.#end);
     this.#at += length;
-    return vector;
+    return new Reader(this.#bytes, start, this.#at);
   }
 
+  /** A character for each byte. */
   text(length: number): string {
-    if (!this.#has(length)) return "";
-    const { buffer, byteOffset } = this.#bytes;
-    const text = Buffer.from(buffer, byteOffset + this.#at, length).toString("latin1");
+    let text = "";
+    if (!this.#has(length)) return text;
+    const start = this.#at;
     this.#at += length;
+    if (length > SHORT) {
+      const { buffer, byteOffset } = this.#bytes;
+      return Buffer.from(buffer, byteOffset + start, length).toString("latin1");
+    }
+    for (let i = start; i < this.#at; i++) text += String.fromCharCode(this.#bytes[i]!);
     return text;
   }
 
@@ -239,7 +251,7 @@ class Reader {
     if (this.left >= length) return true;
     this.short = true;
     // Nothing that follows may be read from a place that is not its own.
-    this.#at = this.#bytes.length;
+    this.#at = this.#end;
     return false;
   }
 }

@@ -14,6 +14,7 @@ import {
 } from "./access.ts";
 import { CloseCode, closeCodeName } from "./close-code.ts";
 import { type CloseReason, ConnectionClosed } from "./connection.ts";
+import { withoutStack } from "./without-stack.ts";
 
 /** Who a connection belongs to, and who knows further credentials. */
 export interface ConnectionOwner {
@@ -39,7 +40,8 @@ export class ConnectionLife {
   /** Made when somebody looks at it: most connections end without having drained. */
   #draining: AbortController | undefined;
   readonly #closed = Promise.withResolvers<CloseReason>();
-  readonly #accepted = Promise.withResolvers<void>();
+  /** Made when somebody asks: on the serving side nobody does. */
+  #accepted: PromiseWithResolvers<void> | undefined;
   #isAccepted = false;
   #reason: CloseReason | undefined;
 
@@ -48,8 +50,6 @@ export class ConnectionLife {
     this.auth = this.#owned = owner.auth;
     this.#identities = owner.identities;
     this.#abort = abort;
-    // Whoever does not care whether it was accepted shall not be told by a crash.
-    this.#accepted.promise.catch(() => {});
     this.#follow(owner.auth);
   }
 
@@ -63,6 +63,13 @@ export class ConnectionLife {
   }
 
   get accepted(): Promise<void> {
+    if (this.#accepted === undefined) {
+      this.#accepted = Promise.withResolvers<void>();
+      // Whoever asks and does not wait shall not be told by a crash.
+      this.#accepted.promise.catch(() => {});
+      if (this.#isAccepted) this.#accepted.resolve();
+      else if (this.#reason !== undefined) this.#accepted.reject(refusedBy(this.#reason));
+    }
     return this.#accepted.promise;
   }
 
@@ -73,7 +80,7 @@ export class ConnectionLife {
   /** The peer has spoken, or is not asked: this is the serving side. */
   accept(): void {
     this.#isAccepted = true;
-    this.#accepted.resolve();
+    this.#accepted?.resolve();
   }
 
   drain(): void {
@@ -85,8 +92,7 @@ export class ConnectionLife {
   end(reason: CloseReason): boolean {
     if (this.#reason !== undefined) return false;
     this.#reason = reason;
-    // An error is dear (its stack), and most connections end without wanting one.
-    if (!this.#isAccepted) this.#accepted.reject(new ConnectionClosed(reason));
+    if (!this.#isAccepted) this.#accepted?.reject(refusedBy(reason));
     this.#closed.resolve(reason);
     this.#owned[Symbol.dispose]();
     for (const context of this.#further.values()) context[Symbol.dispose]();
@@ -122,6 +128,10 @@ export class ConnectionLife {
     if (auth.revoked.aborted) queueMicrotask(abort);
     else auth.revoked.addEventListener("abort", abort, { once: true });
   }
+}
+
+function refusedBy(reason: CloseReason): ConnectionClosed {
+  return withoutStack(() => new ConnectionClosed(reason));
 }
 
 /** Names a credential without keeping a token. */

@@ -31,6 +31,7 @@ import type { MemoryOptions } from "./memory-connection.ts";
 import { memoryStreams } from "./memory-stream.ts";
 import { shadowOnce } from "./shadow.ts";
 import { whileMoving } from "./while-moving.ts";
+import { withoutStack } from "./without-stack.ts";
 
 export interface SingleStreamOptions extends ConnectionOwner {
   readonly side: "client" | "server";
@@ -163,7 +164,7 @@ export class SingleStreamConnection implements OwnedConnection {
   abort(code: number, reason: string = ""): void {
     if (this.#life.reason !== undefined) return;
     this.#why ??= localReason(code, reason);
-    this.#stream.destroy(new ConnectionClosed(this.#why));
+    this.#stream.destroy(closedBy(this.#why));
     this.#life.end(this.#why);
   }
 
@@ -210,7 +211,7 @@ export class SingleStreamConnection implements OwnedConnection {
         name: "UNAVAILABLE",
         reason: "ended before a byte came",
       };
-      stream.destroy(new ConnectionClosed(this.#why));
+      stream.destroy(closedBy(this.#why));
       return false;
     });
   }
@@ -220,7 +221,8 @@ export class SingleStreamConnection implements OwnedConnection {
     const stream = this.#stream;
     shadowOnce(stream, "destroy", (error?: Error | null) => {
       if (error === undefined || error === null) return stream.destroy();
-      this.#options.cut();
+      // Unless it was the peer who has cut it.
+      if ((error as NodeJS.ErrnoException).code !== "ECONNRESET") this.#options.cut();
       return stream.destroy(lossOf(error) ?? error);
     });
   }
@@ -283,5 +285,11 @@ function lossOf(error: Error): ConnectionClosed | undefined {
 }
 
 function lost(name: string, reason: string, cause: Error): ConnectionClosed {
-  return new ConnectionClosed(transportReason(name, reason), { cause });
+  return closedBy(transportReason(name, reason), cause);
+}
+
+function closedBy(reason: CloseReason, cause?: Error): ConnectionClosed {
+  return withoutStack(
+    () => new ConnectionClosed(reason, cause === undefined ? undefined : { cause }),
+  );
 }

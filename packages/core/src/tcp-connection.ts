@@ -9,6 +9,7 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "./clock.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
 import { formatHostPort } from "./host.ts";
+import { shadowOnce } from "./shadow.ts";
 import { SingleStreamConnection } from "./single-stream-connection.ts";
 
 export interface TcpOptions extends ConnectionOwner {
@@ -19,26 +20,30 @@ export interface TcpOptions extends ConnectionOwner {
   readonly raw: Socket;
   readonly alpn: string;
   readonly serverName: string | undefined;
+  /** `address:port`. @default what the system says */
+  readonly remoteAddress?: string | undefined;
   readonly drain?: number | undefined;
   readonly clock?: Clock | undefined;
 }
 
 export function tcpConnection(options: TcpOptions): SingleStreamConnection {
   const { socket, raw } = options;
-  const { remoteAddress, remotePort } = raw;
   return new SingleStreamConnection({
     ...options,
     stream: socket,
     transport: "tcp",
-    remoteAddress:
-      remoteAddress === undefined || remotePort === undefined
-        ? undefined
-        : formatHostPort({ host: remoteAddress, port: remotePort }),
+    remoteAddress: options.remoteAddress ?? remoteAddressOf(raw),
     cut: () => cut(socket, raw),
     moved: () => socket.bytesRead + socket.bytesWritten - socket.writableLength,
     exportKeyingMaterial: (label, context, length) =>
       socket.exportKeyingMaterial(length, label, Buffer.from(context)),
   });
+}
+
+function remoteAddressOf({ remoteAddress, remotePort }: Socket): string | undefined {
+  return remoteAddress === undefined || remotePort === undefined
+    ? undefined
+    : formatHostPort({ host: remoteAddress, port: remotePort });
 }
 
 /**
@@ -52,8 +57,5 @@ export function cut(socket: TLSSocket, raw: Socket): void {
   // libuv resets no socket that is being shut down, and Node would then lose its handle.
   const ending = socket.writableEnded && !socket.writableFinished;
   if (ending || raw.destroyed) return;
-  raw.destroy = () => {
-    Reflect.deleteProperty(raw, "destroy");
-    return raw.resetAndDestroy();
-  };
+  shadowOnce(raw, "destroy", () => raw.resetAndDestroy());
 }

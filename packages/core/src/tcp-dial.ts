@@ -7,6 +7,7 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { OwnedAuthContext } from "./access.ts";
+import { alpnList } from "./alpn-list.ts";
 import type { Clock } from "./clock.ts";
 import type { OwnedConnection } from "./connection.ts";
 import { DialError } from "./dial-error.ts";
@@ -42,6 +43,7 @@ export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection>
   const { address, port, alpn, serverName, expected, signal } = options;
   signal.throwIfAborted();
   const at = formatHostPort({ host: address, port });
+  const offer = alpnList(alpn);
   const raw = net.connect({
     host: address,
     port,
@@ -72,28 +74,22 @@ export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection>
         fail(() => new DialError("UNREACHABLE", text, { cause: error }));
       };
       raw.on("error", onrawerror);
-      raw.once("close", () => fail(() => lost(at)));
-      raw.once("connect", () => {
+      raw.on("close", () => fail(() => lost(at)));
+      raw.on("connect", () => {
         const secure = tls.connect({
           socket: raw,
-          ALPNProtocols: [alpn],
+          ALPNProtocols: offer,
           ...(serverName === undefined ? {} : { servername: serverName }),
           secureContext: contextFor(options),
           // Judged below, by the table of verify.ts.
           rejectUnauthorized: false,
-          checkServerIdentity: (_host, certificate) =>
-            expected.kind === "name"
-              ? tls.checkServerIdentity(expected.host, certificate)
-              : undefined,
+          checkServerIdentity: expected.kind === "name" ? named(expected.host) : anybody,
         });
         socket = secure;
-        secure.once("error", (error) => {
-          // Something has to listen until the connection does, or the socket is gone.
-          secure.on("error", () => {});
-          fail(() => tlsError(error, alpn, at));
-        });
+        // Stays: something has to listen until the connection does, or the socket is gone.
+        secure.on("error", (error) => fail(() => tlsError(error, alpn, at)));
         // At once, inside the event: the first byte or the end may be next.
-        secure.once("secureConnect", () => {
+        secure.on("secureConnect", () => {
           try {
             resolve(secured(secure, raw, at, options));
             settled = true;
@@ -107,6 +103,15 @@ export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection>
     signal.removeEventListener("abort", abort);
   }
 }
+
+type IdentityCheck = NonNullable<tls.ConnectionOptions["checkServerIdentity"]>;
+
+function named(host: string): IdentityCheck {
+  return (_asked, certificate) => tls.checkServerIdentity(host, certificate);
+}
+
+/** Known by its key. */
+const anybody: IdentityCheck = () => undefined;
 
 function secured(
   socket: tls.TLSSocket,
@@ -123,7 +128,17 @@ function secured(
   const fingerprint = verifyServer(expected, { certificate, raw: false, trusted, address: at });
   if (socket.alpnProtocol !== alpn) throw unknownAlpn(alpn, at);
   const auth = options.authenticate(fingerprint);
-  return tcpConnection({ side: "client", socket, raw, alpn, serverName, auth, drain, clock });
+  return tcpConnection({
+    side: "client",
+    socket,
+    raw,
+    alpn,
+    serverName,
+    remoteAddress: at,
+    auth,
+    drain,
+    clock,
+  });
 }
 
 /** One configuration for each identity; those with the system's CAs apart, which take time to load. */

@@ -10,7 +10,9 @@
 
 import type { Socket } from "node:net";
 import tls from "node:tls";
+import { alpnList } from "./alpn-list.ts";
 import { type ClientHello, type ClientHelloResult, readClientHello } from "./client-hello.ts";
+import { shadowOnce } from "./shadow.ts";
 
 /** What the handshake of one client is to be. */
 export type TlsChoice =
@@ -60,67 +62,82 @@ export class HandshakeDropped extends Error {
  * {@linkcode HandshakeDropped} where the client is to blame. The socket is TLS's from now on, and
  * destroyed if the handshake fails. Never rejects.
  */
-export async function serveTls(
+export function serveTls(
   raw: Socket,
   choose: (hello: ClientHello) => TlsChoice,
 ): Promise<TlsOutcome> {
-  // Errors are noticed where the outcome is; none may be without a listener, at any time.
-  raw.on("error", () => {});
-  const read = await peek(raw);
-  if (read.kind !== "hello") {
-    raw.destroy();
-    if (read.kind === "malformed") return failed("malformed", read.reason, undefined);
-    return gone(raw, "before its ClientHello", undefined);
-  }
-  const choice = choose(read);
-  if (choice.kind === "serve") return await handshake(raw, read, choice);
-  await sendAlert(raw, choice.alert);
-  return failed("refused", `offered ${offer(read)}`, read);
-}
-
-/** Read the ClientHello and put its bytes back. */
-function peek(raw: Socket): Promise<ClientHelloResult> {
-  let chunks: Buffer[] = [];
-  let length = 0;
-  let need = 1;
-  return new Promise<ClientHelloResult>((resolve) => {
-    const settle = (result: ClientHelloResult): void => {
-      raw.off("readable", onreadable);
-      raw.off("close", onend);
-      raw.off("end", onend);
-      resolve(result);
-    };
-    // "readable" and not "data": a socket that never flowed is handed over for 60 µs less.
-    const onreadable = (): void => {
-      const chunk = raw.read() as Buffer | null;
-      if (chunk === null) return;
-      chunks.push(chunk);
-      length += chunk.length;
-      // Only then is there more to say: who sends single bytes causes no more work than anybody.
-      if (length < need) return;
-      const bytes = chunks.length === 1 ? chunk : Buffer.concat(chunks);
-      chunks = [bytes];
-      const result = readClientHello(bytes);
-      // Never more than MAX_CLIENT_HELLO_BYTES.
-      if (result.kind === "incomplete") {
-        need = result.need;
+  // One promise for all of it, and few listeners: they are most of what a handshake costs besides OpenSSL.
+  return new Promise<TlsOutcome>((resolve) => {
+    // Errors are noticed where the outcome is; none may be without a listener, at any time.
+    raw.on("error", ignore);
+    peek(raw, (read) => {
+      if (read.kind !== "hello") {
+        raw.destroy();
+        if (read.kind === "malformed") resolve(failed("malformed", read.reason, undefined));
+        else resolve(gone(raw, "before its ClientHello", undefined));
         return;
       }
-      if (result.kind === "hello") raw.unshift(bytes);
-      settle(result);
-    };
-    const onend = (): void => settle({ kind: "incomplete", need });
-    raw.on("readable", onreadable);
-    raw.once("end", onend);
-    raw.once("close", onend);
+      const choice = choose(read);
+      if (choice.kind === "serve") return handshake(raw, read, choice, resolve);
+      sendAlert(raw, choice.alert, () =>
+        resolve(failed("refused", `offered ${offer(read)}`, read)),
+      );
+    });
   });
 }
 
-async function handshake(
+function ignore(): void {}
+
+/**
+ * Read the ClientHello, and put its bytes back.
+ *
+ * They are taken on their way into the socket's buffer, which costs half of what "readable" does. An end
+ * (`push(null)`) and a close are told as the incomplete ClientHello that they leave.
+ */
+function peek(raw: Socket, settle: (result: ClientHelloResult) => void): void {
+  let chunks: Buffer[] = [];
+  let length = 0;
+  let need = 1;
+  const end = (result: ClientHelloResult): void => {
+    raw.off("close", onclose);
+    settle(result);
+  };
+  const onclose = (): void => end({ kind: "incomplete", need });
+  const take = (chunk: Buffer | null): boolean => {
+    if (chunk === null) {
+      raw.push(null);
+      onclose();
+      return false;
+    }
+    chunks.push(chunk);
+    length += chunk.length;
+    // Only then is there more to say: who sends single bytes causes no more work than anybody.
+    if (length >= need) {
+      const bytes = chunks.length === 1 ? chunk : Buffer.concat(chunks);
+      chunks = [bytes];
+      const result = readClientHello(bytes);
+      if (result.kind !== "incomplete") {
+        if (result.kind === "hello") raw.push(bytes);
+        end(result);
+        return true;
+      }
+      // Never more than MAX_CLIENT_HELLO_BYTES.
+      need = result.need;
+    }
+    shadowOnce(raw, "push", take);
+    return true;
+  };
+  shadowOnce(raw, "push", take);
+  raw.on("close", onclose);
+  raw.read(0);
+}
+
+function handshake(
   raw: Socket,
   hello: ClientHello,
   choice: TlsChoice & { kind: "serve" },
-): Promise<TlsOutcome> {
+  settle: (outcome: TlsOutcome) => void,
+): void {
   const socket = new tls.TLSSocket(raw, {
     isServer: true,
     secureContext: choice.context,
@@ -129,38 +146,37 @@ async function handshake(
     // nothing here, and who holds the key is looked up later.
     rejectUnauthorized: false,
     // A client that offers no ALPN at all gets none, and is served by the one that was chosen for it.
-    ...(hello.alpn.length === 0 ? {} : { ALPNProtocols: [choice.alpn] }),
+    ...(hello.alpn.length === 0 ? {} : { ALPNProtocols: alpnList(choice.alpn) }),
+  });
+  let over = false;
+  const end = (outcome: TlsOutcome): void => {
+    over = true;
+    socket.off("close", onclose);
+    settle(outcome);
+  };
+  const onclose = (): void => end(gone(raw, "in the handshake", hello));
+  // Stays: something has to listen for errors, until the connection does or the socket is gone.
+  socket.on("error", (error: NodeJS.ErrnoException) => {
+    if (over) return;
+    socket.destroy();
+    const { code = "" } = error;
+    if (raw.errored instanceof HandshakeDropped) end(gone(raw, "", hello));
+    else end(failed(reasonOf(error), code === "" ? error.message : code, hello));
   });
   // What a tls.Server would do: on a socket made by hand, Node tells of errors in this event alone.
   socket.on("_tlsError", (error: Error) => socket.destroy(error));
-  return await new Promise<TlsOutcome>((resolve) => {
-    const settle = (outcome: TlsOutcome): void => {
-      socket.off("error", onerror);
-      socket.off("close", onclose);
-      resolve(outcome);
-    };
-    const onerror = (error: NodeJS.ErrnoException): void => {
-      // Something has to listen, until the connection does or the socket is gone.
-      socket.on("error", () => {});
-      socket.destroy();
-      const { code = "" } = error;
-      if (raw.errored instanceof HandshakeDropped) settle(gone(raw, "", hello));
-      else settle(failed(reasonOf(error), code === "" ? error.message : code, hello));
-    };
-    const onclose = (): void => settle(gone(raw, "in the handshake", hello));
-    socket.once("error", onerror);
-    socket.once("close", onclose);
-    // Undocumented for servers, and what tls.Server itself waits for.
-    socket.once("secure", () => {
-      // As tls.Server does it too; node:http2 waits for ever for a socket that says it is not ready.
-      Object.assign(socket, { secureConnecting: false });
-      settle({
-        kind: "secure",
-        socket,
-        alpn: choice.alpn,
-        serverName: hello.serverName,
-        certificate: socket.getPeerX509Certificate()?.raw,
-      });
+  socket.on("close", onclose);
+  // Undocumented for servers, and what tls.Server itself waits for.
+  socket.on("secure", () => {
+    if (over) return;
+    // As tls.Server does it too; node:http2 waits for ever for a socket that says it is not ready.
+    Object.assign(socket, { secureConnecting: false });
+    end({
+      kind: "secure",
+      socket,
+      alpn: choice.alpn,
+      serverName: hello.serverName,
+      certificate: socket.getPeerX509Certificate()?.raw,
     });
   });
 }
@@ -185,14 +201,12 @@ function reasonOf(
  * Refuse in the clear, as TLS itself would before the ServerHello, without having TLS start; then end in
  * order, so that the alert is not lost to a reset.
  */
-async function sendAlert(raw: Socket, alert: number): Promise<void> {
+function sendAlert(raw: Socket, alert: number, done: () => void): void {
   const FATAL = 2;
-  await new Promise<void>((resolve) => {
-    raw.once("close", resolve);
-    if (raw.destroyed) resolve();
-    raw.resume();
-    raw.end(Buffer.from([21, 3, 3, 0, 2, FATAL, alert]));
-  });
+  if (raw.destroyed) return done();
+  raw.once("close", done);
+  raw.resume();
+  raw.end(Buffer.from([21, 3, 3, 0, 2, FATAL, alert]));
 }
 
 /** The socket was closed, by us or by them. */
