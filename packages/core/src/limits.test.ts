@@ -269,7 +269,7 @@ test("an exempt block has no limits of its own, but counts in the whole", () => 
   assert.equal(r.outcome("192.0.2.1", "quic"), "retry");
   r.enter("198.51.100.1");
   assert.deepEqual(r.dropped, ["#0"]);
-  r.limits.setExempt([]);
+  r.limits.change({});
   offend(r, "192.0.2.77", "timeout", 2);
   assert.equal(r.outcome("192.0.2.77"), "refuse: penalty");
 });
@@ -295,6 +295,44 @@ test("AdmissionLimits refuses options that cannot hold", () => {
     name: "RangeError",
     message: /blocks above 17408/,
   });
+  assert.throws(() => new AdmissionLimits({ penalties: { auth: -1 } }), {
+    name: "RangeError",
+    message: /penalty auth of 0 or more/,
+  });
+});
+
+test("change() holds for all that comes after it, and for nothing when it cannot hold", () => {
+  const r = rig();
+  const one = r.enter("192.0.2.1").succeeded("laptop", "peer");
+  assert.ok(one);
+  r.limits.change({
+    caps: { connectionsPerPeer: 1 },
+    penalties: { auth: 60_000, minimum: 20_000 },
+  });
+  assert.equal(r.enter("192.0.2.1").succeeded("laptop", "peer"), undefined);
+  offend(r, "198.51.100.1", "timeout");
+  assert.equal(r.outcome("198.51.100.1"), "accept");
+  offend(r, "198.51.100.1", "auth");
+  assert.equal(r.limits.penalty("198.51.100.1"), 70_000);
+  assert.throws(() => r.limits.change({ exempt: ["nowhere"] }), { code: "BLOCK_INVALID" });
+  assert.equal(r.enter("192.0.2.1").succeeded("laptop", "peer"), undefined);
+  // What was earned is kept, also above the maximum that holds now.
+  r.limits.change({ penalties: { maximum: 15_000 } });
+  r.clock.advance(10_000);
+  assert.equal(r.limits.penalty("198.51.100.1"), 60_000);
+  assert.ok(r.enter("192.0.2.1").succeeded("laptop", "peer"));
+});
+
+test("change() to fewer blocks than are remembered forgets the idle ones, and no more", () => {
+  const r = rig({ caps: { pending: 8, connections: 64, blocks: 128 } });
+  for (let index = 0; index < 32; index++) assert.ok(r.enter(ip(index)).succeeded("a", "peer"));
+  for (let index = 32; index < 64; index++) offend(r, ip(index), "timeout");
+  assert.equal(r.limits.stats().blocks, 64);
+  r.limits.change({ caps: { pending: 8, connections: 8, blocks: 17 } });
+  assert.equal(r.outcome(ip(99)), "refuse: limit");
+  r.limits.change({ caps: { pending: 8, connections: 33, blocks: 42 } });
+  r.enter(ip(99));
+  assert.equal(r.limits.stats().blocks, 42);
 });
 
 // The rules once more, on lists, with nothing kept that could be counted wrongly.

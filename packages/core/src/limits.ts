@@ -70,12 +70,30 @@ export const MIN_PENALTY: number = 15_000;
 /** They never add up to more than this, in milliseconds. */
 export const MAX_PENALTY: number = 600_000;
 
-export interface LimitsOptions {
-  clock?: Clock | undefined;
+/** What each penalty adds, from where they take effect, and where they end; in milliseconds. */
+export interface PenaltyTimes extends Readonly<Record<Penalty, number>> {
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+export const DEFAULT_PENALTIES: PenaltyTimes = Object.freeze({
+  ...PENALTIES,
+  minimum: MIN_PENALTY,
+  maximum: MAX_PENALTY,
+});
+
+/** What can be changed while it is in use. */
+export interface LimitValues {
   /** Address blocks (`10.0.0.0/8`) that no limit per block and no penalty holds for. */
   exempt?: readonly string[] | undefined;
   /** Any of {@linkcode DEFAULT_CAPS}. */
   caps?: Partial<Caps> | undefined;
+  /** Any of {@linkcode DEFAULT_PENALTIES}. */
+  penalties?: Partial<PenaltyTimes> | undefined;
+}
+
+export interface LimitsOptions extends LimitValues {
+  clock?: Clock | undefined;
 }
 
 export interface AdmissionSource {
@@ -119,7 +137,8 @@ export interface ConnectionSlot extends Disposable {
 
 export class AdmissionLimits {
   readonly #clock: Clock;
-  readonly #caps: Caps;
+  #caps: Caps;
+  #penalties: PenaltyTimes;
   #exempt: readonly IpBlock[];
   readonly #blocks = new Map<number | string, SourceBlock>();
   /** Blocks that are remembered for their penalty alone, soonest forgiven first. */
@@ -133,27 +152,28 @@ export class AdmissionLimits {
 
   /**
    * @throws {InvalidText} `BLOCK_INVALID` if an exempt block does not parse.
-   * @throws {RangeError} if a cap is not above 0, or more blocks can be in use than are tracked.
+   * @throws {RangeError} if a cap is not above 0, a penalty below 0, or more blocks can be in use than are tracked.
    */
   constructor(options: LimitsOptions = {}) {
     this.#clock = options.clock ?? systemClock;
-    this.#caps = { ...DEFAULT_CAPS, ...options.caps };
-    this.#exempt = (options.exempt ?? []).map(parseBlock);
-    for (const [name, value] of Object.entries(this.#caps)) {
-      if (Number.isInteger(value) && value > 0) continue;
-      throw new RangeError(`cannot limit: expected ${name} above 0, got ${value}`);
-    }
-    const { blocks, pending, connections } = this.#caps;
-    if (blocks <= pending + connections) {
-      throw new RangeError(
-        `cannot limit: expected blocks above ${pending + connections} (pending and connections), got ${blocks}`,
-      );
-    }
+    ({
+      caps: this.#caps,
+      penalties: this.#penalties,
+      exempt: this.#exempt,
+    } = checkedLimits(options));
   }
 
-  /** Exempt other blocks from now on. @throws {InvalidText} as the constructor; all stays as it was then. */
-  setExempt(exempt: readonly string[]): void {
-    this.#exempt = exempt.map(parseBlock);
+  /**
+   * Use other limits from now on; what `values` leaves out is the default again. What is connected stays, and
+   * penalties that were earned run on.
+   *
+   * @throws as the constructor; all stays as it was then.
+   */
+  change(values: LimitValues): void {
+    const { caps, penalties, exempt } = checkedLimits(values);
+    this.#caps = caps;
+    this.#penalties = penalties;
+    this.#exempt = exempt;
   }
 
   /**
@@ -295,10 +315,12 @@ export class AdmissionLimits {
     const now = this.#clock.now();
     const before = Math.max(block.key, now);
     if (before === now) block.active = false;
-    const until = Math.min(before + PENALTIES[penalty], now + MAX_PENALTY);
+    const { minimum, maximum } = this.#penalties;
+    // Of a maximum that was higher then, the rest is kept.
+    const until = Math.max(before, Math.min(before + this.#penalties[penalty], now + maximum));
     // In use, so not in the heap: its key may change.
     block.key = until;
-    if (until - now >= MIN_PENALTY) block.active = true;
+    if (until - now >= minimum) block.active = true;
   }
 
   /** The block at `key`, made if need be, and not to be forgotten until it is settled. */
@@ -306,8 +328,11 @@ export class AdmissionLimits {
     this.#forgive();
     let block = this.#blocks.get(key);
     if (block === undefined) {
-      // More than are in use are tracked, so one that is not in use is there to be forgotten.
-      if (this.#blocks.size >= this.#caps.blocks) this.#forget(this.#idle.first!);
+      // More than are in use are tracked, so one that is not in use is there to be forgotten; but for when there
+      // were higher caps before.
+      while (this.#blocks.size >= this.#caps.blocks && this.#idle.first !== undefined) {
+        this.#forget(this.#idle.first);
+      }
       block = new SourceBlock(key);
       this.#blocks.set(key, block);
     }
@@ -350,6 +375,30 @@ export class AdmissionLimits {
     }
     if (this.#most > 0 && this.#byPending[this.#most]!.first === undefined) this.#most--;
   }
+}
+
+function checkedLimits(values: LimitValues): {
+  readonly caps: Caps;
+  readonly penalties: PenaltyTimes;
+  readonly exempt: readonly IpBlock[];
+} {
+  const caps = { ...DEFAULT_CAPS, ...values.caps };
+  const penalties = { ...DEFAULT_PENALTIES, ...values.penalties };
+  for (const [name, value] of Object.entries(caps)) {
+    if (Number.isInteger(value) && value > 0) continue;
+    throw new RangeError(`cannot limit: expected ${name} above 0, got ${value}`);
+  }
+  for (const [name, value] of Object.entries(penalties)) {
+    if (value >= 0 && value < Infinity) continue;
+    throw new RangeError(`cannot limit: expected penalty ${name} of 0 or more, got ${value}`);
+  }
+  const { blocks, pending, connections } = caps;
+  if (blocks <= pending + connections) {
+    throw new RangeError(
+      `cannot limit: expected blocks above ${pending + connections} (pending and connections), got ${blocks}`,
+    );
+  }
+  return { caps, penalties, exempt: (values.exempt ?? []).map(parseBlock) };
 }
 
 class SourceBlock implements HeapEntry {
