@@ -42,6 +42,13 @@ export interface RefusalStatus {
   readonly who: string;
   readonly alpn: string;
   readonly reason: string;
+  /** The scope that would have allowed it. */
+  readonly scope?: string | undefined;
+}
+
+/** Why somebody was refused, for the owner. */
+export function formatRefusal({ reason, scope }: RefusalStatus): string {
+  return scope === undefined ? reason : `lacks ${scope}`;
 }
 
 /** Most connections that one document lists. */

@@ -58,15 +58,15 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const told = new Set<string>();
   let draining = false;
 
-  function keepRefusal(who: string, alpn: string, reason: string): void {
+  function keepRefusal(refusal: Omit<RefusalStatus, "time">): void {
     if (refused.length === MAX_REFUSALS) refused.shift();
-    refused.push({ time: new Date().toISOString(), who, alpn, reason });
+    refused.push({ time: new Date().toISOString(), ...refusal });
   }
 
   function onevent(event: EndpointEvent): void {
     if (event.kind !== "refused") return;
     const { peer, fingerprint: key, alpn, reason } = event;
-    keepRefusal(peer ?? key ?? "no key", alpn, reason);
+    keepRefusal({ who: peer ?? key ?? "no key", alpn, reason });
     if (reason !== "not a peer" || key === undefined || told.has(key)) return;
     if (told.size === MAX_TOLD) told.clear();
     told.add(key);
@@ -76,7 +76,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
 
   const flows = tunnel({
     logger,
-    onrefused: ({ peer, reason }) => keepRefusal(peer, "alknet/tunnel", reason),
+    onrefused: ({ peer: who, reason, scope }) =>
+      keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
   });
   const endpoint = await createEndpoint({
     identity,

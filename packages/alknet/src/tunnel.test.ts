@@ -119,6 +119,22 @@ test("alknet forward tells a person which right is missing", async () => {
   stop.abort();
   const { code, stderr } = await running;
   assert.equal(code, 130);
+  // The owner of the node, who asks, is told the same.
+  const lacks = `lacks tunnel:dial:localhost:${port}`;
+  assert.match(
+    (await run(node.home, ["status"])).stdout,
+    new RegExp(`laptop  alknet/tunnel  ${lacks}\n`),
+  );
+  const { stdout } = await run(node.home, ["status", "--json"]);
+  const { refused } = JSON.parse(stdout) as { refused: { scope: string }[] };
+  assert.deepEqual(
+    refused.map(({ scope }) => scope),
+    [`tunnel:dial:localhost:${port}`],
+  );
+  assert.match(
+    (await run(node.home, ["doctor"])).stdout,
+    new RegExp(`refused: laptop for alknet/tunnel: ${lacks}, .*\n +fix: .*\\[peers\\.laptop\\]`),
+  );
   assert.match(
     stderr,
     new RegExp(

@@ -45,14 +45,17 @@ export interface TunnelOptions {
   limits?: TunnelLimits | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
-  /** Hears of each flow that was refused for want of a right, or for a limit. Names no target. */
+  /** Hears of each flow that was refused for want of a right, or for a limit. */
   onrefused?: ((refused: TunnelRefusal) => void) | undefined;
 }
 
 export interface TunnelRefusal {
   readonly peer: string;
   readonly refusal: Refusal;
+  /** Names no target. */
   readonly reason: string;
+  /** The scope that lacks, target included: for the owner who asks, not for logs. */
+  readonly scope?: string | undefined;
 }
 
 export interface TunnelLimits {
@@ -68,7 +71,16 @@ export interface TunnelLimits {
 export interface TunnelHandler extends ProtocolHandler {
   /** Flows that stand now, of all peers. */
   readonly flows: number;
+  /** Use other limits for the flows that come; what is left out is the default again. */
+  setLimits(limits: TunnelLimits): void;
 }
+
+/** Limits as they are without options. */
+export const DEFAULT_TUNNEL_LIMITS: {
+  readonly flowsPerPeer: number;
+  readonly openingPerPeer: number;
+  readonly deadline: number;
+} = Object.freeze({ flowsPerPeer: 4_096, openingPerPeer: 256, deadline: 10_000 });
 
 /** What one peer has going. */
 interface Usage {
@@ -82,8 +94,7 @@ interface Usage {
 export function tunnel(options: TunnelOptions = {}): TunnelHandler {
   const { resolve = systemResolve, connect = systemConnect } = options;
   const { clock = systemClock, logger = silentLogger } = options;
-  const { flowsPerPeer = 4_096, openingPerPeer = 256, deadline = 10_000 } = options.limits ?? {};
-  const reach = { resolve, connect, clock, deadline };
+  let limits = limitsOf(options.limits);
   const usages = new Map<string, Usage>();
   let flows = 0;
 
@@ -170,9 +181,10 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
   function report(peer: string, { refusal, cause, message }: FlowRefused): void {
     switch (refusal) {
       case "not-allowed": {
-        const reason = cause instanceof AccessDenied ? cause.reason : "not allowed";
+        const denied = cause instanceof AccessDenied ? cause : undefined;
+        const reason = denied?.reason ?? "not allowed";
         logger.info({ peer, refusal }, `flow refused: ${reason}`);
-        options.onrefused?.({ peer, refusal, reason });
+        options.onrefused?.({ peer, refusal, reason, scope: denied?.missing });
         break;
       }
       case "limit":

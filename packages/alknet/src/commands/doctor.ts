@@ -15,8 +15,8 @@ import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
-import type { NodeStatus } from "../node-status.ts";
-import { printJson, type Terminal } from "../terminal.ts";
+import { formatRefusal, type NodeStatus } from "../node-status.ts";
+import { printable, printJson, type Terminal } from "../terminal.ts";
 
 /** Peers that are tried without being named. */
 const MAX_PEERS = 16;
@@ -54,12 +54,14 @@ export async function doctor(
     } else found(await checkPort(listen));
   }
   found(checkUdpBuffers());
-  for (const { who, alpn, reason, time } of (node?.refused ?? []).slice(-5)) {
-    found({
-      check: "refused",
-      state: "warning",
-      text: `${who} for ${alpn}: ${reason}, at ${time}`,
-    });
+  for (const refusal of (node?.refused ?? []).slice(-5)) {
+    const { who, alpn, time, scope } = refusal;
+    const text = printable(`${who} for ${alpn}: ${formatRefusal(refusal)}, at ${time}`);
+    const fix =
+      scope === undefined
+        ? undefined
+        : `to allow it, add ${JSON.stringify(printable(scope))} to the scopes of [peers.${who}] in ${home.config}, and start the node again`;
+    found({ check: "refused", state: "warning", text, fix });
   }
 
   const peers = (config?.peers ?? []).filter(({ addresses }) => (addresses ?? []).length > 0);

@@ -6,7 +6,7 @@
 
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
-import type { NodeStatus } from "../node-status.ts";
+import { formatRefusal, type NodeStatus } from "../node-status.ts";
 import { printable, printFields, printJson } from "../terminal.ts";
 
 export async function status(
@@ -32,10 +32,11 @@ export async function status(
       ],
     ),
     ["refused", String(node.refused.length)],
-    ...node.refused.map(({ time, who, alpn, reason }): [string, string] => [
-      "",
-      `${time}  ${printable(who)}  ${printable(alpn)}  ${reason}`,
-    ]),
+    ...node.refused.map((refusal): [string, string] => {
+      const { time, who, alpn } = refusal;
+      const why = printable(formatRefusal(refusal));
+      return ["", `${time}  ${printable(who)}  ${printable(alpn)}  ${why}`];
+    }),
   ]);
 }
 
