@@ -178,6 +178,18 @@ test("tunnel() bounds the flows of a peer, over all its connections", async () =
   await alsoServed;
 });
 
+test("setLimits() holds for the flows that come, and ends none", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"], { limits: { flowsPerPeer: 2 } });
+  const first = await openFlow(node.dial, target.to);
+  node.handler.setLimits({ flowsPerPeer: 1 });
+  assert.equal((await refusal(openFlow(node.dial, target.to))).refusal, "limit");
+  node.handler.setLimits({});
+  await openFlow(node.dial, target.to);
+  first.write("still here");
+  assert.equal(String((await once(first, "data"))[0]), "still here");
+});
+
 test("tunnel() has no more flows of a peer on their way than its limit; the others wait", async () => {
   const attempts: PromiseWithResolvers<Socket>[] = [];
   const connect = (_address: string, _port: number, signal: AbortSignal) => {

@@ -106,7 +106,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     const peer = peerOf(connection);
     let request: TcpRequest | UnknownRequest;
     try {
-      request = (await readHead(stream, decodeRequest, clock.timeout(deadline))).value;
+      request = (await readHead(stream, decodeRequest, clock.timeout(limits.deadline))).value;
     } catch (error) {
       logger.debug({ peer, err: error }, "flow without a request");
       stream.destroy(new OpenError("no request", { cause: error }));
@@ -115,7 +115,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     const refused = await carry(connection, stream, request, gone.signal);
     if (refused !== undefined && !stream.destroyed) {
       report(peer, refused);
-      await refuse(stream, refused, clock.timeout(deadline));
+      await refuse(stream, refused, clock.timeout(limits.deadline));
     }
   }
 
@@ -145,15 +145,16 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       if (request.kind === "unknown") {
         return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
       }
-      if (usage.flows > flowsPerPeer) {
+      if (usage.flows > limits.flowsPerPeer) {
         return new FlowRefused("limit", "too many flows of one peer");
       }
-      if (usage.opening === openingPerPeer) {
+      if (usage.opening >= limits.openingPerPeer) {
         await new Promise<void>((resolve) => usage.waiting.push(resolve));
       }
       opening = true;
       usage.opening++;
       gone.throwIfAborted();
+      const reach = { resolve, connect, clock, deadline: limits.deadline };
       const { socket, grant } = await connectTarget(connection.auth, request, reach, gone);
       using _held = grant;
       opened();
@@ -213,6 +214,9 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     get flows() {
       return flows;
     },
+    setLimits(values) {
+      limits = limitsOf(values);
+    },
     async handle(connection) {
       const live = new Set<Promise<void>>();
       for (;;) {
@@ -225,6 +229,15 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       // Closed: they have failed already. Draining: they may finish; the endpoint sets the limit.
       await Promise.allSettled(live);
     },
+  };
+}
+
+function limitsOf(values: TunnelLimits = {}): typeof DEFAULT_TUNNEL_LIMITS {
+  const { flowsPerPeer, openingPerPeer, deadline } = values;
+  return {
+    flowsPerPeer: flowsPerPeer ?? DEFAULT_TUNNEL_LIMITS.flowsPerPeer,
+    openingPerPeer: openingPerPeer ?? DEFAULT_TUNNEL_LIMITS.openingPerPeer,
+    deadline: deadline ?? DEFAULT_TUNNEL_LIMITS.deadline,
   };
 }
 
