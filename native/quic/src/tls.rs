@@ -469,3 +469,101 @@ impl KeyLog for KeyLogFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use quinn_proto::Side;
+    use quinn_proto::crypto::{ClientConfig, ServerConfig, Session};
+    use quinn_proto::transport_parameters::TransportParameters;
+    use rustls::NamedGroup;
+    use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../testdata/ed25519.crt.der");
+    const PRIVATE_KEY: &[u8] = include_bytes!("../testdata/ed25519.key.der");
+    const VERSION: u32 = 1;
+
+    /// Of a client that would resume: how many sessions it was offered.
+    #[derive(Debug, Default)]
+    struct Tickets(AtomicUsize);
+
+    impl ClientSessionStore for Tickets {
+        fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+        fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+            None
+        }
+        fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+        fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+            None
+        }
+        fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+        fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+            None
+        }
+    }
+
+    /// How many sessions `server` offers to a client in one handshake.
+    fn offered_by(server: Arc<QuicServerConfig>) -> usize {
+        let tickets = Arc::new(Tickets::default());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Leaf { raw: false, mandatory: true, trust: Trust::Any }))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"test".to_vec()];
+        config.resumption = Resumption::store(tickets.clone());
+        let config = Arc::new(QuicClientConfig::try_from(config).unwrap());
+        let parameters = TransportParameters::read(Side::Client, &mut &[0x0f, 0][..]).unwrap();
+        let mut client = config.start_session(VERSION, "unnamed.invalid", &parameters).unwrap();
+        let mut server = server.start_session(VERSION, &parameters);
+        // The last turn is for what follows the handshake.
+        let mut after = 0;
+        while after < 2 {
+            after += usize::from(!client.is_handshaking() && !server.is_handshaking());
+            deliver(&mut *client, &mut *server);
+            deliver(&mut *server, &mut *client);
+        }
+        tickets.0.load(Ordering::Relaxed)
+    }
+
+    fn deliver(from: &mut dyn Session, to: &mut dyn Session) {
+        loop {
+            let mut flight = Vec::new();
+            let keys = from.write_handshake(&mut flight);
+            if !flight.is_empty() {
+                to.read_handshake(&flight).unwrap();
+            }
+            if flight.is_empty() && keys.is_none() {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn no_session_is_offered() {
+        let tls = ServerTls::new(vec![CERTIFICATE.into()], PRIVATE_KEY.into(), ClientAuth::None, false, None).unwrap();
+        assert_eq!(offered_by(tls.configure(b"test", false, false).unwrap()), 0);
+    }
+
+    #[test]
+    fn one_would_be_by_a_server_as_rustls_has_it() {
+        // Or the test above would show nothing.
+        let key = signing_key(PRIVATE_KEY.into()).unwrap();
+        let shown = certified(vec![CERTIFICATE.into()], key).unwrap();
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Shown { key: Arc::new(shown), raw: false }));
+        config.alpn_protocols = vec![b"test".to_vec()];
+        assert!(offered_by(Arc::new(QuicServerConfig::try_from(config).unwrap())) > 0);
+    }
+}
