@@ -59,7 +59,7 @@ export async function buildNative() {
   });
   mkdirSync(`${CRATE}/build`, { recursive: true });
   const draft = `${ADDON}.${process.pid}`;
-  copyFileSync(join(TARGET, "release", library()), draft);
+  copyFileSync(join(TARGET, "release", libraryName()), draft);
   renameSync(draft, ADDON);
   writeStamp(STAMP, { inputs: before });
 }
@@ -107,6 +107,7 @@ function hasPrebuilt() {
   }
 }
 
-function library() {
+/** What cargo names the addon. */
+export function libraryName() {
   return process.platform === "darwin" ? "libalknet_quic.dylib" : "libalknet_quic.so";
 }
