@@ -6,6 +6,7 @@
 
 import type { Duplex } from "node:stream";
 import type { AuthContext, Credential } from "./access.ts";
+import type { Penalty } from "./limits.ts";
 
 export type Transport = "quic" | "tcp" | "memory" | "unix";
 
@@ -86,6 +87,12 @@ export interface Connection extends AsyncDisposable {
   /** A further identity bound to this connection: an SSH key, a bearer token. */
   authenticate(credential: Credential): AuthContext | undefined;
   /**
+   * Charge the source of this connection for a guess that failed, or for what nobody sends by mistake: once
+   * a few such have added up it has to wait (see `limits.ts`). The connection itself goes on; where sources
+   * are not counted nothing happens.
+   */
+  penalize(penalty: Penalty): void;
+  /**
    * Next stream that the peer opened; `undefined` once closed or draining. Streams that had come when the
    * peer closed are given out first: their bytes had arrived.
    */
@@ -115,6 +122,8 @@ export interface Connection extends AsyncDisposable {
 
 /** A connection as its owner holds it: the router, or who dialed. */
 export interface OwnedConnection extends Connection {
+  /** What `penalize` does; set by who counts sources. */
+  onpenalty: ((penalty: Penalty) => void) | undefined;
   /** Tell who uses it that it is time to finish: `draining` aborts, and `accept` gives no more. Idempotent. */
   drain(): void;
   /**

@@ -108,6 +108,20 @@ test("penalties never add up to more than 600 s", () => {
   assert.equal(r.outcome("192.0.2.1"), "accept");
 });
 
+test("a connection is charged also when it has ended in the meantime", () => {
+  const r = rig();
+  for (let count = 0; count < 3; count++) {
+    const slot = r.enter("192.0.2.1").succeeded(undefined, "keyed")!;
+    // Who guesses and leaves before the answer has guessed.
+    slot[Symbol.dispose]();
+    slot.penalize("auth");
+  }
+  assert.equal(r.outcome("192.0.2.1"), "refuse: penalty");
+  r.clock.advance(15_000);
+  assert.equal(r.outcome("192.0.2.1"), "accept");
+  assert.equal(r.limits.stats().blocks, 0);
+});
+
 test("a block is an IPv4 address, mapped or not, or an IPv6 /64", () => {
   const r = rig();
   offend(r, "192.0.2.1", "timeout");
@@ -482,7 +496,7 @@ test("AdmissionLimits does what its rules say, in any order of events", () => {
       const limits = new AdmissionLimits({ clock, caps: CAPS });
       const model = new Model();
       const handshakes: { id: number; handshake: PendingHandshake }[] = [];
-      const slots: { id: number; slot: ConnectionSlot }[] = [];
+      const slots: { id: number; source: string; slot: ConnectionSlot }[] = [];
       let dropped: number[] = [];
       for (const [id, each] of steps.entries()) {
         dropped = [];
@@ -509,19 +523,20 @@ test("AdmissionLimits does what its rules say, in any order of events", () => {
           } else {
             const peerId = each.kind.startsWith("peer") ? each.kind : undefined;
             const slot = chosen.handshake.succeeded(peerId, each.kind === "web" ? "web" : "keyed");
-            assert.equal(slot !== undefined, model.succeed(chosen.id, each.kind));
-            if (slot !== undefined) slots.push({ id: chosen.id, slot });
+            const expected = model.succeed(chosen.id, each.kind);
+            assert.equal(slot !== undefined, expected);
+            const added = model.connections.at(-1);
+            if (slot !== undefined) slots.push({ id: chosen.id, source: added!.source, slot });
           }
         } else {
           const chosen = slots[each.pick % Math.max(1, slots.length)];
           if (chosen === undefined) continue;
-          const open = model.connections.find((one) => one.id === chosen.id);
           if (each.do === "close") {
             chosen.slot[Symbol.dispose]();
-            model.connections = model.connections.filter((one) => one !== open);
+            model.connections = model.connections.filter((one) => one.id !== chosen.id);
           } else {
             chosen.slot.penalize(each.penalty);
-            if (open !== undefined) model.penalize(clock.now(), open.source, each.penalty);
+            model.penalize(clock.now(), chosen.source, each.penalty);
           }
         }
         const stats = limits.stats();

@@ -131,7 +131,7 @@ export type AlpnClass = "peer" | "keyed" | "web";
 
 /** A connection that is counted until it is disposed of. */
 export interface ConnectionSlot extends Disposable {
-  /** The connection misbehaved after its handshake: a password that failed, for one. */
+  /** The connection misbehaved after its handshake: a password that failed, for one. It may have ended since. */
   penalize(penalty: Penalty): void;
 }
 
@@ -279,7 +279,10 @@ export class AdmissionLimits {
     let open = true;
     return {
       penalize: (penalty) => {
-        if (open && !exempt) this.#penalize(block, penalty);
+        if (exempt) return;
+        const charged = open ? block : this.#use(block.id);
+        this.#penalize(charged, penalty);
+        this.#settle(charged);
       },
       [Symbol.dispose]: () => {
         if (!open) return;

@@ -23,6 +23,7 @@ import {
   peerReason,
 } from "./connection-life.ts";
 import { Incoming } from "./incoming.ts";
+import type { Penalty } from "./limits.ts";
 import { MemoryStream, memoryStreams } from "./memory-stream.ts";
 import { whileMoving } from "./while-moving.ts";
 
@@ -66,6 +67,7 @@ class MemoryConnection implements OwnedConnection {
   readonly multiplexed = true;
   readonly remoteAddress = undefined;
   readonly serverName: string | undefined;
+  onpenalty: ((penalty: Penalty) => void) | undefined;
   readonly #window: number;
   readonly #drain: number;
   readonly #clock: Clock;
@@ -120,6 +122,10 @@ class MemoryConnection implements OwnedConnection {
 
   authenticate(credential: Credential): AuthContext | undefined {
     return this.#life.authenticate(credential);
+  }
+
+  penalize(penalty: Penalty): void {
+    this.onpenalty?.(penalty);
   }
 
   async accept(options: WaitOptions = {}): Promise<Duplex | undefined> {

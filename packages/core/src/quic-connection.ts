@@ -37,6 +37,7 @@ import type { Deadlines } from "./deadlines.ts";
 import { formatHostPort } from "./host.ts";
 import { Incoming } from "./incoming.ts";
 import { formatIp, parseIp } from "./ip-address.ts";
+import type { Penalty } from "./limits.ts";
 import { shadowOnce } from "./shadow.ts";
 import { whileMoving } from "./while-moving.ts";
 
@@ -87,6 +88,7 @@ class CarriedByQuic implements OwnedConnection {
   readonly multiplexed = true;
   readonly serverName: string | undefined;
   readonly datagrams: DatagramChannel | undefined;
+  onpenalty: ((penalty: Penalty) => void) | undefined;
   readonly #quic: QuicConnection;
   readonly #drain: number;
   readonly #clock: Clock;
@@ -151,6 +153,10 @@ class CarriedByQuic implements OwnedConnection {
 
   authenticate(credential: Credential): AuthContext | undefined {
     return this.#life.authenticate(credential);
+  }
+
+  penalize(penalty: Penalty): void {
+    this.onpenalty?.(penalty);
   }
 
   async accept(options: WaitOptions = {}): Promise<Duplex | undefined> {

@@ -95,6 +95,22 @@ async function settle(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
 }
 
+test("createRouter() has who misbehaves after the handshake charged for it, also when it has left", async () => {
+  const guessing = handler("alknet/guessing", { access: "keyed" });
+  const { connect, limits } = setup([guessing]);
+  for (let count = 1; count <= 3; count++) {
+    assert.equal(limits.penalty("192.0.2.1"), 0);
+    const client = connect("alknet/guessing", OTHER_KEY);
+    if (count === 2) client.abort(CloseCode.OK);
+    await settle();
+    const { connection, resolve } = guessing.calls.at(-1)!;
+    connection.penalize("auth");
+    resolve();
+    await client.closed;
+  }
+  assert.equal(limits.penalty("192.0.2.1"), 15_000);
+});
+
 test("createRouter() gives a connection to the handler of its ALPN", async () => {
   const echo = handler("alknet/echo");
   const other = handler("alknet/other");

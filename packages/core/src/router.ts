@@ -146,6 +146,7 @@ export function createRouter(options: RouterOptions): Router {
   ): Promise<void> {
     const since = clock.now();
     live.set(connection, { connection, since });
+    connection.onpenalty = (penalty) => slot.penalize(penalty);
     tell(connection, { kind: "opened" });
     void handle(connection, handler);
     const reason = await connection.closed;

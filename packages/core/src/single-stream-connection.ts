@@ -27,6 +27,7 @@ import {
 } from "./connection-life.ts";
 import { deadlines } from "./deadlines.ts";
 import { Incoming } from "./incoming.ts";
+import type { Penalty } from "./limits.ts";
 import type { MemoryOptions } from "./memory-connection.ts";
 import { memoryStreams } from "./memory-stream.ts";
 import { shadowOnce } from "./shadow.ts";
@@ -60,6 +61,7 @@ export class SingleStreamConnection implements OwnedConnection {
   readonly remoteAddress: string | undefined;
   readonly serverName: string | undefined;
   readonly datagrams = undefined;
+  onpenalty: ((penalty: Penalty) => void) | undefined;
   readonly #options: SingleStreamOptions;
   readonly #stream: Duplex;
   readonly #life: ConnectionLife;
@@ -110,6 +112,10 @@ export class SingleStreamConnection implements OwnedConnection {
 
   authenticate(credential: Credential): AuthContext | undefined {
     return this.#life.authenticate(credential);
+  }
+
+  penalize(penalty: Penalty): void {
+    this.onpenalty?.(penalty);
   }
 
   async accept(options: WaitOptions = {}): Promise<Duplex | undefined> {
