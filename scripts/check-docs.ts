@@ -2,8 +2,8 @@
  * `npm run docs`: run what the READMEs and `docs/` show.
  *
  * A block fenced as `ts` is run as a module in its README's folder; one fenced as `sh test` by bash in an
- * empty folder, with `alknet` in PATH and an ALKNET_HOME of its own. Either must end with 0 within a
- * minute. What cannot run is fenced as `ts skip-run` or `text`. A block fenced as `toml` must be a configuration
+ * empty folder, with `alknet` in PATH and an ALKNET_HOME of its own, one as `sh clone` in the root of the
+ * clone. Each must end with 0 within a minute. What cannot run is fenced as `ts skip-run` or `text`. A block fenced as `toml` must be a configuration
  * that can be used; `ed25519:…` stands for a fingerprint in it.
  *
  * @module
@@ -18,7 +18,12 @@ import { parseConfig } from "@alknet/core/config";
 
 const READMES = ["*.md", "docs/*.md", "{packages/*,examples,bench}/README.md"];
 const root = process.cwd();
-const runners: Readonly<Record<string, Runner>> = { ts: runTs, "sh test": runSh, toml: runToml };
+const runners: Readonly<Record<string, Runner>> = {
+  ts: runTs,
+  "sh test": (code, _folder, scratch) => runSh(code, scratch, scratch),
+  "sh clone": (code, _folder, scratch) => runSh(code, root, scratch),
+  toml: runToml,
+};
 let ran = 0;
 let failed = 0;
 
@@ -55,8 +60,8 @@ function runTs(code: string, folder: string, scratch: string): Ran {
   return spawnSync(process.execPath, flags, { ...common(scratch), cwd: folder, input: code });
 }
 
-function runSh(code: string, _folder: string, scratch: string): Ran {
-  return spawnSync("bash", ["-euo", "pipefail", "-c", code], { ...common(scratch), cwd: scratch });
+function runSh(code: string, cwd: string, scratch: string): Ran {
+  return spawnSync("bash", ["-euo", "pipefail", "-c", code], { ...common(scratch), cwd });
 }
 
 function runToml(code: string, folder: string): Ran {
