@@ -421,6 +421,42 @@ export function identityStoreConformance(
       }
     });
 
+    test("an invitation to add a key lets nobody in whose peer is gone, or disabled", async () => {
+      await using fixture = await make();
+      await using store = await fixture.open();
+      await store.putPeer(peer("den", [A]));
+      const more = invitation("more", { peerId: "den", addsKey: true });
+      await store.addInvitation(more);
+      const gone = { outcome: "peer gone", peerId: "den" };
+      await store.changePeer("den", (entry) => ({ ...entry!, enabled: false }));
+      assert.deepEqual(await store.redeem(more.secretHash, { fingerprint: B }), gone);
+      await store.removePeer("den");
+      assert.deepEqual(await store.redeem(more.secretHash, { fingerprint: B }), gone);
+      assert.deepEqual(store.peers, []);
+      const [unused] = await store.invitations();
+      assert.equal(unused?.usedAt, undefined);
+    });
+
+    test("who may choose its name gets it if it can be one, and the invitation's if not", async () => {
+      await using fixture = await make();
+      await using store = await fixture.open();
+      const wishes = ["laptop", "owner", "alk_abcd", "a b", "", undefined];
+      for (const [at, as] of wishes.entries()) {
+        const open = invitation(`open ${at}`, { id: `aaaaaaa${at}` });
+        await store.addInvitation(open);
+        const redeemed = await store.redeem(open.secretHash, { fingerprint: KEYS[at]!, as });
+        assert.equal(redeemed.outcome, "joined");
+        assert.equal(store.resolveFingerprint(KEYS[at]!)?.id, at === 0 ? "laptop" : open.id);
+      }
+      const other = invitation("other", { id: "bbbbbbbb" });
+      await store.addInvitation(other);
+      const joiner = { fingerprint: KEYS[9]!, as: "Den" };
+      assert.deepEqual(
+        await store.redeem(other.secretHash, { ...joiner, isTaken: (name) => name === "Den" }),
+        { outcome: "name taken", peerId: "Den" },
+      );
+    });
+
     test("credentials come back byte for byte, also with an empty salt", async () => {
       await using fixture = await make();
       await using here = await fixture.open();

@@ -14,7 +14,7 @@ import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { IdentityIndex, type IdentityProblem, type Rebuild } from "./identity-index.ts";
 import { type Logger, silentLogger } from "./log.ts";
-import { isPeerName, parsePeer, type PeerEntry, PeerError } from "./peers.ts";
+import { mayBePeerId, parsePeer, type PeerEntry, PeerError } from "./peers.ts";
 import type { Roles } from "./scope-entry.ts";
 import type {
   AuditEntry,
@@ -62,8 +62,20 @@ export type Redeemed =
   /** By the same key, before: its answer may have been lost. */
   | { readonly outcome: "joined before"; readonly peer: PeerEntry }
   | { readonly outcome: "unknown" | "expired" | "used" }
-  /** The name that it was to have is another's, or the key is. */
-  | { readonly outcome: "name taken" | "key known"; readonly peerId: string };
+  /**
+   * The name that it was to have is another's, or the key is; or the peer that was to get one key more is
+   * there no more, or is disabled. The invitation is as good as before.
+   */
+  | { readonly outcome: "name taken" | "key known" | "peer gone"; readonly peerId: string };
+
+/** Who wants to be let in. */
+export interface Joiner {
+  readonly fingerprint: string;
+  /** What it would like to be called, where the invitation leaves it open. */
+  readonly as?: string | undefined;
+  /** Whether a name is somebody's that this store does not know: in a configuration, for one. */
+  readonly isTaken?: ((peerId: string) => boolean) | undefined;
+}
 
 /** `await using` closes it. All that writes throws {@linkcode StoreError}. */
 export interface IdentityStore extends IdentityProvider, AsyncDisposable {
@@ -109,14 +121,10 @@ export interface IdentityStore extends IdentityProvider, AsyncDisposable {
   removeInvitation(id: string, options?: ChangeOptions): Promise<void>;
   /**
    * Let in who has an invitation's secret: use it up, make the peer and note it, in one transaction. Of many
-   * with one secret exactly one joins.
-   *
-   * @param as what the joiner would like to be called, where the invitation leaves it open.
+   * with one secret exactly one joins. Where the invitation leaves the name open, and the joiner's own idea
+   * cannot be one, it gets the invitation's `id`.
    */
-  redeem(
-    secretHash: string,
-    joiner: { readonly fingerprint: string; readonly as?: string | undefined },
-  ): Promise<Redeemed>;
+  redeem(secretHash: string, joiner: Joiner): Promise<Redeemed>;
 
   /** Note something that was done by other means. */
   addAudit(entry: Omit<AuditEntry, "id" | "at">): Promise<void>;
@@ -391,15 +399,12 @@ class Store implements IdentityStore {
     });
   }
 
-  async redeem(
-    secretHash: string,
-    { fingerprint, as }: { fingerprint: string; as?: string | undefined },
-  ): Promise<Redeemed> {
+  async redeem(secretHash: string, joiner: Joiner): Promise<Redeemed> {
     const result: { redeemed: Redeemed } = { redeemed: { outcome: "unknown" } };
     const { change } = await this.#commit(async (transaction) => {
       const invitation = await transaction.invitation({ secretHash });
       if (invitation === undefined) return undefined;
-      const redeemed = await this.#redeem(transaction, invitation, fingerprint, as);
+      const redeemed = await this.#redeem(transaction, invitation, joiner);
       result.redeemed = redeemed;
       return redeemed.outcome === "joined" ? { peers: [redeemed.peer.peerId] } : undefined;
     });
@@ -410,8 +415,7 @@ class Store implements IdentityStore {
   async #redeem(
     transaction: StoreTransaction,
     invitation: Invitation,
-    fingerprint: string,
-    as: string | undefined,
+    { fingerprint, as = "", isTaken }: Joiner,
   ): Promise<Redeemed> {
     const now = this.#clock.wallTime();
     if (invitation.usedAt !== undefined) {
@@ -421,10 +425,13 @@ class Store implements IdentityStore {
       return same ? { outcome: "joined before", peer } : { outcome: "used" };
     }
     if (invitation.expiresAt <= now) return { outcome: "expired" };
-    const peerId = invitation.peerId ?? (as !== undefined && isPeerName(as) ? as : invitation.id);
+    const peerId = invitation.peerId ?? (mayBePeerId(as) ? as : invitation.id);
     const before = await transaction.peer(peerId);
     // Made in the meantime, or the joiner's own idea.
-    if (before !== undefined && !invitation.addsKey) return { outcome: "name taken", peerId };
+    const taken = isTaken?.(peerId) === true || (before !== undefined && !invitation.addsKey);
+    if (taken) return { outcome: "name taken", peerId };
+    // To take a peer away is to take it away also from who was about to join it.
+    if (invitation.addsKey && before?.enabled !== true) return { outcome: "peer gone", peerId };
     const [holder] = await transaction.holdersOf(fingerprint);
     if (holder !== undefined && holder !== before?.peerId) {
       return { outcome: "key known", peerId: holder };

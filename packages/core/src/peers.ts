@@ -122,6 +122,11 @@ export function isPeerName(text: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text);
 }
 
+/** Whether an entry may have this as its `peerId`: some names stand for others than peers. */
+export function mayBePeerId(text: string): boolean {
+  return isPeerName(text) && text.toLowerCase() !== "owner" && !text.startsWith(TOKEN_PREFIX);
+}
+
 const NO_TEXTS: readonly string[] = Object.freeze([]);
 const NO_RESOURCES: Readonly<Record<string, readonly string[]>> = Object.freeze({});
 
