@@ -37,7 +37,7 @@ const anyServer = new TlsClientConfig({
  * What a QUIC client sends first, with a connection id of its own each time; two datagrams are all of it, for a
  * ClientHello with a post-quantum share fills two.
  */
-export async function captureInitials(count: 1 | 2): Promise<Buffer[]> {
+export async function captureInitials(count: 1 | 2, serverName?: string): Promise<Buffer[]> {
   client ??= bind({ address: "127.0.0.1" }).unref();
   const socket = await boundSocket("127.0.0.1");
   const given = new AbortController();
@@ -51,7 +51,9 @@ export async function captureInitials(count: 1 | 2): Promise<Buffer[]> {
     });
     const { port } = socket.address();
     const { signal } = given;
-    client.connect({ address: "127.0.0.1", port, tls: anyServer, signal }).catch(() => {});
+    client
+      .connect({ address: "127.0.0.1", port, tls: anyServer, serverName, signal })
+      .catch(() => {});
     await enough;
     return datagrams;
   } finally {

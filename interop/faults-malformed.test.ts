@@ -34,6 +34,14 @@ const UNEXPECTED_MESSAGE = 0x10a;
 const DECODE_ERROR = 0x132;
 const PROTOCOL_VERSION = 0x146;
 const MISSING_EXTENSION = 0x16d;
+const NO_APPLICATION_PROTOCOL = 0x178;
+const ILLEGAL_PARAMETER = 0x12f;
+
+/** Extensions (RFC 8446 §4.2), and one that nobody knows. */
+const SNI = 0;
+const ALPN = 16;
+const UNKNOWN = 0x7777;
+const NAME = "den.example";
 
 /** A ClientHello that a node would answer, and the id that it says its client has. */
 interface RealHello {
@@ -169,6 +177,28 @@ const cases: Record<string, Case> = {
     payloads: () => pieces(tls12Hello.subarray(RECORD)),
     wanted: [PROTOCOL_VERSION],
   },
+  "a ClientHello with no ALPN at all": {
+    payloads: (hello) =>
+      pieces(bent(hello, (bytes) => bytes.writeUInt16BE(UNKNOWN, extensionOf(bytes, ALPN)))),
+    wanted: [NO_APPLICATION_PROTOCOL],
+  },
+  "an ALPN that nobody serves": {
+    payloads: (hello) =>
+      pieces(bent(hello, (bytes) => bytes.write("nobody", bytes.indexOf("alknet/ping")))),
+    wanted: [NO_APPLICATION_PROTOCOL],
+  },
+  "garbage for a server name": {
+    payloads: (hello) =>
+      pieces(
+        bent(hello, (bytes) => bytes.fill(0xfe, bytes.indexOf(NAME), bytes.indexOf(NAME) + 8)),
+      ),
+    wanted: [ILLEGAL_PARAMETER, DECODE_ERROR],
+  },
+  "a server name with lengths that lie": {
+    payloads: (hello) =>
+      pieces(bent(hello, (bytes) => bytes.writeUInt16BE(0x7fff, extensionOf(bytes, SNI) + 4))),
+    wanted: [DECODE_ERROR],
+  },
   "a good ClientHello in pieces, out of order": {
     payloads: ({ bytes }) => {
       const parts = pieces(bytes, 300);
@@ -292,7 +322,7 @@ async function attempt(
 
 /** From the packets of a client, whose keys are anybody's. */
 async function realHello(): Promise<RealHello> {
-  const initials = (await captureInitials(2)).map((datagram) => openClientInitial(datagram));
+  const initials = (await captureInitials(2, NAME)).map((datagram) => openClientInitial(datagram));
   const frames = initials.flatMap(({ payload }) => readFrames(payload).crypto);
   const inOrder = frames.toSorted((a, b) => a.offset - b.offset);
   return { bytes: Buffer.concat(inOrder.map(({ data }) => data)), source: initials[0]!.source };
@@ -303,6 +333,13 @@ function extensionsAt(hello: Buffer): number {
   let at = SESSION_ID + 1 + hello.readUInt8(SESSION_ID);
   at += 2 + hello.readUInt16BE(at);
   return at + 1 + hello.readUInt8(at);
+}
+
+/** Where the extension of this type begins. */
+function extensionOf(hello: Buffer, type: number): number {
+  let at = extensionsAt(hello) + 2;
+  while (hello.readUInt16BE(at) !== type) at += 4 + hello.readUInt16BE(at + 2);
+  return at;
 }
 
 /** What came back: the code of a close, the type of the first handshake message. */
