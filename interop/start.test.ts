@@ -1,9 +1,10 @@
 /**
- * `npm start` in a checkout that is set up: quick, and without a network.
+ * `npm start` in a checkout that is set up: quick, and without a network. And where something is missing: one line.
  */
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -40,4 +41,40 @@ test("a later npm start needs no network, and the node is up within 2 s", async 
   }
   t.diagnostic(`up after ${took.join(", ")} ms`);
   assert.ok(Math.min(...took) < QUICK, `up after ${took.join(", ")} ms`);
+});
+
+test("a missing prerequisite gets one line that says what to install", () => {
+  // What the set-up reads of a checkout in which nothing was built.
+  const checkout = mkdtempSync(join(tmpdir(), "alknet-fresh-"));
+  try {
+    for (const path of [
+      "scripts",
+      "package.json",
+      "native/quic/Cargo.toml",
+      "packages/quic/package.json",
+    ]) {
+      cpSync(path, join(checkout, path), { recursive: true });
+    }
+    const programs = join(checkout, "programs");
+    mkdirSync(programs);
+    const setUp = (): { status: number | null; lines: string[] } => {
+      const { status, stdout, stderr } = spawnSync(
+        process.execPath,
+        ["scripts/bootstrap.mjs", "native"],
+        { cwd: checkout, env: { PATH: programs, HOME: checkout }, encoding: "utf8" },
+      );
+      return { status, lines: `${stdout}${stderr}`.trimEnd().split("\n") };
+    };
+    const withoutCargo = setUp();
+    assert.equal(withoutCargo.status, 1);
+    assert.equal(withoutCargo.lines.length, 1, withoutCargo.lines.join("\n"));
+    assert.match(withoutCargo.lines[0]!, /cargo is missing: install Rust from https:/);
+    writeFileSync(join(programs, "cargo"), "#!/bin/sh\nexit 1\n", { mode: 0o755 });
+    const withoutCompiler = setUp();
+    assert.equal(withoutCompiler.status, 1);
+    assert.equal(withoutCompiler.lines.length, 1, withoutCompiler.lines.join("\n"));
+    assert.match(withoutCompiler.lines[0]!, /C compiler is missing: install gcc/);
+  } finally {
+    rmSync(checkout, { recursive: true, force: true });
+  }
 });
