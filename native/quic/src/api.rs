@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use napi::bindgen_prelude::*;
-use napi::sys;
+use napi::{JsString, sys};
 use napi_derive::napi;
 use quinn_proto::{ClientConfig, Dir, EndpointConfig, HashedConnectionIdGenerator, ServerConfig, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -180,6 +180,9 @@ pub struct BindOptions {
     pub socket_buffer: u32,
     pub reset_key: Option<Uint8Array>,
     pub server: bool,
+    /// Whether `admit` has something to say; else everybody is accepted. Default: it has.
+    pub admits: Option<bool>,
+    /// Of connections that are accepted, and of dialed ones where `connect` says nothing else.
     pub transport: TransportOptions,
 }
 
@@ -222,11 +225,12 @@ pub fn bind(
 
     let id = runtime::reserve().ok_or_else(|| error("too many endpoints"))?;
     let server = options.server.then(|| {
-        let mut server = ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(JsHooks(id)))));
+        let mut server = ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(JsHooks { id, admits: false }))));
         server.validation_token.sent(0);
-        (server, Transport::from(options.transport))
+        server
     });
-    let engine = Engine::new(config, socket, Box::new(JsHooks(id)), server);
+    let hooks = JsHooks { id, admits: options.admits.unwrap_or(true) };
+    let engine = Engine::new(config, socket, Box::new(hooks), server, options.transport.into());
 
     let env = env.raw();
     let reference = |value: sys::napi_value| {
@@ -440,7 +444,7 @@ pub fn connect(
     address: String,
     port: u16,
     server_name: Option<String>,
-    transport: TransportOptions,
+    transport: Option<TransportOptions>,
 ) -> Result<u32> {
     let ip: IpAddr = address.parse().map_err(|_| error(format!("EINVAL: {address:?} is no IP address")))?;
     let tls = CLIENT_TLS
@@ -449,57 +453,55 @@ pub fn connect(
     let config = ClientConfig::new(tls.config(server_name.is_some()));
     // rustls wants a name even where none is sent or checked.
     let name = server_name.as_deref().unwrap_or("unnamed.invalid");
-    with(endpoint, |engine| engine.connect(config, &transport.into(), SocketAddr::new(ip, port), name))?.map_err(error)
+    let transport = transport.map(Transport::from);
+    with(endpoint, |engine| engine.connect(config, transport, SocketAddr::new(ip, port), name))?.map_err(error)
 }
 
-#[napi(object, object_from_js = false)]
-pub struct ConnectionInfo {
-    /// Number of its admission; 0 when dialed.
-    pub handshake: u32,
-    /// Latin-1.
-    pub alpn: Option<Buffer>,
-    pub server_name: Option<String>,
-    pub certificate: Option<Buffer>,
-    pub raw_public_key: bool,
-    pub address: String,
-    pub port: u16,
-}
-
+/// The address of the peer, its port, and what the handshake found, as one Latin-1 string, which costs a tenth
+/// of an object: two bytes of port, one each of the lengths of address, ALPN and server name (0: none), one
+/// that is 1 for a raw public key, the three texts, and the peer's leaf.
 #[napi(catch_unwind)]
-pub fn connection_info(endpoint: u32, connection: u32) -> Result<Option<ConnectionInfo>> {
-    with(endpoint, |engine| {
-        let handshake = engine.handshake(connection);
-        let connection = engine.connection(connection)?;
-        let session = connection.crypto_session();
-        let (mut alpn, mut server_name) = (None, None);
-        if let Some(data) = session.handshake_data() {
-            match data.downcast::<HelloData>() {
-                Ok(data) => (alpn, server_name) = (data.protocol, data.server_name),
-                Err(data) => {
-                    if let Ok(data) = data.downcast::<quinn_proto::crypto::rustls::HandshakeData>() {
-                        alpn = data.protocol;
-                    }
+pub fn connection_info<'env>(env: &'env Env, endpoint: u32, connection: u32) -> Result<Option<JsString<'env>>> {
+    let info = with(endpoint, |engine| engine.connection(connection).map(describe))?;
+    info.map(|info| env.create_string_latin1(info)).transpose()
+}
+
+fn describe(connection: &quinn_proto::Connection) -> Vec<u8> {
+    let session = connection.crypto_session();
+    let (mut alpn, mut server_name) = (None, None);
+    if let Some(data) = session.handshake_data() {
+        match data.downcast::<HelloData>() {
+            Ok(data) => (alpn, server_name) = (data.protocol, data.server_name),
+            Err(data) => {
+                if let Ok(data) = data.downcast::<quinn_proto::crypto::rustls::HandshakeData>() {
+                    alpn = data.protocol;
                 }
             }
         }
-        let certificate = session
-            .peer_identity()
-            .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-            .and_then(|chain| chain.first().map(|leaf| leaf.to_vec()));
-        let remote = canonical(connection.remote_address());
-        Some(ConnectionInfo {
-            handshake,
-            alpn: alpn.map(Buffer::from),
-            server_name,
-            // What parses as an X.509 certificate is one; a SubjectPublicKeyInfo never does.
-            raw_public_key: certificate
-                .as_ref()
-                .is_some_and(|leaf| webpki::EndEntityCert::try_from(&CertificateDer::from(leaf.as_slice())).is_err()),
-            certificate: certificate.map(Buffer::from),
-            address: remote.ip().to_string(),
-            port: remote.port(),
-        })
-    })
+    }
+    let chain = session.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let leaf = chain.as_ref().and_then(|chain| chain.first()).map_or(&[][..], |leaf| leaf);
+    let remote = canonical(connection.remote_address());
+    let address = remote.ip().to_string();
+    let alpn = alpn.unwrap_or_default();
+    // rustls gives names of at most 253 bytes (RFC 1035 §2.3.4), and none that is empty.
+    let server_name = server_name.filter(|name| name.len() < 256).unwrap_or_default();
+    let [high, low] = remote.port().to_be_bytes();
+    let lengths = [high, low, address.len() as u8, alpn.len() as u8, server_name.len() as u8];
+    [&lengths[..], &[is_raw_key(leaf).into()], address.as_bytes(), &alpn, server_name.as_bytes(), leaf].concat()
+}
+
+/// A leaf that TLS has taken is a Certificate or a SubjectPublicKeyInfo (RFC 5280 §4.1): a SEQUENCE whose first
+/// part is a SEQUENCE, which in the latter alone begins with an object identifier.
+fn is_raw_key(leaf: &[u8]) -> bool {
+    fn inside(der: &[u8]) -> Option<&[u8]> {
+        match der {
+            [0x30, short, rest @ ..] if *short < 0x80 => Some(rest),
+            [0x30, long, rest @ ..] => rest.get(usize::from(long & 0x7f)..),
+            _ => None,
+        }
+    }
+    inside(leaf).and_then(inside).is_some_and(|algorithm| algorithm.first() == Some(&0x06))
 }
 
 #[napi(catch_unwind)]

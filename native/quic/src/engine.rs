@@ -26,11 +26,14 @@ use quinn_proto::{
 use crate::cubic::CubicConfig;
 use crate::reason::{Kind, Reason};
 use crate::session::HelloData;
-use crate::socket::{ReceiveBuffer, Socket, canonical};
+use crate::socket::{BATCH_SIZE, ReceiveBuffer, Socket, canonical};
 use crate::table::Table;
 
 /// Receive batches of a turn, each of up to 32 messages: JavaScript gets its turn even under a flood.
 const RECEIVE_BATCHES: usize = 4;
+/// Messages of a turn while there are handshakes: a message of theirs is a tenth of a millisecond of work, and
+/// the peer waits for the answer to the first one.
+const HANDSHAKE_MESSAGES: usize = 4;
 /// Transmits (each a GSO batch) of one connection before the next one has its turn.
 const TRANSMITS: usize = 8;
 /// Datagrams of one GSO batch, and its most bytes.
@@ -46,6 +49,10 @@ const MAX_WRITE: usize = (1 << 20) - 1;
 const FIRST_STREAMS: u64 = 16;
 /// Send window of a fresh connection, in bytes; it grows with the congestion window.
 const INITIAL_SEND_WINDOW: u64 = 2 * 1024 * 1024;
+
+/// Bytes in a nanosecond that a path may carry: 16 Gbit/s. The congestion window of one without loss grows
+/// as long as it is used, and what is buffered beyond the path's own delay only leaves the processor's cache.
+const FASTEST: u64 = 2;
 
 /// What to do with a first packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,9 +122,10 @@ impl Transport {
 
 /// Kinds of records in a batch, `[kind, id, a, b]`.
 pub mod record {
-    /// A dialed or accepted connection is ready. a: 1 when we are its server.
+    /// A dialed or accepted connection is ready. a: 1 when we are its server, b: the number of its admission.
     pub const CONNECTED: u32 = 1;
-    /// The connection ended; the reason waits in `close_reason`.
+    /// The connection ended. a: 0, and the reason waits in `close_reason`; or 1, by us, or 2, by the peer, it was
+    /// closed with the code b and no text.
     pub const CLOSED: u32 = 2;
     /// The peer opened a stream. id: connection, a: stream, b: 1 when unidirectional.
     pub const OPENED: u32 = 3;
@@ -154,7 +162,7 @@ pub mod record {
 
 /// Something that JavaScript will hear of.
 enum Ready {
-    Connection(u32, u32, u32),
+    Connection(u32, u32, u32, u32),
     Accept(u32, Dir),
     Datagrams(u32),
     Read(u32),
@@ -209,6 +217,7 @@ struct Conn {
     stream_ceiling: u64,
     send_window: u64,
     send_window_ceiling: u64,
+    shortest_rtt: Duration,
     source_validated: bool,
     path_changes: u32,
     remote: SocketAddr,
@@ -332,7 +341,9 @@ pub struct Engine {
     socket: Socket,
     hooks: Box<dyn Hooks>,
     server: Option<Arc<ServerConfig>>,
-    server_transport: Option<Transport>,
+    /// Of connections that are accepted, and of dialed ones unless they say otherwise.
+    transport: Transport,
+    transport_config: Arc<TransportConfig>,
     accepting: bool,
     /// A DRAINED record is owed.
     closing: bool,
@@ -362,15 +373,14 @@ impl Engine {
         config: EndpointConfig,
         socket: Socket,
         hooks: Box<dyn Hooks>,
-        server: Option<(ServerConfig, Transport)>,
+        server: Option<ServerConfig>,
+        transport: Transport,
     ) -> Self {
-        let (server, server_transport) = match server {
-            Some((mut config, transport)) => {
-                config.transport_config(transport.config());
-                (Some(Arc::new(config)), Some(transport))
-            }
-            None => (None, None),
-        };
+        let transport_config = transport.config();
+        let server = server.map(|mut config| {
+            config.transport_config(transport_config.clone());
+            Arc::new(config)
+        });
         Self {
             proto: Endpoint::new(Arc::new(config), server.clone(), !socket.may_fragment(), None),
             socket,
@@ -378,7 +388,8 @@ impl Engine {
             accepting: server.is_some(),
             closing: false,
             server,
-            server_transport,
+            transport,
+            transport_config,
             connections: Table::new(),
             by_handle: Vec::new(),
             streams: Table::new(),
@@ -405,13 +416,13 @@ impl Engine {
     /// Receive what has come, up to a bound. True when there may be more.
     pub fn receive(&mut self, buffer: &mut ReceiveBuffer) -> bool {
         for _ in 0..RECEIVE_BATCHES {
-            let count = match buffer.receive(&self.socket) {
+            let most = if self.handshakes > 0 { HANDSHAKE_MESSAGES } else { BATCH_SIZE };
+            let count = match buffer.receive(&self.socket, most) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // ICMP errors of earlier sends arrive here; the next call reads on.
                 Err(_) => continue,
             };
-            let full = count == buffer.capacity();
             let now = Instant::now();
             for index in 0..count {
                 let (meta, bytes) = buffer.message(index);
@@ -442,8 +453,11 @@ impl Engine {
                 }
             }
             // A batch that is not full has emptied the socket: asking again would cost a call.
-            if !full {
+            if count < most {
                 return false;
+            }
+            if most < BATCH_SIZE {
+                break;
             }
         }
         true
@@ -479,7 +493,7 @@ impl Engine {
         self.hooks.entering(source, validated);
         match self.proto.accept(incoming, now, &mut self.outgoing, self.server.clone()) {
             Ok((handle, proto)) => {
-                let transport = self.server_transport.clone().expect("a server has transport settings");
+                let transport = self.transport.clone();
                 if let Some(id) = self.add(handle, proto, true, &transport, validated, now) {
                     self.touch(id);
                 }
@@ -533,6 +547,7 @@ impl Engine {
             stream_ceiling: transport.max_streams,
             send_window: transport.send_window.min(INITIAL_SEND_WINDOW),
             send_window_ceiling: transport.send_window,
+            shortest_rtt: Duration::from_secs(1),
             source_validated,
             path_changes: 0,
             remote,
@@ -599,7 +614,7 @@ impl Engine {
         }
         if self.closing && !self.connections.values().any(|conn| conn.phase != Phase::Closed || conn.owes_goodbye()) {
             self.closing = false;
-            self.ready.push_back(Ready::Connection(record::DRAINED, 0, 0));
+            self.ready.push_back(Ready::Connection(record::DRAINED, 0, 0, 0));
         }
         !self.dirty.is_empty() && self.blocked.is_none()
     }
@@ -797,7 +812,7 @@ impl Engine {
                     self.fail(Failure { handshake, source, validated, reason: Reason::of(Kind::Internal, "panic") });
                 }
             }
-            None => self.ready.push_back(Ready::Connection(record::CLOSED, id, 0)),
+            None => self.ready.push_back(Ready::Connection(record::CLOSED, id, 0, 0)),
         }
     }
 
@@ -811,7 +826,7 @@ impl Engine {
                 conn.handshake_deadline = None;
                 self.handshaking.remove(&conn.handshake);
                 self.handshake_over(true);
-                self.ready.push_back(Ready::Connection(record::CONNECTED, id, conn.server.into()));
+                self.ready.push_back(Ready::Connection(record::CONNECTED, id, conn.server.into(), conn.handshake));
             }
             Event::ConnectionLost { reason } => self.lost(id, conn, reason.into()),
             Event::DatagramReceived => {
@@ -831,7 +846,7 @@ impl Engine {
             StreamEvent::Available { dir } => {
                 if std::mem::take(&mut conn.waiting[dir as usize]) {
                     let unidirectional = u32::from(dir == Dir::Uni);
-                    self.ready.push_back(Ready::Connection(record::AVAILABLE, connection, unidirectional));
+                    self.ready.push_back(Ready::Connection(record::AVAILABLE, connection, unidirectional, 0));
                 }
             }
             StreamEvent::Readable { id } => {
@@ -846,10 +861,13 @@ impl Engine {
                     self.ready.push_back(Ready::Stream(record::WRITABLE, stream, 0));
                 }
                 // An acknowledgement made room: let the window follow the path's capacity.
+                conn.shortest_rtt = conn.shortest_rtt.min(conn.proto.rtt());
                 let wanted = conn.proto.congestion_state().window().saturating_mul(2);
-                if wanted > conn.send_window && conn.send_window < conn.send_window_ceiling {
-                    conn.send_window = wanted.min(conn.send_window_ceiling);
-                    conn.proto.set_send_window(conn.send_window);
+                let useful = conn.shortest_rtt.as_nanos() as u64 * FASTEST;
+                let window = wanted.min(useful).min(conn.send_window_ceiling);
+                if window > conn.send_window {
+                    conn.send_window = window;
+                    conn.proto.set_send_window(window);
                 }
             }
             StreamEvent::Finished { id } => {
@@ -884,7 +902,7 @@ impl Engine {
     /// Somebody waits until all that was ended is acknowledged, and it is.
     fn tell_flushed(&mut self, id: u32, conn: &mut Conn) {
         if conn.unacknowledged == 0 && std::mem::take(&mut conn.flushing) {
-            self.ready.push_back(Ready::Connection(record::FLUSHED, id, 0));
+            self.ready.push_back(Ready::Connection(record::FLUSHED, id, 0, 0));
         }
     }
 
@@ -892,7 +910,7 @@ impl Engine {
     fn tell_pong(&mut self, id: u32, conn: &mut Conn) {
         if conn.pinged.is_some_and(|acks| conn.proto.stats().frame_rx.acks > acks) {
             conn.pinged = None;
-            self.ready.push_back(Ready::Connection(record::PONG, id, 0));
+            self.ready.push_back(Ready::Connection(record::PONG, id, 0, 0));
         }
     }
 
@@ -934,8 +952,9 @@ impl Engine {
             });
             return;
         }
+        let (a, b) = reason.short().unwrap_or_default();
         conn.reason = Some(reason);
-        self.ready.push_back(Ready::Connection(record::CLOSED, id, 0));
+        self.ready.push_back(Ready::Connection(record::CLOSED, id, a, b));
         // What has come stays readable; a stream learns of the end when it has read all.
         let streams: Vec<u32> = conn.streams.values().copied().collect();
         for stream in streams {
@@ -1007,7 +1026,7 @@ impl Engine {
 
     fn drain_one(&mut self, ready: Ready, batch: &mut Batch<'_>) {
         match ready {
-            Ready::Connection(kind, id, a) => batch.push(kind, id, a, 0),
+            Ready::Connection(kind, id, a, b) => batch.push(kind, id, a, b),
             Ready::Stream(kind, stream, code) => {
                 batch.push(kind, stream, code as u32, (code >> 32) as u32);
                 if self.streams.get(stream).is_some_and(Stream::is_done) {
@@ -1182,16 +1201,23 @@ impl Engine {
     pub fn connect(
         &mut self,
         mut config: ClientConfig,
-        transport: &Transport,
+        transport: Option<Transport>,
         remote: SocketAddr,
         server_name: &str,
     ) -> Result<u32, String> {
         let now = Instant::now();
-        config.transport_config(transport.config());
+        let (transport, transport_config) = match transport {
+            Some(transport) => {
+                let config = transport.config();
+                (transport, config)
+            }
+            None => (self.transport.clone(), self.transport_config.clone()),
+        };
+        config.transport_config(transport_config);
         let remote = self.socket.destination(remote).map_err(|error| error.to_string())?;
         let (handle, proto) =
             self.proto.connect(now, config, remote, server_name).map_err(|error| error.to_string())?;
-        let id = self.add(handle, proto, false, transport, true, now).ok_or("too many connections")?;
+        let id = self.add(handle, proto, false, &transport, true, now).ok_or("too many connections")?;
         self.touch(id);
         Ok(id)
     }
@@ -1276,7 +1302,7 @@ impl Engine {
             if std::mem::take(&mut entry.finishing) {
                 conn.unacknowledged -= 1;
                 if conn.unacknowledged == 0 && std::mem::take(&mut conn.flushing) {
-                    self.ready.push_back(Ready::Connection(record::FLUSHED, connection, 0));
+                    self.ready.push_back(Ready::Connection(record::FLUSHED, connection, 0, 0));
                 }
             }
             if entry.is_done() {
@@ -1435,10 +1461,6 @@ impl Engine {
             None => drop(self.connections.remove(id)),
         }
         self.reap(id);
-    }
-
-    pub fn handshake(&self, id: u32) -> u32 {
-        self.connections.get(id).map_or(0, |conn| conn.handshake)
     }
 
     /// End a handshake that was admitted, to make room. The client gets no answer: its address may be

@@ -53,9 +53,9 @@ fn engine(server: bool) -> Engine {
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
     let server = server.then(|| {
         let tls = ServerTls::new(vec![CERTIFICATE.into()], PRIVATE_KEY.into(), ClientAuth::None, false, None).unwrap();
-        (ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(Always(tls))))), transport())
+        ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(Always(tls)))))
     });
-    Engine::new(EndpointConfig::default(), socket, Box::new(Everybody), server)
+    Engine::new(EndpointConfig::default(), socket, Box::new(Everybody), server, transport())
 }
 
 /// Two engines, what they have told so far, and the room to receive.
@@ -108,7 +108,7 @@ impl Bench {
         let tls = ClientTls::new(vec![b"test".into()], Verification::Any, None, false, None).unwrap();
         let config = ClientConfig::new(Rc::new(tls).config(false));
         let remote = self.engines[1].socket().local_address();
-        let id = self.engines[0].connect(config, &transport(), remote, "unnamed.invalid").unwrap();
+        let id = self.engines[0].connect(config, None, remote, "unnamed.invalid").unwrap();
         let before = self.count(1, record::CONNECTED);
         self.until(|bench| bench.count(1, record::CONNECTED) > before);
         id

@@ -33,6 +33,12 @@ impl Reason {
     pub fn of(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, by_peer: false, code: 0, text: text.into() }
     }
+
+    /// A close of the application without a text, in two words of a record: 1 or 2 (by the peer), and the code.
+    pub fn short(&self) -> Option<(u32, u32)> {
+        let plain = self.kind == Kind::Application && self.text.is_empty();
+        plain.then(|| Some((1 + u32::from(self.by_peer), u32::try_from(self.code).ok()?)))?
+    }
 }
 
 impl From<ConnectionError> for Reason {

@@ -431,7 +431,11 @@ impl Runtime {
 }
 
 /// The decisions of JavaScript for the runtime of this number.
-pub struct JsHooks(pub u32);
+pub struct JsHooks {
+    pub id: u32,
+    /// `admit` has something to say.
+    pub admits: bool,
+}
 
 impl JsHooks {
     fn ask(
@@ -439,7 +443,7 @@ impl JsHooks {
         which: impl Fn(&Callbacks) -> sys::napi_ref,
         arguments: impl FnOnce(sys::napi_env) -> Vec<sys::napi_value>,
     ) -> Option<f64> {
-        let runtime = runtime(self.0)?;
+        let runtime = runtime(self.id)?;
         if runtime.closed.get() {
             return None;
         }
@@ -450,6 +454,9 @@ impl JsHooks {
 
 impl Hooks for JsHooks {
     fn admit(&self, source: SocketAddr, validated: bool, handshake: u32) -> Admission {
+        if !self.admits {
+            return Admission::Accept;
+        }
         let answer = self.ask(
             |callbacks| callbacks.admit,
             |env| {

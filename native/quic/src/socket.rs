@@ -4,7 +4,8 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, RawFd};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+pub use quinn_udp::BATCH_SIZE;
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
 /// Bytes that one receive call may fill per message: the longest that GRO hands over.
@@ -98,17 +99,13 @@ impl ReceiveBuffer {
         Self { memory: vec![0; MESSAGE * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE] }
     }
 
-    /// Messages of a full batch.
-    pub fn capacity(&self) -> usize {
-        BATCH_SIZE
-    }
-
-    /// Receive what is there, at most a batch. Fails with `WouldBlock` when there is nothing.
-    pub fn receive(&mut self, socket: &Socket) -> io::Result<usize> {
+    /// Receive what is there, at most `most` messages and [`BATCH_SIZE`]. Fails with `WouldBlock` when there
+    /// is nothing.
+    pub fn receive(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
         let mut parts = self.memory.chunks_mut(MESSAGE);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(parts.next().unwrap_or_default()));
-        socket.state.recv(UdpSockRef::from(&socket.io), &mut slices, &mut self.metas)
+        socket.state.recv(UdpSockRef::from(&socket.io), &mut slices[..most.min(BATCH_SIZE)], &mut self.metas)
     }
 
     /// Message `index` of the last batch: where it came from, and its datagrams, `stride` bytes each.

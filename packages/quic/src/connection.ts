@@ -59,13 +59,20 @@ export interface ConnectionHost {
   streamById(id: number): RawStream | undefined;
   keepConnection(connection: QuicConnection): void;
   loosenConnection(connection: QuicConnection): void;
+  /** Call `end` when the connection ends after it was collected. */
+  endConnectionWith(connection: QuicConnection, end: (reason: QuicCloseReason) => void): void;
   /** It has ended, and no stream of it is left. */
   forgetConnection(connection: QuicConnection): void;
 }
 
 /** What the engine tells of connections; for the endpoint alone. */
 export interface ConnectionEvents {
-  create(host: ConnectionHost, id: number, side: "client" | "server"): QuicConnection;
+  create(
+    host: ConnectionHost,
+    id: number,
+    side: "client" | "server",
+    handshake: number,
+  ): QuicConnection;
   streamOpened(connection: QuicConnection, id: number, unidirectional: boolean): void;
   available(connection: QuicConnection, unidirectional: boolean): void;
   datagram(connection: QuicConnection, data: Buffer): void;
@@ -76,8 +83,8 @@ export interface ConnectionEvents {
   closed(connection: QuicConnection, reason: QuicCloseReason): void;
   /** A stream was collected. */
   streamDropped(connection: QuicConnection): void;
-  /** Resolves `closed`, without holding the connection. */
-  endOf(connection: QuicConnection): (reason: QuicCloseReason) => void;
+  /** The endpoint is gone: `closed` resolves, and nothing else happens any more. */
+  detached(connection: QuicConnection): void;
   /** Some time has passed since the connection was made: whoever wants it holds it by now. */
   settled(connection: QuicConnection): void;
   idOf(connection: QuicConnection): number;
@@ -92,7 +99,8 @@ interface Waiter {
 interface Direction {
   /** Streams of the peer that nobody took yet; the peer's limit bounds them. */
   arrived: RawStream[];
-  waiters: Set<Waiter>;
+  /** Made when it is needed. */
+  waiters: Set<Waiter> | undefined;
   /** Streams of ours that wait for the peer's limit. */
   opening: RawStream[];
 }
@@ -107,45 +115,62 @@ const MAX_MATERIAL = 255 * 32;
 const MAX_REASON = 512;
 const NOTHING = new Uint8Array(0);
 
+/** Bytes of `connectionInfo` before its texts. */
+const INFO_TEXTS = 6;
+/** Of a connection that the engine does not know any more. */
+const NO_INFO = "\0".repeat(INFO_TEXTS);
+
+function certificateStart(info: string): number {
+  return INFO_TEXTS + info.charCodeAt(2) + info.charCodeAt(3) + info.charCodeAt(4);
+}
+
+function remoteOf(info: string): { address: string; port: number } {
+  return {
+    address: info.slice(INFO_TEXTS, INFO_TEXTS + info.charCodeAt(2)),
+    port: info.charCodeAt(0) * 256 + info.charCodeAt(1),
+  };
+}
+
+function isAwaited(direction: Direction | undefined): boolean {
+  if (direction === undefined) return false;
+  return direction.opening.length > 0 || (direction.waiters?.size ?? 0) > 0;
+}
+
 export class QuicConnection implements AsyncDisposable {
   readonly #host: ConnectionHost;
   readonly #id: number;
   readonly #side: "client" | "server";
   readonly #handshake: number;
-  readonly #alpn: string;
-  readonly #serverName: string | undefined;
-  readonly #peerCertificate: Buffer | undefined;
-  readonly #peerCertificateType: "x509" | "raw" | undefined;
-  #remote: { address: string; port: number };
-  readonly #directions: [Direction, Direction] = [
-    { arrived: [], waiters: new Set(), opening: [] },
-    { arrived: [], waiters: new Set(), opening: [] },
-  ];
+  /** See `connectionInfo`; of the handshake. */
+  readonly #info: string;
+  #peerCertificate: Buffer | undefined;
+  #remote: { address: string; port: number } | undefined;
+  // What follows is made when it is needed: a connection that is closed at once needs none of it.
+  #both: Direction | undefined;
+  #uni: Direction | undefined;
   #streamCount = 0;
-  readonly #streamHost: StreamHost;
+  #madeStreamHost: StreamHost | undefined;
   /** Streams whose end the engine has not taken yet. */
   #unsent = 0;
   #flushWaiters: (() => void)[] = [];
   #pong: PromiseWithResolvers<boolean> | undefined;
   #closeReason: QuicCloseReason | undefined;
-  readonly #closed = Promise.withResolvers<QuicCloseReason>();
+  #closed: PromiseWithResolvers<QuicCloseReason> | undefined;
   #onstream: ((stream: RawStream, unidirectional: boolean) => void) | undefined;
   #ondatagram: ((data: Buffer) => void) | undefined;
   #kept = true;
 
-  private constructor(host: ConnectionHost, id: number, side: "client" | "server") {
+  private constructor(
+    host: ConnectionHost,
+    id: number,
+    side: "client" | "server",
+    handshake: number,
+  ) {
     this.#host = host;
     this.#id = id;
     this.#side = side;
-    const info = native.connectionInfo(host.endpoint, id);
-    this.#handshake = info?.handshake ?? 0;
-    this.#alpn = info?.alpn?.toString("latin1") ?? "";
-    this.#serverName = info?.serverName;
-    this.#peerCertificate = info?.certificate;
-    this.#peerCertificateType =
-      info?.certificate === undefined ? undefined : info.rawPublicKey ? "raw" : "x509";
-    this.#remote = { address: info?.address ?? "", port: info?.port ?? 0 };
-    this.#streamHost = this.#makeStreamHost();
+    this.#handshake = handshake;
+    this.#info = native.connectionInfo(host.endpoint, id) ?? NO_INFO;
   }
 
   get side(): "client" | "server" {
@@ -159,21 +184,32 @@ export class QuicConnection implements AsyncDisposable {
 
   /** The protocol that the handshake chose. */
   get alpn(): string {
-    return this.#alpn;
+    const start = INFO_TEXTS + this.#info.charCodeAt(2);
+    return this.#info.slice(start, start + this.#info.charCodeAt(3));
   }
 
   /** SNI, on the server's side. */
   get serverName(): string | undefined {
-    return this.#serverName;
+    const start = INFO_TEXTS + this.#info.charCodeAt(2) + this.#info.charCodeAt(3);
+    return this.#info.slice(start, start + this.#info.charCodeAt(4)) || undefined;
   }
 
   /** The peer's leaf, DER; its SubjectPublicKeyInfo when `peerCertificateType` is `raw`. */
   get peerCertificate(): Buffer | undefined {
-    return this.#peerCertificate;
+    if (!this.#hasCertificate()) return undefined;
+    return (this.#peerCertificate ??= Buffer.from(
+      this.#info.slice(certificateStart(this.#info)),
+      "latin1",
+    ));
   }
 
   get peerCertificateType(): "x509" | "raw" | undefined {
-    return this.#peerCertificateType;
+    if (!this.#hasCertificate()) return undefined;
+    return this.#info.charCodeAt(5) === 1 ? "raw" : "x509";
+  }
+
+  #hasCertificate(): boolean {
+    return this.#info.length > certificateStart(this.#info);
   }
 
   /** Where the peer is now: it moves when the peer's address changes. */
@@ -192,6 +228,12 @@ export class QuicConnection implements AsyncDisposable {
 
   /** Resolves, never rejects. */
   get closed(): Promise<QuicCloseReason> {
+    if (this.#closed === undefined) {
+      this.#closed = Promise.withResolvers<QuicCloseReason>();
+      if (this.#closeReason !== undefined) this.#closed.resolve(this.#closeReason);
+      else if (this.#host.endpoint === 0) this.#closed.resolve({ kind: "dropped" });
+      else this.#host.endConnectionWith(this, this.#closed.resolve);
+    }
     return this.#closed.promise;
   }
 
@@ -243,7 +285,7 @@ export class QuicConnection implements AsyncDisposable {
     this.#update();
     if (listener === undefined) return;
     for (const index of [0, 1] as const) {
-      const arrived = this.#directions[index].arrived.splice(0);
+      const arrived = this.#directionIfAny(index)?.arrived.splice(0) ?? [];
       for (const stream of arrived) listener(stream, index === 1);
     }
   }
@@ -368,15 +410,16 @@ export class QuicConnection implements AsyncDisposable {
       this.#discard();
       return;
     }
-    const text = Buffer.from(reason).subarray(0, MAX_REASON);
-    const streams = native.streamIds(this.#host.endpoint, this.#id);
+    const text = reason === "" ? NOTHING : Buffer.from(reason).subarray(0, MAX_REASON);
+    const streams = this.#streamIds();
     native.close(this.#host.endpoint, this.#id, code, text);
     this.#end({ kind: "application", by: "local", code, reason }, streams, true);
   }
 
   /** Give up what the peer sent before it closed. */
   #discard(): void {
-    if (this.#streamCount === 0) return;
+    // 0: the endpoint is gone, and has let go of everything. A stream that was collected while it went is counted still.
+    if (this.#streamCount === 0 || this.#host.endpoint === 0) return;
     this.#endStreams(native.streamIds(this.#host.endpoint, this.#id), true);
     this.#host.forgetConnection(this);
   }
@@ -390,9 +433,27 @@ export class QuicConnection implements AsyncDisposable {
   #refreshRemote(): { address: string; port: number } {
     if (this.#closeReason === undefined) {
       const info = native.connectionInfo(this.#host.endpoint, this.#id);
-      if (info !== null) this.#remote = { address: info.address, port: info.port };
+      if (info !== null) this.#remote = remoteOf(info);
     }
-    return this.#remote;
+    return (this.#remote ??= remoteOf(this.#info));
+  }
+
+  /** Streams that somebody here knows, by the engine's numbers. */
+  #streamIds(): Iterable<number> {
+    return this.#streamCount === 0 ? [] : native.streamIds(this.#host.endpoint, this.#id);
+  }
+
+  #direction(index: 0 | 1): Direction {
+    const direction = { arrived: [], waiters: undefined, opening: [] };
+    return index === 0 ? (this.#both ??= direction) : (this.#uni ??= direction);
+  }
+
+  #directionIfAny(index: 0 | 1): Direction | undefined {
+    return index === 0 ? this.#both : this.#uni;
+  }
+
+  get #streamHost(): StreamHost {
+    return (this.#madeStreamHost ??= this.#makeStreamHost());
   }
 
   #reason(): QuicCloseReason {
@@ -421,9 +482,9 @@ export class QuicConnection implements AsyncDisposable {
         this.#checkFlush();
       },
       cancelOpen: (stream) => {
-        for (const direction of this.#directions) {
-          const at = direction.opening.indexOf(stream);
-          if (at >= 0) direction.opening.splice(at, 1);
+        for (const direction of [this.#both, this.#uni]) {
+          const at = direction?.opening.indexOf(stream) ?? -1;
+          if (at >= 0) direction?.opening.splice(at, 1);
         }
         this.#update();
       },
@@ -440,19 +501,20 @@ export class QuicConnection implements AsyncDisposable {
   }
 
   #settleFlush(): void {
+    if (this.#flushWaiters.length === 0) return;
     const waiters = this.#flushWaiters.splice(0);
     for (const resolve of waiters) resolve();
-    if (waiters.length > 0) this.#update();
+    this.#update();
   }
 
   async #accept(index: 0 | 1, { signal }: WaitOptions): Promise<RawStream | undefined> {
     signal?.throwIfAborted();
-    const direction = this.#directions[index];
+    const direction = this.#direction(index);
     const stream = direction.arrived.shift();
     if (stream !== undefined || this.#closeReason !== undefined) return stream;
     return await new Promise<RawStream | undefined>((resolve, reject) => {
       const done = (): void => {
-        direction.waiters.delete(waiter);
+        direction.waiters?.delete(waiter);
         signal?.removeEventListener("abort", onabort);
         this.#update();
       };
@@ -466,7 +528,7 @@ export class QuicConnection implements AsyncDisposable {
           resolve(arrived);
         },
       };
-      direction.waiters.add(waiter);
+      (direction.waiters ??= new Set()).add(waiter);
       signal?.addEventListener("abort", onabort, { once: true });
       this.#update();
     });
@@ -498,11 +560,11 @@ export class QuicConnection implements AsyncDisposable {
 
   #openRaw(unidirectional: boolean, data: Uint8Array, fin: boolean): RawStream {
     if (this.#closeReason !== undefined) throw new QuicConnectionClosed(this.#closeReason);
-    const { opening } = this.#directions[unidirectional ? 1 : 0];
+    const opening = this.#directionIfAny(unidirectional ? 1 : 0)?.opening.length ?? 0;
     // What fits one write goes with it: a request is one crossing.
     const together = data.length <= MAX_WRITE;
     const answer =
-      opening.length > 0
+      opening > 0
         ? -1
         : native.open(
             this.#host.endpoint,
@@ -522,7 +584,7 @@ export class QuicConnection implements AsyncDisposable {
   }
 
   #openLater(unidirectional: boolean, data: Uint8Array, fin: boolean): RawStream {
-    const { opening } = this.#directions[unidirectional ? 1 : 0];
+    const { opening } = this.#direction(unidirectional ? 1 : 0);
     if (opening.length >= MAX_OPENING) {
       throw Object.assign(
         new Error(`cannot open a stream: ${MAX_OPENING} wait for the peer's limit already`),
@@ -550,13 +612,12 @@ export class QuicConnection implements AsyncDisposable {
 
   /** Somebody waits for something of this connection: keep it from being collected. */
   #update(): void {
-    const [both, uni] = this.#directions;
     const awaited =
       this.#closeReason === undefined &&
       (this.#onstream !== undefined ||
         this.#ondatagram !== undefined ||
-        both.waiters.size + uni.waiters.size > 0 ||
-        both.opening.length + uni.opening.length > 0 ||
+        isAwaited(this.#both) ||
+        isAwaited(this.#uni) ||
         this.#flushWaiters.length > 0 ||
         this.#pong !== undefined);
     if (awaited === this.#kept) return;
@@ -568,23 +629,27 @@ export class QuicConnection implements AsyncDisposable {
   #end(reason: QuicCloseReason, streams: Iterable<number>, all: boolean): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
-    for (const { waiters, opening } of this.#directions) {
-      for (const stream of opening.splice(0)) {
+    for (const direction of [this.#both, this.#uni]) {
+      if (direction === undefined) continue;
+      for (const stream of direction.opening.splice(0)) {
         isolated(() => streamEvents.connectionClosed(stream, true));
       }
       // Streams that arrived can be taken still; who waits for more gets none.
-      for (const waiter of waiters) waiter.settle(undefined);
+      for (const waiter of direction.waiters ?? []) waiter.settle(undefined);
     }
     this.#endStreams(streams, all);
     this.#settleFlush();
     this.#settlePong(false);
-    this.#closed.resolve(reason);
+    this.#closed?.resolve(reason);
     this.#update();
     if (this.#streamCount === 0) this.#host.forgetConnection(this);
   }
 
   #endStreams(ids: Iterable<number>, all: boolean): void {
-    if (all) for (const { arrived } of this.#directions) arrived.length = 0;
+    if (all) {
+      if (this.#both !== undefined) this.#both.arrived.length = 0;
+      if (this.#uni !== undefined) this.#uni.arrived.length = 0;
+    }
     for (const id of ids) {
       const stream = this.#host.streamById(id);
       if (stream !== undefined) isolated(() => streamEvents.connectionClosed(stream, all));
@@ -593,8 +658,8 @@ export class QuicConnection implements AsyncDisposable {
 
   static {
     connectionEvents = {
-      create(host, id, side) {
-        return new QuicConnection(host, id, side);
+      create(host, id, side, handshake) {
+        return new QuicConnection(host, id, side, handshake);
       },
       streamOpened(connection, id, unidirectional) {
         const stream = new RawStream(connection.#streamHost, id, true, !unidirectional);
@@ -603,15 +668,15 @@ export class QuicConnection implements AsyncDisposable {
           connection.#onstream(stream, unidirectional);
           return;
         }
-        const direction = connection.#directions[unidirectional ? 1 : 0];
-        for (const waiter of direction.waiters) {
+        const direction = connection.#direction(unidirectional ? 1 : 0);
+        for (const waiter of direction.waiters ?? []) {
           waiter.settle(stream);
           return;
         }
         direction.arrived.push(stream);
       },
       available(connection, unidirectional) {
-        const { opening } = connection.#directions[unidirectional ? 1 : 0];
+        const opening = connection.#directionIfAny(unidirectional ? 1 : 0)?.opening ?? [];
         while (opening.length > 0) {
           const id = native.open(
             connection.#host.endpoint,
@@ -636,7 +701,7 @@ export class QuicConnection implements AsyncDisposable {
         connection.#ondatagram?.(data);
       },
       closed(connection, reason) {
-        const streams = native.streamIds(connection.#host.endpoint, connection.#id);
+        const streams = connection.#streamIds();
         // After a fault on this side there is nothing to read any more.
         connection.#end(reason, streams, reason.kind === "internal");
       },
@@ -646,8 +711,8 @@ export class QuicConnection implements AsyncDisposable {
       settled(connection) {
         connection.#update();
       },
-      endOf(connection) {
-        return connection.#closed.resolve;
+      detached(connection) {
+        connection.#closed?.resolve({ kind: "dropped" });
       },
       idOf(connection) {
         return connection.#id;

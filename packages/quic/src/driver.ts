@@ -50,12 +50,17 @@ export interface DriverEvents {
 }
 
 interface Held {
-  id: number;
-  /** While somebody waits for something of it. */
+  readonly id: number;
+  /** While somebody waits for something of it, and at first. */
   strong: QuicConnection | undefined;
-  readonly weak: WeakRef<QuicConnection>;
+  /** Since it was let go of for the first time: most of the short-lived never are. */
+  weak: WeakRef<QuicConnection> | undefined;
   /** For those who kept `closed` and nothing else. */
-  readonly end: (reason: QuicCloseReason) => void;
+  end: ((reason: QuicCloseReason) => void) | undefined;
+}
+
+function connectionOf(held: Held | undefined): QuicConnection | undefined {
+  return held?.strong ?? held?.weak?.deref();
 }
 
 /** A stream that may be collected. */
@@ -90,12 +95,12 @@ export class Driver implements ConnectionHost {
       native.stop(this.endpoint, id, 0);
       native.reset(this.endpoint, id, 0);
     });
-    const owner = this.#connections.get(connection)?.weak.deref();
+    const owner = connectionOf(this.#connections.get(connection));
     if (owner !== undefined) connectionEvents.streamDropped(owner);
   });
   readonly #droppedConnections = new FinalizationRegistry<Held>((held) => {
     if (this.#connections.get(held.id) !== held) return;
-    held.end({ kind: "dropped" });
+    held.end?.({ kind: "dropped" });
     this.#guard(() => {
       native.dropConnection(this.endpoint, held.id);
       this.#release(held.id);
@@ -112,7 +117,7 @@ export class Driver implements ConnectionHost {
 
   /** Live connections, for closing them with the endpoint. */
   connections(): QuicConnection[] {
-    return [...this.#connections.values()].flatMap(({ weak }) => weak.deref() ?? []);
+    return [...this.#connections.values()].flatMap((held) => connectionOf(held) ?? []);
   }
 
   /** The endpoint goes: nothing will be told any more. */
@@ -121,7 +126,11 @@ export class Driver implements ConnectionHost {
     clearTimeout(this.#settling);
     this.#freshStreams = [];
     this.#freshConnections = [];
-    for (const held of this.#connections.values()) held.end({ kind: "dropped" });
+    for (const held of this.#connections.values()) {
+      const connection = connectionOf(held);
+      if (connection === undefined) held.end?.({ kind: "dropped" });
+      else connectionEvents.detached(connection);
+    }
     this.#connections.clear();
   }
 
@@ -174,7 +183,7 @@ export class Driver implements ConnectionHost {
         return;
       }
       case Record.OPENED: {
-        const connection = this.#connections.get(id)?.weak.deref();
+        const connection = connectionOf(this.#connections.get(id));
         if (connection !== undefined) connectionEvents.streamOpened(connection, a, b === 1);
         return;
       }
@@ -204,29 +213,29 @@ export class Driver implements ConnectionHost {
         return;
       }
       case Record.AVAILABLE: {
-        const connection = this.#connections.get(id)?.weak.deref();
+        const connection = connectionOf(this.#connections.get(id));
         if (connection !== undefined) connectionEvents.available(connection, a === 1);
         return;
       }
       case Record.DATAGRAM: {
-        const connection = this.#connections.get(id)?.weak.deref();
+        const connection = connectionOf(this.#connections.get(id));
         if (connection !== undefined) connectionEvents.datagram(connection, this.#bytes(a, b));
         return;
       }
       case Record.FLUSHED: {
-        const connection = this.#connections.get(id)?.weak.deref();
+        const connection = connectionOf(this.#connections.get(id));
         if (connection !== undefined) connectionEvents.flushed(connection);
         return;
       }
       case Record.PONG: {
-        const connection = this.#connections.get(id)?.weak.deref();
+        const connection = connectionOf(this.#connections.get(id));
         if (connection !== undefined) connectionEvents.pong(connection);
         return;
       }
       case Record.CONNECTED:
-        return this.#connected(id, a === 1 ? "server" : "client");
+        return this.#connected(id, a === 1 ? "server" : "client", b);
       case Record.CLOSED:
-        return this.#closed(id);
+        return this.#closed(id, a, b);
       case Record.FAILED: {
         const failure = native.takeFailure(this.endpoint);
         if (failure !== null) {
@@ -248,32 +257,29 @@ export class Driver implements ConnectionHost {
     return slab.subarray(offset, offset + length);
   }
 
-  #connected(id: number, side: "client" | "server"): void {
-    const connection = connectionEvents.create(this, id, side);
-    const held: Held = {
-      id,
-      strong: connection,
-      weak: new WeakRef(connection),
-      end: connectionEvents.endOf(connection),
-    };
-    this.#connections.set(id, held);
-    this.#droppedConnections.register(connection, held, held);
+  #connected(id: number, side: "client" | "server", handshake: number): void {
+    const connection = connectionEvents.create(this, id, side, handshake);
+    this.#connections.set(id, { id, strong: connection, weak: undefined, end: undefined });
     this.#freshConnections.push(connection);
     if (this.#settling === undefined) this.#settleLater();
     this.#events.connected(connection, id);
   }
 
-  #closed(id: number): void {
-    const reason = reasonOf(native.closeReason(this.endpoint, id));
+  /** `by`: 1 closed by us, 2 by the peer, with `code` and no text; 0: the engine knows more. */
+  #closed(id: number, by: number, code: number): void {
+    const reason: QuicCloseReason =
+      by === 0
+        ? reasonOf(native.closeReason(this.endpoint, id))
+        : { kind: "application", by: by === 1 ? "local" : "peer", code, reason: "" };
     const held = this.#connections.get(id);
     if (held === undefined) {
       native.release(this.endpoint, id);
       this.#events.dialFailed(id, reason);
       return;
     }
-    const connection = held.weak.deref();
+    const connection = connectionOf(held);
     if (connection !== undefined) return connectionEvents.closed(connection, reason);
-    held.end(reason);
+    held.end?.(reason);
     this.#release(id);
   }
 
@@ -281,7 +287,7 @@ export class Driver implements ConnectionHost {
     const held = this.#connections.get(id);
     if (held === undefined) return;
     this.#connections.delete(id);
-    this.#droppedConnections.unregister(held);
+    if (held.weak !== undefined) this.#droppedConnections.unregister(held);
     native.release(this.endpoint, id);
     if (this.#connections.size === 0) this.#events.idle();
   }
@@ -368,7 +374,17 @@ export class Driver implements ConnectionHost {
 
   loosenConnection(connection: QuicConnection): void {
     const held = this.#connections.get(connectionEvents.idOf(connection));
-    if (held !== undefined) held.strong = undefined;
+    if (held === undefined) return;
+    if (held.weak === undefined) {
+      held.weak = new WeakRef(connection);
+      this.#droppedConnections.register(connection, held, held);
+    }
+    held.strong = undefined;
+  }
+
+  endConnectionWith(connection: QuicConnection, end: (reason: QuicCloseReason) => void): void {
+    const held = this.#connections.get(connectionEvents.idOf(connection));
+    if (held !== undefined) held.end = end;
   }
 
   forgetConnection(connection: QuicConnection): void {

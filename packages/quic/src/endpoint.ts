@@ -200,8 +200,8 @@ export class QuicEndpoint implements AsyncDisposable {
    * @throws {QuicConnectionClosed} with the reason why there is no connection
    * @throws the signal's reason
    */
-  async connect(options: ConnectOptions): Promise<QuicConnection> {
-    return await this.#state.connect(options);
+  connect(options: ConnectOptions): Promise<QuicConnection> {
+    return new Promise((resolve, reject) => this.#state.connect(options, resolve, reject));
   }
 
   /** The next connection, for servers without a `connection` function; `undefined` once closed. */
@@ -314,6 +314,7 @@ class State {
           socketBuffer: this.#socketBuffer(),
           resetKey: options.resetKey,
           server: server !== undefined,
+          admits: server?.admit !== undefined,
           transport: transportOf(options.transport),
         },
         () => driver.wake(),
@@ -349,35 +350,42 @@ class State {
     return { address, port, family: ipv6 ? "IPv6" : "IPv4" };
   }
 
-  async connect(options: ConnectOptions): Promise<QuicConnection> {
+  /** What it throws is as good as rejected. */
+  connect(options: ConnectOptions, resolve: Dial["resolve"], reject: Dial["reject"]): void {
     const { signal } = options;
     signal?.throwIfAborted();
     if (this.#closing !== undefined) throw endpointClosed();
     const id = this.#connectNative(options);
-    return await new Promise<QuicConnection>((resolve, reject) => {
-      const onabort = (): void => {
-        this.#dials.delete(id);
-        if (!this.closed) native.close(this.#id, id, 0, new Uint8Array(0));
-        reject(signal?.reason as Error);
-      };
-      const done = (): void => signal?.removeEventListener("abort", onabort);
-      signal?.addEventListener("abort", onabort, { once: true });
-      this.#dials.set(id, {
-        resolve: (connection) => {
-          done();
-          resolve(connection);
-        },
-        reject: (error) => {
-          done();
-          reject(error as Error);
-        },
-      });
+    if (signal === undefined) {
+      this.#dials.set(id, { resolve, reject });
+      return;
+    }
+    const onabort = (): void => {
+      this.#dials.delete(id);
+      if (!this.closed) native.close(this.#id, id, 0, new Uint8Array(0));
+      reject(signal.reason as Error);
+    };
+    const done = (): void => signal.removeEventListener("abort", onabort);
+    signal.addEventListener("abort", onabort, { once: true });
+    this.#dials.set(id, {
+      resolve: (connection) => {
+        done();
+        resolve(connection);
+      },
+      reject: (error) => {
+        done();
+        reject(error);
+      },
     });
   }
 
   #connectNative(options: ConnectOptions): number {
     const { address, port, serverName } = options;
-    const transport = transportOf(options.transport, this.#options.transport);
+    // The engine has the endpoint's own; handing over eleven numbers costs as much as the rest of a dial.
+    const transport =
+      options.transport === undefined
+        ? undefined
+        : transportOf(options.transport, this.#options.transport);
     checkInteger("connect", "port", port, 1, 65_535);
     const tls = clientTlsId(options.tls);
     try {

@@ -39,6 +39,9 @@ export interface NativeQuic {
       socketBuffer: number;
       resetKey?: Uint8Array | undefined;
       server: boolean;
+      /** False: everybody is admitted, and `admit` is not asked. */
+      admits: boolean;
+      /** Also of dialed connections, unless `connect` says otherwise. */
       transport: NativeTransport;
     },
     wake: () => void,
@@ -82,20 +85,13 @@ export interface NativeQuic {
     address: string,
     port: number,
     serverName: string | undefined,
-    transport: NativeTransport,
+    transport: NativeTransport | undefined,
   ): number;
-  connectionInfo(
-    endpoint: number,
-    connection: number,
-  ): {
-    handshake: number;
-    alpn?: Buffer;
-    serverName?: string;
-    certificate?: Buffer;
-    rawPublicKey: boolean;
-    address: string;
-    port: number;
-  } | null;
+  /**
+   * Latin-1: two bytes of port, one each of the lengths of address, ALPN and server name, one that is 1 for a
+   * raw public key, these three texts, and the peer's leaf.
+   */
+  connectionInfo(endpoint: number, connection: number): string | null;
   closeReason(endpoint: number, connection: number): NativeReason | null;
   /** Streams of the connection that are not done. */
   streamIds(endpoint: number, connection: number): Uint32Array;
