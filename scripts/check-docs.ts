@@ -14,7 +14,7 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
-import { parseConfig } from "@alknet/core/config";
+import { parseConfig } from "@alknet/core/config-parse";
 
 const READMES = ["*.md", "docs/*.md", "{packages/*,examples,bench}/README.md"];
 const root = process.cwd();

@@ -135,7 +135,10 @@ test("alknet tells where the configuration is wrong", async () => {
   home.config('name = "den"', "lissten = []");
   const { code, stderr } = await run(home, ["up"]);
   assert.equal(code, 1);
-  assert.match(stderr, /^alknet: .*alknet\.toml:2:1: unknown key "lissten".*\nhint: /);
+  assert.match(
+    stderr,
+    /^alknet: .*alknet\.toml:2:1: unknown key "lissten".*\n  2 \| lissten = \[\]\n    \| \^\nhint: /,
+  );
   assert.equal(existsSync(home.home.identity), false);
 });
 

@@ -42,7 +42,7 @@ export async function runCli(args: readonly string[], context: Context): Promise
     if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
     const { ownFingerprint } = await import("./own-fingerprint.ts");
     // One document, whatever happens: a command that has printed its own has the error in it.
-    return await tellError(terminal, error, json && !printed, ownFingerprint(context.home));
+    return await tellError(terminal, error, json && !printed, await ownFingerprint(context.home));
   }
 }
 
@@ -59,8 +59,8 @@ export async function tellError(
   fingerprint?: string,
 ): Promise<ExitCode> {
   const { explain } = await import("./explain.ts");
-  const { code, message, hint, exitCode } = explain(error, fingerprint);
-  say(terminal, `alknet: ${message}`);
+  const { code, message, report, hint, exitCode } = explain(error, fingerprint);
+  say(terminal, `alknet: ${report ?? message}`);
   if (hint !== undefined) say(terminal, `hint: ${hint}`);
   if (json) printJson(terminal, { error: { code, message, hint } });
   return exitCode;
@@ -130,7 +130,7 @@ function commands(context: Context): Command {
 
   command("id", "print the fingerprint of this node's key").action(
     async (options: { json: boolean }) => {
-      (await import("./commands/id.ts")).id(context, options);
+      await (await import("./commands/id.ts")).id(context, options);
     },
   );
 

@@ -26,9 +26,9 @@ export interface Client extends AsyncDisposable {
   leave(): Promise<void>;
 }
 
-export function openClient({ home }: Context, logger?: Logger): Client {
-  const config = loadConfig(home.config);
-  const identity = loadOrCreateIdentity(home.identity);
+export async function openClient({ home }: Context, logger?: Logger): Promise<Client> {
+  const config = await loadConfig(home.config);
+  const identity = loadOrCreateIdentity(config.identity ?? home.identity);
   const dialer = createDialer({
     identity,
     identities: staticIdentities(config.peers),

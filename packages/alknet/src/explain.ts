@@ -12,6 +12,8 @@ import { printable } from "./terminal.ts";
 export interface Explanation {
   readonly code: string;
   readonly message: string;
+  /** For people, in the place of the message: several lines. */
+  readonly report?: string | undefined;
   /** May be several lines, to be pasted. */
   readonly hint: string | undefined;
   readonly exitCode: ExitCode;
@@ -96,7 +98,18 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
     return { code, message, hint, exitCode: ExitCode.NOT_ALLOWED };
   }
   const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
-  return { code, message, hint: typeof own === "string" ? own : hint, exitCode };
+  const report = reportOf(error);
+  return { code, message, report, hint: typeof own === "string" ? own : hint, exitCode };
+}
+
+/** Lines that show where in a file something is wrong; their tabs line up with those of the file. */
+function reportOf(error: Error): string | undefined {
+  const { report } = error as { report?: unknown };
+  if (typeof report !== "string") return undefined;
+  return report
+    .split("\n")
+    .map((line) => line.split("\t").map(printable).join("\t"))
+    .join("\n");
 }
 
 /** What the owner of the other node has to do. */

@@ -70,7 +70,7 @@ export async function runLocalListeners(
     human,
     write: (text) => terminal.words.write(text),
   });
-  const client = openClient(context, logger);
+  const client = await openClient(context, logger);
   // A key that is not let in, or a node that is not there, is told now and not at the first connection.
   const way = await reach(client.dialer, target, { transports, signal: interrupted }).catch(
     async (error: unknown) => {

@@ -5,12 +5,14 @@
  */
 
 import { existsSync } from "node:fs";
+import { loadConfig } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 
 /** `undefined` if there is no identity yet, or it cannot be used: then that is not the news. */
-export function ownFingerprint({ identity }: Home): string | undefined {
+export async function ownFingerprint(home: Home): Promise<string | undefined> {
   try {
+    const { identity = home.identity } = await loadConfig(home.config);
     return existsSync(identity) ? loadOrCreateIdentity(identity).fingerprint : undefined;
   } catch {
     return undefined;

@@ -19,17 +19,17 @@ function scratch() {
   return { home, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
-test("the checks of files find nothing wrong with an empty folder", () => {
+test("the checks of files find nothing wrong with an empty folder", async () => {
   using here = scratch();
-  assert.equal(checkConfig(here.home).finding.state, "ok");
-  assert.equal(checkIdentity(here.home).state, "ok");
+  assert.equal((await checkConfig(here.home)).finding.state, "ok");
+  assert.equal(checkIdentity(here.home.identity).state, "ok");
   assert.equal(checkRunFolder(here.home), undefined);
 });
 
-test("checkConfig() tells where the mistake is", () => {
+test("checkConfig() tells where the mistake is", async () => {
   using here = scratch();
   writeFileSync(here.home.config, 'name = "den"\nlissten = []\n');
-  const { config, finding } = checkConfig(here.home);
+  const { config, finding } = await checkConfig(here.home);
   assert.equal(config, undefined);
   assert.equal(finding.state, "problem");
   assert.match(finding.text, /alknet\.toml:2:1: unknown key "lissten".*did you mean "listen"/);
@@ -38,9 +38,9 @@ test("checkConfig() tells where the mistake is", () => {
 test("checkIdentity() tells who else can read the key, and the command that ends it", () => {
   using here = scratch();
   const { fingerprint } = loadOrCreateIdentity(here.home.identity);
-  assert.equal(checkIdentity(here.home).text, fingerprint);
+  assert.equal(checkIdentity(here.home.identity).text, fingerprint);
   chmodSync(here.home.identity, 0o644);
-  const finding = checkIdentity(here.home);
+  const finding = checkIdentity(here.home.identity);
   assert.equal(finding.state, "problem");
   assert.match(finding.fix!, /chmod 600 /);
 });

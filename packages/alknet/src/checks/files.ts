@@ -14,14 +14,16 @@ import { explain } from "../explain.ts";
 import type { Finding } from "./finding.ts";
 
 /** The configuration, when it is valid, and what there is to say about it. */
-export function checkConfig({ config: path }: Home): { config?: Config; finding: Finding } {
+export async function checkConfig({
+  config: path,
+}: Home): Promise<{ config?: Config; finding: Finding }> {
   const check = "config";
   if (!existsSync(path)) {
     const text = `there is no ${path}: defaults, and nobody is known`;
-    return { config: loadConfig(path), finding: { check, state: "ok", text } };
+    return { config: await loadConfig(path), finding: { check, state: "ok", text } };
   }
   try {
-    const config = loadConfig(path);
+    const config = await loadConfig(path);
     const peers = config.peers.length === 1 ? "1 peer" : `${config.peers.length} peers`;
     return { config, finding: { check, state: "ok", text: `${path}: ${peers}` } };
   } catch (error) {
@@ -32,7 +34,7 @@ export function checkConfig({ config: path }: Home): { config?: Config; finding:
 }
 
 /** The key: there, ours, and closed to others. */
-export function checkIdentity({ identity: path }: Home): Finding {
+export function checkIdentity(path: string): Finding {
   const check = "key";
   if (!existsSync(path)) {
     return { check, state: "ok", text: `there is no ${path} yet: alknet up or alknet id makes it` };

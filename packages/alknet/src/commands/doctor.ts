@@ -34,11 +34,11 @@ export async function doctor(
     if (!json) print(terminal, finding);
   };
 
-  const { config, finding } = checkConfig(home);
+  const { config, finding } = await checkConfig(home);
   // A name that nobody has is wrong usage here, as with every command.
   if (config !== undefined) for (const target of targets) routeTo(target, config.peers);
   found(finding);
-  const key = checkIdentity(home);
+  const key = checkIdentity(config?.identity ?? home.identity);
   found(key);
   found(checkRunFolder(home));
   const node = await runningNode(context);
@@ -75,7 +75,7 @@ export async function doctor(
   const usable = config !== undefined && key.state === "ok";
   if (usable && tried.length > 0) {
     // Without a key there is nobody to be let in; one is made when a node is named.
-    if (targets.length > 0 || existsSync(home.identity)) {
+    if (targets.length > 0 || existsSync(config?.identity ?? home.identity)) {
       for (const each of await checkTargets(context, tried)) found(each);
     }
   }
@@ -96,7 +96,7 @@ async function checkTargets(context: Context, targets: readonly string[]): Promi
     import("../client.ts"),
     import("../checks/reach.ts"),
   ]);
-  const client = openClient(context);
+  const client = await openClient(context);
   const { fingerprint } = client.identity;
   try {
     return await Promise.all(

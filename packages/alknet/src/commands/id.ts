@@ -10,11 +10,14 @@ import type { Context } from "../context.ts";
 import { peerSnippet } from "../peer-snippet.ts";
 import { printJson, say } from "../terminal.ts";
 
-export function id({ home, terminal }: Context, { json }: { readonly json: boolean }): void {
-  const { name } = loadConfig(home.config);
-  const { fingerprint } = loadOrCreateIdentity(home.identity);
+export async function id(
+  { home, terminal }: Context,
+  { json }: { readonly json: boolean },
+): Promise<void> {
+  const { name, identity = home.identity } = await loadConfig(home.config);
+  const { fingerprint } = loadOrCreateIdentity(identity);
   if (json) {
-    printJson(terminal, { fingerprint, name, path: home.identity });
+    printJson(terminal, { fingerprint, name, path: identity });
     return;
   }
   terminal.data.write(`${fingerprint}\n`);

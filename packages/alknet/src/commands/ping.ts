@@ -24,7 +24,7 @@ export async function ping(
   { json, count, transports }: PingCommandOptions,
 ): Promise<void> {
   const { terminal, interrupted: signal } = context;
-  const client = openClient(context);
+  const client = await openClient(context);
   const rtts: number[] = [];
   let way: Way | undefined;
   let failure: Error | undefined;

@@ -23,8 +23,8 @@ export interface TicketOptions {
 }
 
 export async function ticket({ home, terminal }: Context, options: TicketOptions): Promise<void> {
-  const { name, listen } = loadConfig(home.config);
-  const { fingerprint } = loadOrCreateIdentity(home.identity);
+  const { name, listen, identity } = await loadConfig(home.config);
+  const { fingerprint } = loadOrCreateIdentity(identity ?? home.identity);
   const addresses =
     options.address?.map((text) => formatHostPort(parseHostPort(text, DEFAULT_PORT))) ??
     (await runningAddresses(home)) ??

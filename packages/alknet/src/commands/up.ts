@@ -26,8 +26,8 @@ export interface UpOptions {
 export async function up(context: Context, { json, verbose }: UpOptions): Promise<void> {
   const { home, terminal, interrupted, version } = context;
   setHeapBudget();
-  const config = loadConfig(home.config);
-  const identity = loadOrCreateIdentity(home.identity);
+  const config = await loadConfig(home.config);
+  const identity = loadOrCreateIdentity(config.identity ?? home.identity);
   const { fingerprint } = identity;
   const logger = await createLogger({
     level: verbose ? "debug" : config.log.level,
