@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -53,6 +53,8 @@ const INITIAL_SEND_WINDOW: u64 = 2 * 1024 * 1024;
 /// Bytes in a nanosecond that a path may carry: 16 Gbit/s. The congestion window of one without loss grows
 /// as long as it is used, and what is buffered beyond the path's own delay only leaves the processor's cache.
 const FASTEST: u64 = 2;
+/// Long enough to bound nothing.
+const UNKNOWN_RTT: Duration = Duration::from_secs(1);
 
 /// What to do with a first packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -217,7 +219,9 @@ struct Conn {
     stream_ceiling: u64,
     send_window: u64,
     send_window_ceiling: u64,
+    /// Of the path between these two addresses, which bounds the send window.
     shortest_rtt: Duration,
+    local_ip: Option<IpAddr>,
     source_validated: bool,
     path_changes: u32,
     remote: SocketAddr,
@@ -439,6 +443,10 @@ impl Engine {
                             let id = self.by_handle[handle.0];
                             self.with_connection(id, |engine, conn| {
                                 conn.last_received = now;
+                                if meta.dst_ip != conn.local_ip {
+                                    conn.local_ip = meta.dst_ip;
+                                    conn.shortest_rtt = UNKNOWN_RTT;
+                                }
                                 if conn.server && conn.phase == Phase::Handshake {
                                     engine.hooks.entering(canonical(conn.remote), conn.source_validated);
                                 }
@@ -547,7 +555,8 @@ impl Engine {
             stream_ceiling: transport.max_streams,
             send_window: transport.send_window.min(INITIAL_SEND_WINDOW),
             send_window_ceiling: transport.send_window,
-            shortest_rtt: Duration::from_secs(1),
+            shortest_rtt: UNKNOWN_RTT,
+            local_ip: None,
             source_validated,
             path_changes: 0,
             remote,
@@ -679,6 +688,7 @@ impl Engine {
         if remote != conn.remote {
             conn.remote = remote;
             conn.path_changes += 1;
+            conn.shortest_rtt = UNKNOWN_RTT;
         }
         progress
     }
@@ -862,9 +872,8 @@ impl Engine {
                 }
                 // An acknowledgement made room: let the window follow the path's capacity.
                 conn.shortest_rtt = conn.shortest_rtt.min(conn.proto.rtt());
-                let wanted = conn.proto.congestion_state().window().saturating_mul(2);
-                let useful = conn.shortest_rtt.as_nanos() as u64 * FASTEST;
-                let window = wanted.min(useful).min(conn.send_window_ceiling);
+                let congestion_window = conn.proto.congestion_state().window();
+                let window = send_window(congestion_window, conn.shortest_rtt, conn.send_window_ceiling);
                 if window > conn.send_window {
                     conn.send_window = window;
                     conn.proto.set_send_window(window);
@@ -1570,6 +1579,12 @@ impl Engine {
         }
         self.touch(id);
     }
+}
+
+/// Bytes to buffer for a path, so that it never waits for us.
+fn send_window(congestion_window: u64, shortest_rtt: Duration, ceiling: u64) -> u64 {
+    let useful = (shortest_rtt.as_nanos() as u64).saturating_mul(FASTEST);
+    congestion_window.saturating_mul(2).min(useful).min(ceiling)
 }
 
 /// Why reading stopped.

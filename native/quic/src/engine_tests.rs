@@ -183,3 +183,13 @@ fn a_write_longer_than_one_crossing_does_not_end_early() {
     // Still writable: the end was not sent with a part.
     assert!(bench.engines[0].write(stream, b"more", false).is_some());
 }
+
+#[test]
+fn send_window_follows_the_path_and_not_a_congestion_window_that_nothing_bounds() {
+    const CEILING: u64 = 32 << 20;
+    let (loopback, far) = (Duration::from_micros(300), Duration::from_millis(100));
+    assert_eq!(send_window(1 << 40, loopback, CEILING), 600_000);
+    assert_eq!(send_window(1 << 40, far, CEILING), CEILING);
+    assert_eq!(send_window(1 << 20, far, CEILING), 2 << 20);
+    assert_eq!(send_window(1 << 40, UNKNOWN_RTT, CEILING), CEILING);
+}

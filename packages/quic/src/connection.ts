@@ -641,8 +641,9 @@ export class QuicConnection implements AsyncDisposable {
     this.#settleFlush();
     this.#settlePong(false);
     this.#closed?.resolve(reason);
-    this.#update();
+    // Not loosened first: what is forgotten needs no watch over its collection.
     if (this.#streamCount === 0) this.#host.forgetConnection(this);
+    else this.#update();
   }
 
   #endStreams(ids: Iterable<number>, all: boolean): void {
