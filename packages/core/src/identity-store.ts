@@ -505,12 +505,16 @@ class Store implements IdentityStore {
   /** Cut what a change names, at once; then have everything read again. */
   async #apply({ change, names }: BackendChange): Promise<Cut> {
     const spelt = names !== undefined && countOf(names) <= MAX_NAMES ? names : undefined;
+    if (spelt === undefined) {
+      await this.#queue;
+      if (this.#closing !== undefined) return { connections: 0, grants: 0 };
+      // Not in the queue: what is named meanwhile is cut at once, and does not wait for all the rest.
+      await this.reload();
+      this.#saw(change, this.#lastCut);
+      return this.#lastCut;
+    }
     const turn = this.#queue.then(async () => {
       if (this.#closing !== undefined) return { connections: 0, grants: 0 };
-      if (spelt === undefined) {
-        await this.reload();
-        return this.#lastCut;
-      }
       const cut = this.#patch(spelt, await this.#backend.rows(spelt));
       this.#reloadSoon();
       return cut;
