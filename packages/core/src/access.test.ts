@@ -176,6 +176,21 @@ test("revoked aborts when the key no longer names the same peer, and grants fall
   }
 });
 
+test("followRevocation() is told before the signal's listeners, and soon when it is late", async () => {
+  const identities = staticIdentities([peer("laptop", LAPTOP, [DB])]);
+  using auth = authenticate(identities, key(LAPTOP));
+  using stranger = authenticate(identities, key(PHONE));
+  const told: string[] = [];
+  stranger.followRevocation(() => told.push("stranger"));
+  auth.revoked.addEventListener("abort", () => told.push("signal"));
+  auth.followRevocation(() => told.push("owner"));
+  identities.replace([]);
+  assert.deepEqual(told, ["owner", "signal"]);
+  auth.followRevocation(() => told.push("late"));
+  await Promise.resolve();
+  assert.deepEqual(told, ["owner", "signal", "late"]);
+});
+
 test("a change of rights ends the grants that fall, and no others", () => {
   const identities = staticIdentities([peer("laptop", LAPTOP, [DB, WEB])]);
   using auth = authenticate(identities, key(LAPTOP));

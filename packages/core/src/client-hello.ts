@@ -109,64 +109,65 @@ function front(parts: readonly Uint8Array[]): number[] {
 
 function readMessage(body: Reader): ClientHelloResult {
   body.skip(2 + 32);
-  body.vector(body.u8());
+  body.skip(body.u8());
   const suites = body.u16();
-  body.vector(suites);
+  body.skip(suites);
   const compressions = body.u8();
-  body.vector(compressions);
+  body.skip(compressions);
   if (body.short) return malformed("ClientHello cut short");
   if (suites === 0 || suites % 2 !== 0) return malformed("bad list of cipher suites");
   if (compressions === 0) return malformed("no compression method");
   let alpn: readonly string[] = [];
   let serverName: string | undefined;
   if (body.left > 0) {
-    const extensions = body.vector(body.u16());
-    if (body.short || body.left > 0) return malformed("extensions of a wrong length");
+    if (body.u16() !== body.left || body.short) return malformed("extensions of a wrong length");
     const seen = new Set<number>();
-    while (extensions.left > 0) {
-      const type = extensions.u16();
-      const data = extensions.vector(extensions.u16());
-      if (extensions.short) return malformed("extension cut short");
+    while (body.left > 0) {
+      const type = body.u16();
+      const length = body.u16();
+      if (body.short || length > body.left) return malformed("extension cut short");
       if (seen.has(type)) return malformed("extension sent twice");
       seen.add(type);
       if (type === ALPN) {
-        const names = readAlpn(data);
+        const names = readAlpn(body, length);
         if (names === undefined) return malformed("bad ALPN extension");
         alpn = names;
       } else if (type === SERVER_NAME) {
-        const name = readServerName(data);
+        const name = readServerName(body, length);
         if (name === undefined) return malformed("bad server name extension");
         serverName = hostName(name);
+      } else {
+        body.skip(length);
       }
     }
   }
   return { kind: "hello", alpn, serverName };
 }
 
-/** RFC 7301 §3.1: a list of names, each of 1 to 255 bytes. */
-function readAlpn(data: Reader): string[] | undefined {
-  const list = data.vector(data.u16());
-  if (data.short || data.left > 0 || list.left === 0) return undefined;
+/** RFC 7301 §3.1: a list of names, each of 1 to 255 bytes. `size` is that of the extension. */
+function readAlpn(data: Reader, size: number): string[] | undefined {
+  const end = data.left - size;
+  if (size < 2 || data.u16() !== size - 2 || size === 2) return undefined;
   const names: string[] = [];
-  while (list.left > 0) {
-    const length = list.u8();
-    const name = list.text(length);
-    if (list.short || length === 0 || names.length === MAX_ALPNS) return undefined;
-    names.push(name);
+  while (data.left > end) {
+    const length = data.u8();
+    if (length === 0 || data.left - length < end || names.length === MAX_ALPNS) return undefined;
+    names.push(data.text(length));
   }
   return names;
 }
 
 /** RFC 6066 §3: a list with at most one name of each type, of which only `host_name` was ever defined. */
-function readServerName(data: Reader): string | undefined {
-  const list = data.vector(data.u16());
-  if (data.short || data.left > 0 || list.left === 0) return undefined;
+function readServerName(data: Reader, size: number): string | undefined {
+  const end = data.left - size;
+  if (size < 2 || data.u16() !== size - 2 || size === 2) return undefined;
   let host = "";
-  while (list.left > 0) {
-    const type = list.u8();
-    const length = list.u16();
-    const name = list.text(length);
-    if (list.short) return undefined;
+  while (data.left > end) {
+    if (data.left - 3 < end) return undefined;
+    const type = data.u8();
+    const length = data.u16();
+    if (data.left - length < end) return undefined;
+    const name = data.text(length);
     if (type === 0) host = name;
   }
   return host;
@@ -224,13 +225,6 @@ class Reader {
 
   skip(length: number): void {
     if (this.#has(length)) this.#at += length;
-  }
-
-  vector(length: number): Reader {
-    const start = this.#at;
-    if (!this.#has(length)) return new Reader(this.#bytes, this.#end, this.#end);
-    this.#at += length;
-    return new Reader(this.#bytes, start, this.#at);
   }
 
   /** A character for each byte. */

@@ -36,7 +36,8 @@ export class ConnectionLife {
   readonly #owned: OwnedAuthContext;
   readonly #identities: IdentityProvider | undefined;
   readonly #abort: (code: number, reason: string) => void;
-  readonly #further = new Map<string, OwnedAuthContext>();
+  /** Further identities, from the first on. */
+  #further: Map<string, OwnedAuthContext> | undefined;
   /** Made when somebody looks at it: most connections end without having drained. */
   #draining: AbortController | undefined;
   readonly #closed = Promise.withResolvers<CloseReason>();
@@ -95,17 +96,18 @@ export class ConnectionLife {
     if (!this.#isAccepted) this.#accepted?.reject(refusedBy(reason));
     this.#closed.resolve(reason);
     this.#owned[Symbol.dispose]();
-    for (const context of this.#further.values()) context[Symbol.dispose]();
-    this.#further.clear();
+    for (const context of this.#further?.values() ?? []) context[Symbol.dispose]();
+    this.#further = undefined;
     return true;
   }
 
   authenticate(credential: Credential): AuthContext | undefined {
     if (this.#identities === undefined || this.#reason !== undefined) return undefined;
     const key = keyOf(credential);
-    const known = this.#further.get(key);
+    const further = (this.#further ??= new Map<string, OwnedAuthContext>());
+    const known = further.get(key);
     if (known !== undefined) return known;
-    if (this.#further.size === MAX_FURTHER) {
+    if (further.size === MAX_FURTHER) {
       throw Object.assign(
         new Error(`cannot add an identity to this connection: it has ${MAX_FURTHER}`),
         { code: "LIMIT" },
@@ -116,17 +118,15 @@ export class ConnectionLife {
       context[Symbol.dispose]();
       return undefined;
     }
-    this.#further.set(key, context);
+    further.set(key, context);
     this.#follow(context);
     return context;
   }
 
   /** A key that is taken back ends the connections that stand on it, whatever they are doing. */
-  #follow(auth: AuthContext): void {
+  #follow(auth: OwnedAuthContext): void {
     if (auth.peer === undefined) return;
-    const abort = (): void => this.#abort(CloseCode.REVOKED, "access revoked");
-    if (auth.revoked.aborted) queueMicrotask(abort);
-    else auth.revoked.addEventListener("abort", abort, { once: true });
+    auth.followRevocation(() => this.#abort(CloseCode.REVOKED, "access revoked"));
   }
 }
 

@@ -292,7 +292,7 @@ class Server {
       },
       (socket) => {
         this.#sockets.add(socket);
-        socket.once("close", () => this.#sockets.delete(socket));
+        socket.on("close", () => this.#sockets.delete(socket));
         void this.#serveTcp(socket);
       },
     );

@@ -35,5 +35,8 @@ export class LinkedList<T> {
     else node.before.after = node.after;
     if (node.after === undefined) this.#last = node.before;
     else node.after.before = node.before;
+    // One that has grown old would keep all that came after it from being collected while young.
+    node.before = undefined;
+    node.after = undefined;
   }
 }

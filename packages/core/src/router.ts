@@ -157,13 +157,12 @@ export function createRouter(options: RouterOptions): Router {
 
   /** Whatever the handler does, throw at once, reject late or never settle, concerns its connection only. */
   async function handle(connection: OwnedConnection, handler: ProtocolHandler): Promise<void> {
-    let over = false;
-    void connection.closed.then(() => (over = true));
     try {
       await handler.handle(connection);
       await connection.close();
     } catch (error) {
-      if (!over) report(connection, error);
+      // What fails because the connection has ended is no news.
+      if (live.has(connection)) report(connection, error);
       connection.abort(closeCodeOf(error));
     }
   }

@@ -90,7 +90,7 @@ export class SingleStreamConnection implements OwnedConnection {
     // A stream may fail while nobody listens: that ends the connection, not the process. TLS tells some
     // errors without destroying the stream.
     this.#stream.on("error", (error) => this.#stream.destroy(error));
-    this.#stream.once("close", () => this.#end());
+    this.#stream.on("close", () => this.#end());
     if (this.#stream.closed) queueMicrotask(() => this.#end());
   }
 
@@ -118,8 +118,8 @@ export class SingleStreamConnection implements OwnedConnection {
     this.onpenalty?.(penalty);
   }
 
-  async accept(options: WaitOptions = {}): Promise<Duplex | undefined> {
-    return await this.#incoming.take(options);
+  accept(options: WaitOptions = {}): Promise<Duplex | undefined> {
+    return this.#incoming.take(options);
   }
 
   async open({ signal }: WaitOptions = {}): Promise<Duplex> {

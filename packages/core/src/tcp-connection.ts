@@ -27,9 +27,15 @@ export interface TcpOptions extends ConnectionOwner {
 }
 
 export function tcpConnection(options: TcpOptions): SingleStreamConnection {
-  const { socket, raw } = options;
+  const { side, auth, identities, socket, raw, alpn, serverName, drain, clock } = options;
   return new SingleStreamConnection({
-    ...options,
+    side,
+    auth,
+    identities,
+    alpn,
+    serverName,
+    drain,
+    clock,
     stream: socket,
     transport: "tcp",
     remoteAddress: options.remoteAddress ?? remoteAddressOf(raw),
