@@ -173,13 +173,20 @@ export class IdentityIndex implements IdentityProvider, Disposable {
     return found === undefined || found === CONTESTED ? undefined : nameOf(found);
   }
 
-  /** Begin a new snapshot. Entries that have not changed keep their identity, and nobody looks again. */
-  rebuild(): Rebuild {
-    return new Building(
-      this.#roles,
-      (key, made) => this.#reuse(key, made),
-      (snapshot, ends, newer) => this.#rebuilt(snapshot, ends, newer),
-    );
+  /**
+   * Begin a new snapshot. Entries that have not changed keep their identity, and nobody looks again.
+   *
+   * @param roles to be used from the swap on. @default those that are in use
+   */
+  rebuild(roles?: Roles): Rebuild {
+    const hold =
+      roles === undefined
+        ? (key: string, made: Made) => this.#reuse(key, made)
+        : (_key: string, made: Made) => this.#make(made, roles);
+    return new Building(roles ?? this.#roles, hold, (snapshot, ends, newer) => {
+      if (roles !== undefined) this.#roles = roles;
+      return this.#rebuilt(snapshot, ends, newer);
+    });
   }
 
   /**
@@ -304,10 +311,10 @@ export class IdentityIndex implements IdentityProvider, Disposable {
     return same ? before : this.#make(made);
   }
 
-  #make(made: Made): Holder {
+  #make(made: Made, roles: Roles = this.#roles): Holder {
     const { entry } = made;
     const now = this.#wallTime();
-    const { scopes, changesAt } = effectiveScopes(entry.scopes, this.#roles, now);
+    const { scopes, changesAt } = effectiveScopes(entry.scopes, roles, now);
     const key = keyOf(made);
     const before = this.#snapshot.holders.get(key)?.identity;
     if (made.kind === "peer") {

@@ -27,10 +27,11 @@ export interface StaticIdentities extends IdentityProvider, Disposable {
   /**
    * Put these in the place of all that was, then tell the followers.
    *
+   * @param roles to be used from then on, so that a right which moves from a peer into its role stays in use.
    * @returns what it has ended.
    * @throws {PeerError} if they do not hold together; all stays as it was then.
    */
-  replace(peers: readonly PeerEntry[], apiKeys?: readonly ApiKeyEntry[]): Cut;
+  replace(peers: readonly PeerEntry[], apiKeys?: readonly ApiKeyEntry[], roles?: Roles): Cut;
 }
 
 /**
@@ -43,8 +44,8 @@ export function staticIdentities(
   options: IdentityIndexOptions & { readonly apiKeys?: readonly ApiKeyEntry[] | undefined } = {},
 ): StaticIdentities {
   const index = new IdentityIndex(options);
-  const replace: StaticIdentities["replace"] = (next, apiKeys = []) => {
-    const builder = index.rebuild();
+  const replace: StaticIdentities["replace"] = (next, apiKeys = [], roles = undefined) => {
+    const builder = index.rebuild(roles);
     for (const entry of next) builder.peer(parsePeer(entry));
     for (const entry of apiKeys) builder.apiKey(parseApiKey(entry));
     if (builder.conflict !== undefined) throw builder.conflict;
