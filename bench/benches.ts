@@ -62,6 +62,10 @@ export const benches: Readonly<Record<string, Listed>> = {
       "one forwarded flow over 100 ms and 1 Gbit/s, with and without loss, against ssh -L (root)",
     load: () => import("./tunnel-wan.ts"),
   },
+  identity: {
+    about: "look-ups, rights and a full reload with 100,000 peers in SQLite, against their limits",
+    load: () => import("./identity.ts"),
+  },
   start: {
     about: "milliseconds of alknet up until it is ready, and of a whole alknet ping",
     load: () => import("./start.ts"),

@@ -48,6 +48,8 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
   const sql = statements(driver.dialect, tables);
   const notifications = new NotificationReader(driver, sql);
   let untilPrune = 0;
+  /** Peers as they were loaded last. */
+  let inOrder: readonly PeerEntry[] = [];
 
   async function* load(known: {
     peer(peerId: string): PeerEntry | undefined;
@@ -55,10 +57,28 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
   }): AsyncGenerator<{ change: number; rows: readonly Loaded[] }> {
     let change = 0;
     const shared = new SharedTexts();
-    const knownPeer = (peerId: string): PeerEntry | undefined => known.peer(peerId);
+    const before = inOrder;
+    const now: PeerEntry[] = [];
+    let at = 0;
+    // Tables are read in one order: most often the next row is the next entry of the last time, which no map has to
+    // be asked for.
+    const knownPeer = (peerId: string): PeerEntry | undefined => {
+      for (let ahead = 0; ahead < 2; ahead++) {
+        const next = before[at + ahead];
+        if (next?.peerId !== peerId) continue;
+        at += ahead + 1;
+        return next;
+      }
+      return known.peer(peerId);
+    };
+    const peer = (row: SqlRow): Loaded => {
+      const loaded = readPeer(row, knownPeer, shared);
+      if (loaded.kind === "peer") now.push(loaded.entry);
+      return loaded;
+    };
     const knownApiKey = (prefix: string): ApiKeyEntry | undefined => known.apiKey(prefix);
     const readers: readonly ((row: SqlRow) => Loaded)[] = [
-      (row) => readPeer(row, knownPeer, shared),
+      peer,
       (row) => readApiKey(row, knownApiKey),
       readCredential,
     ];
@@ -73,6 +93,7 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
       if (read === undefined) change = readCount("id", rows[0]?.[0]);
       yield { change, rows: read === undefined ? [] : rows.map(read) };
     }
+    inOrder = now;
   }
 
   async function rows(names: ChangedNames): Promise<readonly Loaded[]> {
