@@ -110,7 +110,10 @@ export function start({ folder }: TestHome, args: readonly string[]): Program {
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
     const end = stdout.indexOf("\n");
-    if (end >= 0) line.resolve(JSON.parse(stdout.slice(0, end)) as Record<string, unknown>);
+    if (end < 0) return;
+    // Not all commands print JSON first; who waits for it hears so.
+    const parsed = Promise.try(() => JSON.parse(stdout.slice(0, end)) as Record<string, unknown>);
+    parsed.then(line.resolve, line.reject);
   });
   const exited = once(child, "close").then(([code]) => {
     const outcome = { code: code as number, stdout, stderr };

@@ -4,17 +4,11 @@
  * @module
  */
 
-import { networkInterfaces } from "node:os";
 import { loadConfig } from "@alknet/core/config";
-import { formatHostPort, parseHostPort } from "@alknet/core/host";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
-import { DEFAULT_PORT } from "@alknet/core/peers";
 import { formatTicket } from "@alknet/core/ticket";
-import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
-import { askNode } from "../control.ts";
-import type { NodeStatus } from "../node-status.ts";
-import { ownAddresses } from "../own-addresses.ts";
+import { nodeAddresses } from "../node-addresses.ts";
 import { printJson, say } from "../terminal.ts";
 
 export interface TicketOptions {
@@ -23,12 +17,10 @@ export interface TicketOptions {
 }
 
 export async function ticket({ home, terminal }: Context, options: TicketOptions): Promise<void> {
-  const { name, listen, identity } = await loadConfig(home.config);
+  const config = await loadConfig(home.config);
+  const { name, identity } = config;
   const { fingerprint } = loadOrCreateIdentity(identity ?? home.identity);
-  const addresses =
-    options.address?.map((text) => formatHostPort(parseHostPort(text, DEFAULT_PORT))) ??
-    (await runningAddresses(home)) ??
-    ownAddresses(listen, networkInterfaces());
+  const { addresses } = await nodeAddresses(home, config, options.address);
   const text = formatTicket({ fingerprint, addresses, name });
   if (options.json) {
     printJson(terminal, { ticket: text, fingerprint, addresses, name });
@@ -36,14 +28,4 @@ export async function ticket({ home, terminal }: Context, options: TicketOptions
   }
   terminal.data.write(`${text}\n`);
   if (terminal.words.isTerminal) say(terminal, `\nIt leads to ${addresses.join(", ")}`);
-}
-
-/** What the running node says: it knows which port it got. */
-async function runningAddresses(home: Context["home"]): Promise<readonly string[] | undefined> {
-  try {
-    return ((await askNode(home, "status")) as NodeStatus).addresses;
-  } catch (error) {
-    if (error instanceof CommandError) return undefined;
-    throw error;
-  }
 }
