@@ -272,6 +272,21 @@ suite("what is awaited stays", () => {
     assert.deepEqual(lines, ["still"]);
   });
 
+  test("an endpoint that nobody holds, after the dial that it is at has failed", async () => {
+    const lines = await said(`
+      const server = serve({ server: { admit: () => "ignore" } });
+      const ended = (async () =>
+        dial(bind({ address: LOOPBACK, transport: { handshakeTimeout: 500 } }), server))()
+        .then(() => "connected", (error) => error.closeReason.kind);
+      await collectAll();
+      say(await ended);
+      await server.close();
+      // The dialing endpoint goes by itself.
+      await collectAll();
+    `);
+    assert.deepEqual(lines, ["timeout"]);
+  });
+
   test("and no stream is taken for an earlier one with its number", async () => {
     const lines = await said(`
       const { server, client, near, far } = await pair();

@@ -201,7 +201,7 @@ export class QuicEndpoint implements AsyncDisposable {
    * @throws the signal's reason
    */
   connect(options: ConnectOptions): Promise<QuicConnection> {
-    return new Promise((resolve, reject) => this.#state.connect(options, resolve, reject));
+    return new Promise((resolve, reject) => this.#state.connect(this, options, resolve, reject));
   }
 
   /** The next connection, for servers without a `connection` function; `undefined` once closed. */
@@ -266,6 +266,8 @@ export class QuicEndpoint implements AsyncDisposable {
 const orphans = new FinalizationRegistry<State>((state) => state.orphan());
 
 interface Dial {
+  /** Held as long as it dials: one that nobody holds any more is closed. */
+  readonly endpoint: QuicEndpoint;
   resolve(connection: QuicConnection): void;
   reject(error: unknown): void;
 }
@@ -351,13 +353,18 @@ class State {
   }
 
   /** What it throws is as good as rejected. */
-  connect(options: ConnectOptions, resolve: Dial["resolve"], reject: Dial["reject"]): void {
+  connect(
+    endpoint: QuicEndpoint,
+    options: ConnectOptions,
+    resolve: Dial["resolve"],
+    reject: Dial["reject"],
+  ): void {
     const { signal } = options;
     signal?.throwIfAborted();
     if (this.#closing !== undefined) throw endpointClosed();
     const id = this.#connectNative(options);
     if (signal === undefined) {
-      this.#dials.set(id, { resolve, reject });
+      this.#dials.set(id, { endpoint, resolve, reject });
       return;
     }
     const onabort = (): void => {
@@ -368,6 +375,7 @@ class State {
     const done = (): void => signal.removeEventListener("abort", onabort);
     signal.addEventListener("abort", onabort, { once: true });
     this.#dials.set(id, {
+      endpoint,
       resolve: (connection) => {
         done();
         resolve(connection);
