@@ -116,7 +116,7 @@ test("alknet id prints the fingerprint, and to a person what to do with it", asy
   const { stdout: document } = await run(home, ["id", "--json"]);
   assert.deepEqual(json(document), { fingerprint: home.fingerprint, path: home.home.identity });
   const shown = await run(home, ["id"], { terminal: true });
-  assert.match(shown.stderr, new RegExp(`\\[peers\\.NAME\\]\nfingerprint = "${home.fingerprint}"`));
+  assert.match(shown.stderr, new RegExp(`alknet peers add NAME ${home.fingerprint} --grant`));
 });
 
 test("alknet refuses a key that others can read, with the command that mends it", async () => {
@@ -190,6 +190,9 @@ test("alknet status says what the node does, and so when there is none", async (
     connectionCount: 0,
     connections: [],
     refused: [],
+    peers: 1,
+    store: { path: node.home.home.database, state: { kind: "ready" } },
+    problems: [],
   });
   assert.match((await run(node.home, ["status"])).stdout, /^version .* up \d+ s\)\nfingerprint /);
 });
@@ -234,7 +237,7 @@ test("alknet up shows a person what to do next, and logs in JSON elsewhere", asy
     if (terminal) {
       assert.match(
         outcome.stderr,
-        /Nobody is let in yet[^]*\[peers\.laptop\][^]*alknet forward TICKET/,
+        /Nobody is let in yet[^]*alknet invite --name laptop[^]*alknet join/,
       );
     } else {
       const lines = outcome.stderr.trim().split("\n").map(json);
@@ -299,14 +302,14 @@ test("alknet ping explains why it gets no answer, each with its exit code", asyn
   assert.equal(refused.code, 3);
   assert.match(
     refused.stderr,
-    new RegExp(`^alknet: the node refused: .*\nhint: .*alknet\\.toml[^]*"${stranger.fingerprint}"`),
+    new RegExp(
+      `^alknet: the node refused: .*\nhint: .*alknet peers add NAME ${stranger.fingerprint} `,
+    ),
   );
   assert.equal((json(refused.stdout)["error"] as { code: string }).code, "UNAVAILABLE");
-  // The owner is told the same, with the lines that let the key in.
-  const log = node.program.stderr().trim().split("\n").map(json);
-  assert.match(
-    String(log.find(({ allow }) => allow !== undefined)?.["allow"]),
-    /^\[peers\.NAME\]\n/,
+  // The owner is told the same, with the command that lets the key in.
+  assert.ok(
+    node.program.stderr().includes(`alknet peers add NAME ${stranger.fingerprint} --grant SCOPE`),
   );
   const { stdout } = await run(node.home, ["status", "--json"]);
   const [refusal] = json(stdout)["refused"] as Record<string, unknown>[];
@@ -346,7 +349,7 @@ test("alknet doctor finds nothing wrong, and what is", async () => {
     ill.stdout,
     new RegExp(`^BAD   port: 127\\.0\\.0\\.1:${port} .*EADDRINUSE\n      fix: `, "m"),
   );
-  assert.match(ill.stdout, /^BAD   alknet1.*: the node refused[^]*fix: [^]*\[peers\.NAME\]/m);
+  assert.match(ill.stdout, /^BAD   alknet1.*: the node refused[^]*fix: [^]*alknet peers add NAME/m);
   assert.match(ill.stderr, /^alknet: \d problems? found/);
 
   const running = await run(node.home, ["doctor", "--json"]);

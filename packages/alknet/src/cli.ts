@@ -5,6 +5,13 @@
  */
 
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
+import { addInviteCommands } from "./cli-pairing.ts";
+import {
+  addLogCommand,
+  addPeersCommands,
+  addTokenCommands,
+  type MakeCommand,
+} from "./cli-peers.ts";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { lookAtHome, makeHome } from "./home-folder.ts";
@@ -113,13 +120,18 @@ function commands(context: Context): Command {
     .showSuggestionAfterError()
     .addHelpText("after", HELP);
 
-  const command = (name: string, description: string): Command => {
-    const made = program
-      .command(name)
-      .description(description)
-      .option("--json", "print JSON for programs", false)
-      .hook("preAction", () => (LOOK_ONLY.includes(name) ? lookAtHome : makeHome)(context.home));
-    return made;
+  const command: MakeCommand = (name, description, parent = program) => {
+    const made = parent.command(name).description(description);
+    // A group is a command, too, and passes the option on to those in it.
+    made.option("--json", "print JSON for programs", false);
+    if (parent !== program) {
+      return made.hook("preAction", () => {
+        if (parent.opts()["json"] === true) made.setOptionValue("json", true);
+      });
+    }
+    return made.hook("preAction", () =>
+      (LOOK_ONLY.includes(name) ? lookAtHome : makeHome)(context.home),
+    );
   };
 
   command("up", "run the node of this machine")
@@ -148,6 +160,20 @@ function commands(context: Context): Command {
     .action(async (target: string, options: PingFlags) => {
       const transports = transportsOf(options);
       await (await import("./commands/ping.ts")).ping(context, target, { ...options, transports });
+    });
+
+  addInviteCommands(context, command);
+
+  command("join", "be let in by a node that has invited this machine")
+    .argument("<invitation>", "as alknet invite prints it over there")
+    .option("--as <name>", "what the node is to be called here (default: what it calls itself)")
+    .option("--name <name>", "what this machine would like to be called there")
+    .addOption(overTcp())
+    .addOption(overQuic())
+    .action(async (invitation: string, options: JoinFlags) => {
+      const transports = transportsOf(options);
+      const { joinCommand } = await import("./commands/join.ts");
+      await joinCommand(context, invitation, { ...options, transports });
     });
 
   command("forward", "make ports of another machine local ones")
@@ -185,6 +211,10 @@ function commands(context: Context): Command {
       await (await import("./commands/doctor.ts")).doctor(context, targets, options);
     });
 
+  addPeersCommands(context, command);
+  addTokenCommands(context, command);
+  addLogCommand(context, command);
+
   return program;
 }
 
@@ -208,6 +238,12 @@ interface TransportFlags {
 interface PingFlags extends TransportFlags {
   readonly json: boolean;
   readonly count: number;
+}
+
+interface JoinFlags extends TransportFlags {
+  readonly json: boolean;
+  readonly as?: string;
+  readonly name?: string;
 }
 
 interface TunnelFlags extends TransportFlags {

@@ -8,10 +8,12 @@ import { type Config, loadConfig } from "@alknet/core/config";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
 import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
+import { joinIdentities } from "@alknet/core/joined-identities";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { resetCodeOf } from "@alknet/core/quic-connection";
 import { bind } from "@alknet/quic/endpoint";
 import type { Context } from "./context.ts";
+import { openStoreToRead } from "./open-store.ts";
 import { transport } from "./transport.ts";
 
 /** `await using` closes it, within the drain time. */
@@ -26,12 +28,16 @@ export interface Client extends AsyncDisposable {
   leave(): Promise<void>;
 }
 
-export async function openClient({ home }: Context, logger?: Logger): Promise<Client> {
+export async function openClient(context: Context, logger?: Logger): Promise<Client> {
+  const { home } = context;
   const config = await loadConfig(home.config);
+  const configured = staticIdentities(config.peers);
+  // Names that were learnt by joining. Without a database there are none, and nothing is made.
+  const store = await openStoreToRead(context, config, logger);
   const identity = loadOrCreateIdentity(config.identity ?? home.identity);
   const dialer = createDialer({
     identity,
-    identities: staticIdentities(config.peers),
+    identities: store === undefined ? configured : joinIdentities([configured, store]),
     bind: () => bind({ resetCodeOf, transport }),
     logger,
   });
@@ -41,9 +47,13 @@ export async function openClient({ home }: Context, logger?: Logger): Promise<Cl
     dialer,
     async leave() {
       void dialer.close();
+      void store?.close();
       // The goodbye leaves at the end of this turn of the loop.
       await new Promise(setImmediate);
     },
-    [Symbol.asyncDispose]: () => dialer.close(),
+    async [Symbol.asyncDispose]() {
+      await dialer.close();
+      await store?.close();
+    },
   };
 }

@@ -6,7 +6,7 @@
 
 import { CommandError, ExitCode } from "./command-error.ts";
 import { missingScope } from "./missing-scope.ts";
-import { peerSnippet } from "./peer-snippet.ts";
+import { shellWord } from "./shell-word.ts";
 import { printable } from "./terminal.ts";
 
 export interface Explanation {
@@ -94,7 +94,7 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
   }
   const scope = missingScope(error);
   if (scope !== undefined) {
-    const hint = `to be let through, have ${JSON.stringify(scope)} added to this key's scopes in alknet.toml over there, and the node restarted`;
+    const hint = `to be let through, over there: alknet peers grant NAME ${shellWord(scope)}`;
     return { code, message, hint, exitCode: ExitCode.NOT_ALLOWED };
   }
   const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
@@ -114,6 +114,6 @@ function reportOf(error: Error): string | undefined {
 
 /** What the owner of the other node has to do. */
 function letMeIn(fingerprint: string | undefined): string {
-  const snippet = peerSnippet("NAME", fingerprint ?? "ed25519:… (see: alknet id)");
-  return `to be let in, have this added to alknet.toml over there, and the node restarted:\n${snippet}`;
+  const key = fingerprint ?? "FINGERPRINT (here, alknet id prints it)";
+  return `to be let in, over there: alknet peers add NAME ${key} --grant SCOPE`;
 }

@@ -4,6 +4,9 @@
  * @module
  */
 
+import type { IdentityProblem } from "@alknet/core/identity-index";
+import type { BackendState } from "@alknet/core/store-backend";
+
 export interface NodeStatus {
   readonly version: string;
   readonly pid: number;
@@ -24,6 +27,12 @@ export interface NodeStatus {
   readonly connections: readonly ConnectionStatus[];
   /** Who was not let in lately, the newest last. */
   readonly refused: readonly RefusalStatus[];
+  /** Number of those known, by the configuration and by the store. */
+  readonly peers: number;
+  /** `stale`: it cannot be read, and what was read last holds. */
+  readonly store: { readonly path: string; readonly state: BackendState };
+  /** Entries that grant less than was meant. */
+  readonly problems: readonly IdentityProblem[];
 }
 
 export interface ConnectionStatus {

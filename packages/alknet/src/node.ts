@@ -6,25 +6,31 @@
  * @module
  */
 
-import { networkInterfaces } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { createEndpoint, type EndpointEvent } from "@alknet/core/endpoint";
 import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
 import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
+import type { IdentityStore } from "@alknet/core/identity-store";
+import { joinIdentities } from "@alknet/core/joined-identities";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
+import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
 import { tunnel } from "@alknet/tunnel/tunnel";
+import { EventLog } from "./event-log.ts";
 import { MAX_LISTED, type NodeStatus, type RefusalStatus } from "./node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
-import { peerSnippet } from "./peer-snippet.ts";
+import { ownName } from "./own-name.ts";
 import { transport } from "./transport.ts";
 import { webPage } from "./web-page.ts";
 
 export interface NodeOptions {
   readonly config: Config;
   readonly identity: NodeIdentity;
+  /** Who is known beside the configuration. Whoever opened it closes it, after the node. */
+  readonly store: IdentityStore;
   readonly version: string;
   readonly logger: Logger;
 }
@@ -35,12 +41,14 @@ export interface Node extends AsyncDisposable {
   readonly addresses: readonly string[];
   readonly ticket: string;
   status(): NodeStatus;
+  /** Who was not let in, the newest last. */
+  readonly refusals: EventLog<RefusalStatus>;
   /** Take nobody new, let what goes on finish within the drain time, give the port back. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Refusals that are kept for `alknet status`. */
-const MAX_REFUSALS = 64;
+/** Refusals that `alknet status` shows; `alknet log` has more. */
+const MAX_SHOWN = 64;
 
 /** Strangers that the log has told how to let in; then they are forgotten, and may be told of again. */
 const MAX_TOLD = 256;
@@ -51,16 +59,15 @@ const MAX_TOLD = 256;
  * @throws {Error} with the system's `code` if a port is not to be had.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  const { config, identity, version, logger } = options;
+  const { config, identity, store, version, logger } = options;
   const { fingerprint } = identity;
   const started = performance.now();
-  const refused: RefusalStatus[] = [];
+  const refusals = new EventLog<RefusalStatus>();
   const told = new Set<string>();
   let draining = false;
 
   function keepRefusal(refusal: Omit<RefusalStatus, "time">): void {
-    if (refused.length === MAX_REFUSALS) refused.shift();
-    refused.push({ time: new Date().toISOString(), ...refusal });
+    refusals.add({ time: new Date().toISOString(), ...refusal });
   }
 
   function onevent(event: EndpointEvent): void {
@@ -70,8 +77,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     if (reason !== "not a peer" || key === undefined || told.has(key)) return;
     if (told.size === MAX_TOLD) told.clear();
     told.add(key);
-    const allow = peerSnippet("NAME", key);
-    logger.info({ allow }, `to let this key in, add to ${config.path} and start again`);
+    logger.info({}, `to let this key in: alknet peers add NAME ${key} --grant SCOPE`);
   }
 
   const flows = tunnel({
@@ -79,10 +85,20 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     onrefused: ({ peer: who, reason, scope }) =>
       keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
   });
+  const { apiKeys, roles } = config;
+  const configured = staticIdentities(config.peers, { apiKeys, roles });
+  const identities = joinIdentities([configured, store]);
+  const register = registerHandler({
+    store,
+    configured,
+    name: ownName(config.name, hostname()),
+    logger,
+    onrefused: ({ fingerprint: who, reason }) => keepRefusal({ who, alpn: REGISTER_ALPN, reason }),
+  });
   const endpoint = await createEndpoint({
     identity,
-    identities: staticIdentities(config.peers),
-    handlers: [pingHandler(), flows, webPage()],
+    identities,
+    handlers: [pingHandler(), register, flows, webPage()],
     listen: config.listen.map(formatHostPort),
     limits: { exempt: config.limits.exempt },
     transport,
@@ -92,6 +108,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const addresses = ownAddresses(endpoint.addresses, networkInterfaces());
 
   return {
+    refusals,
     addresses,
     ticket: formatTicket({ fingerprint, addresses, name: config.name }),
     status() {
@@ -117,7 +134,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
           remoteAddress: connection.remoteAddress,
           seconds: Math.round(now - since) / 1_000,
         })),
-        refused: [...refused],
+        refused: refusals.entries.slice(-MAX_SHOWN),
+        peers: identities.peers.length,
+        store: { path: store.label, state: store.state },
+        problems: identities.problems,
       };
     },
     close() {

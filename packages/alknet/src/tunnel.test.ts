@@ -138,7 +138,7 @@ test("alknet forward tells a person which right is missing", async () => {
   assert.match(
     stderr,
     new RegExp(
-      `127\\.0\\.0\\.1:${local} -> localhost:${port}: not allowed, this key lacks tunnel:dial:localhost:${port}\nhint: .*"tunnel:dial:localhost:${port}" added`,
+      `127\\.0\\.0\\.1:${local} -> localhost:${port}: not allowed, this key lacks tunnel:dial:localhost:${port}\nhint: .*alknet peers grant NAME tunnel:dial:localhost:${port}`,
     ),
   );
 });
@@ -171,7 +171,7 @@ test("alknet forward that is not let in, or cannot listen, says so and ends", as
   await using node = await startNode(undefined);
   const refused = await run(stranger, ["forward", node.ticket, "0:localhost:80"]);
   assert.equal(refused.code, 3);
-  assert.match(refused.stderr, new RegExp(`"${stranger.fingerprint}"`));
+  assert.match(refused.stderr, new RegExp(`peers add NAME ${stranger.fingerprint} `));
 
   using laptop = testHome();
   await using known = await startNode(laptop);

@@ -7,7 +7,6 @@
 import { loadConfig } from "@alknet/core/config";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import type { Context } from "../context.ts";
-import { peerSnippet } from "../peer-snippet.ts";
 import { printJson, say } from "../terminal.ts";
 
 export async function id(
@@ -22,6 +21,6 @@ export async function id(
   }
   terminal.data.write(`${fingerprint}\n`);
   if (!terminal.words.isTerminal) return;
-  say(terminal, `\nTo let this key in on another node, add to its alknet.toml:\n`);
-  say(terminal, peerSnippet(name ?? "NAME", fingerprint));
+  say(terminal, `\nTo let this key in on another node, over there:\n`);
+  say(terminal, `  alknet peers add ${name ?? "NAME"} ${fingerprint} --grant SCOPE`);
 }

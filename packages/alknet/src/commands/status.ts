@@ -23,6 +23,11 @@ export async function status(
     ["version", `${node.version} (pid ${node.pid}, up ${duration(node.uptime)})`],
     ["fingerprint", node.fingerprint],
     ...node.addresses.map((address): [string, string] => ["address", address]),
+    ["peers", String(node.peers)],
+    ...(node.store.state.kind === "ready"
+      ? []
+      : [["store", `cannot be read, its last contents hold: ${node.store.state.reason}`] as const]),
+    ...node.problems.map(({ subject, message }) => ["problem", `${subject}: ${message}`] as const),
     ["flows", String(node.flows)],
     ["connections", String(node.connectionCount)],
     ...node.connections.map(

@@ -15,7 +15,7 @@ import { askNode, serveControl } from "../control.ts";
 import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
-import { peerSnippet } from "../peer-snippet.ts";
+import { openStore } from "../open-store.ts";
 import { printFields, printJson, say, type Terminal } from "../terminal.ts";
 
 export interface UpOptions {
@@ -34,13 +34,20 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
     human: terminal.words.isTerminal,
     write: (text) => terminal.words.write(text),
   });
-  const node = await startNode({ config, identity, version, logger }).catch(
+  await using store = await openStore(context, config, logger);
+  const node = await startNode({ config, identity, store, version, logger }).catch(
     async (error: NodeJS.ErrnoException) => {
       throw await portTaken(context, config.listen.map(formatHostPort), error);
     },
   );
   try {
-    await using _control = await serveControl(home, { status: () => node.status() });
+    await using _control = await serveControl(home, {
+      status: () => node.status(),
+      effect: ({ change }) =>
+        store.effectOf(Number(change), { signal: AbortSignal.timeout(4_000) }),
+      refusals: ({ follow }, signal) =>
+        follow === true ? node.refusals.follow(signal) : { refused: node.refusals.entries },
+    });
     const { addresses, ticket } = node;
     if (json) printJson(terminal, { fingerprint, addresses, ticket, pid: process.pid });
     else {
@@ -49,7 +56,7 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
         ...addresses.map((address): [string, string] => ["address", address]),
         ["ticket", ticket],
       ]);
-      if (terminal.words.isTerminal) nextSteps(terminal, home.config, config.peers.length === 0);
+      if (terminal.words.isTerminal) nextSteps(terminal, node.status().peers === 0);
     }
     // A person has just read the rest.
     logger.info(
@@ -68,11 +75,12 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
   }
 }
 
-function nextSteps(terminal: Terminal, config: string, first: boolean): void {
+function nextSteps(terminal: Terminal, first: boolean): void {
   if (first) {
-    say(terminal, "\nNobody is let in yet. On the other machine:  alknet id");
-    say(terminal, `Then here, add to ${config} and start again:\n`);
-    say(terminal, peerSnippet("laptop", "ed25519:…", ["tunnel:dial:localhost:5432"]));
+    say(terminal, "\nNobody is let in yet. Invite another machine:\n");
+    say(terminal, "  alknet invite --name laptop --grant tunnel:dial:localhost:5432\n");
+    say(terminal, "and over there join with what that prints: alknet join INVITATION");
+    return;
   }
   say(terminal, "\nOn the other machine, with the ticket above:");
   say(terminal, "  alknet ping TICKET");

@@ -1,0 +1,63 @@
+/**
+ * What a change has ended in the running node, told to who made it.
+ *
+ * @module
+ */
+
+import type { Committed } from "@alknet/core/identity-store";
+import type { Context } from "./context.ts";
+import { askNode } from "./control.ts";
+import { printJson, say } from "./terminal.ts";
+
+/** What the running node says of a change. */
+export interface Effect {
+  /** Connections that it has closed. */
+  readonly connections: number;
+  /** Rights in use that it has ended, on connections that go on. */
+  readonly grants: number;
+}
+
+export interface EffectOptions {
+  readonly json: boolean;
+  /** What the JSON document has besides. */
+  readonly document: object;
+  /** Lines for people, before the outcome. */
+  readonly notes?: readonly string[] | undefined;
+}
+
+/** Wait until the running node has seen `committed`, and say what that has ended. */
+export async function tellEffect(
+  context: Context,
+  { change }: Committed,
+  { json, document, notes = [] }: EffectOptions,
+): Promise<void> {
+  const { terminal, home } = context;
+  const effect = (await askNode(home, "effect", { change }).catch((error: unknown) => {
+    const { code } = error as { code?: unknown };
+    if (code === "NOT_RUNNING") return undefined;
+    throw error;
+  })) as Effect | undefined;
+  if (json) {
+    const { connections = 0, grants = 0 } = effect ?? {};
+    const running = effect !== undefined;
+    printJson(terminal, {
+      ...document,
+      running,
+      closedConnections: connections,
+      endedGrants: grants,
+    });
+    return;
+  }
+  for (const note of notes) say(terminal, `note: ${note}`);
+  if (effect === undefined) {
+    say(terminal, "done; no node is running here, it holds from its next start");
+    return;
+  }
+  const closed = count(effect.connections, "connection closed", "connections closed");
+  const ended = effect.grants === 0 ? "" : `, ${count(effect.grants, "flow ended", "flows ended")}`;
+  say(terminal, `done; ${closed}${ended}`);
+}
+
+function count(number: number, one: string, many: string): string {
+  return `${number} ${number === 1 ? one : many}`;
+}
