@@ -4,7 +4,8 @@
  * A block fenced as `ts` is run as a module in its README's folder; one fenced as `sh test` by bash in an
  * empty folder, with `alknet` in PATH and an ALKNET_HOME of its own, one as `sh clone` in the root of the
  * clone. Each must end with 0 within a minute. What cannot run is fenced as `ts skip-run` or `text`. A block fenced as `toml` must be a configuration
- * that can be used; `ed25519:…` stands for a fingerprint in it.
+ * that can be used; `ed25519:…` stands for a fingerprint in it. docs/configuration.md must be what the schema of the
+ * configuration makes of it.
  *
  * @module
  */
@@ -14,6 +15,7 @@ import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
+import { configPage } from "@alknet/core/config-page";
 import { parseConfig } from "@alknet/core/config-parse";
 
 const READMES = ["*.md", "docs/*.md", "{packages/*,examples,bench}/README.md"];
@@ -41,6 +43,10 @@ for (const file of globSync(READMES).sort()) {
       `${file}:${line}: the ${fence} block ended with ${signal ?? status}\n${stdout}${stderr}`,
     );
   }
+}
+if (readFileSync("docs/configuration.md", "utf8") !== configPage()) {
+  failed++;
+  console.error("docs/configuration.md is not what the schema says: npm run config-page");
 }
 console.log(`docs: ${ran} blocks run, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;

@@ -28,7 +28,7 @@ import { NO_ROLES, type Roles } from "./scope-entry.ts";
 export { ConfigInvalid } from "./config-problem.ts";
 
 /** A service that a configuration can name. */
-export type HandlerName = "ping" | "tunnel" | "web";
+export type HandlerName = (typeof HANDLERS)[number];
 
 /** A configuration that has been checked in full; frozen. Times are in milliseconds. */
 export interface Config {
@@ -74,7 +74,7 @@ export interface ConfigTunnel {
   readonly deadline: number;
 }
 
-export const HANDLERS: readonly ["ping", "tunnel", "web"] = ["ping", "tunnel", "web"];
+export const HANDLERS = ["ping", "register", "tunnel", "web"] as const;
 export const DEFAULT_HANDLERS: readonly HandlerName[] = HANDLERS;
 export const DEFAULT_LISTEN: readonly string[] = [`[::]:${DEFAULT_PORT}`];
 export const DEFAULT_LOG_LEVEL = "info";
