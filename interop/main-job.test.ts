@@ -273,17 +273,21 @@ test("forwards that run reach a node again that was restarted, or killed", async
   }
 });
 
-test("a key is let in by the lines that its refusal said to paste", async () => {
+test("a key is let in by the command that its refusal tells, and cut off again, while the node runs", async () => {
   const { stderr } = await stranger.run("ping", ticket, "--count", "1");
-  const [lines] = /\[peers\.[^\]]+\]\nfingerprint = .*\n/.exec(stderr) ?? [];
-  assert.ok(lines !== undefined, stderr);
-  await node.stop();
-  den.configure(`${peersToml(key)}${lines}scopes = ["tunnel:dial:localhost:${WEB}"]\n`);
-  node = await startNode();
+  const [, fingerprint] = /alknet peers add NAME (\S+) --grant SCOPE/.exec(stderr) ?? [];
+  assert.ok(fingerprint !== undefined, stderr);
+  await den.run("peers", "add", "friend", fingerprint, "--grant", `tunnel:dial:localhost:${WEB}`);
   await using _forward = await startForward(stranger);
   assert.equal(await curl(stranger, `http://127.0.0.1:${WEB}/`), PAGE);
   const psql = stranger.command("psql", "-h", "127.0.0.1", "-U", "postgres", "-c", "select 1");
   assert.notEqual((await psql.ended).status, 0);
+
+  const slow = stranger.command("curl", "-sS", `http://127.0.0.1:${WEB}/slow/big`);
+  await slow.waitFor(/./s);
+  const { stdout } = await den.run("peers", "revoke", "friend", "--all", "--json");
+  assert.equal((JSON.parse(stdout) as { endedGrants: number }).endedGrants, 1);
+  assert.notEqual((await slow.ended).status, 0);
 });
 
 /** What a command writes to stdout, summed up as it comes: more than one wants to keep. */
