@@ -22,6 +22,7 @@ import {
   looksLikeInvitation,
   parseInvitation,
 } from "@alknet/core/invitation-ticket";
+import { mayBePeerId } from "@alknet/core/peers";
 import { whyPowerful } from "@alknet/core/powerful-scopes";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import type { Invitation } from "@alknet/core/store-backend";
@@ -59,11 +60,13 @@ export async function invite(context: Context, options: InviteOptions): Promise<
   await withStore(context, async ({ store, config }) => {
     if (peerId !== undefined) checkName(peerId, addsKey, store, config);
     const { fingerprint } = loadOrCreateIdentity(config.identity ?? home.identity);
-    const { addresses, running } = await nodeAddresses(home, config, options.address);
+    const { addresses: all, running } = await nodeAddresses(home, config, options.address);
+    // Port 0 is whatever the node will get.
+    const addresses = all.filter((address) => !address.endsWith(":0"));
     if (addresses.length === 0) {
       throw new CommandError("no address is known under which others reach this node", {
         code: "NO_ADDRESS",
-        hint: "say one: alknet invite --address HOST:PORT",
+        hint: "start it first: alknet up; or say one: alknet invite --address HOST:PORT",
       });
     }
     const { invitation, secret } = createInvitation({ peerId, scopes, addsKey, lifetime });
@@ -71,7 +74,12 @@ export async function invite(context: Context, options: InviteOptions): Promise<
     const name = ownName(config.name, hostname());
     const ticket = formatInvitation({ fingerprint, addresses, name, expiresAt, secret });
     await store.addInvitation(invitation);
-    const warnings = [...warningsOf(scopes, config, addsKey), ...(running ? [] : [NOT_RUNNING])];
+    const warnings = [
+      ...warningsOf(scopes, config, addsKey),
+      ...(addresses.every(isLoopback) ? [LOOPBACK] : []),
+      ...(config.handlers.includes("register") ? [] : [NOT_SERVED]),
+      ...(running ? [] : [NOT_RUNNING]),
+    ];
     if (json) {
       printJson(terminal, { ticket, ...documentOf(invitation), fingerprint, addresses, warnings });
       return;
@@ -144,6 +152,12 @@ export async function revokeInvitation(
   });
 }
 
+const LOOPBACK =
+  "it leads to this machine alone; for others say where they reach it: alknet invite --address HOST:PORT";
+
+const NOT_SERVED =
+  'nobody can join while handlers in alknet.toml lacks "register": add it, and start the node again';
+
 const NOT_RUNNING =
   "no node is running here: it has to run to be joined, and to be reached there. Start it: alknet up";
 
@@ -158,6 +172,13 @@ function lifetimeOf(expires: string | undefined): number {
 
 /** @throws {CommandError} where the store would say less, or does not know. */
 function checkName(peerId: string, addsKey: boolean, store: IdentityStore, config: Config): void {
+  if (!mayBePeerId(peerId)) {
+    throw new CommandError(`no peer can be called ${JSON.stringify(printable(peerId))}`, {
+      code: "PEER_INVALID",
+      hint: 'after --name: 1 to 64 letters, digits, ".", "_", "-", a letter or digit first; not "owner"',
+      exitCode: ExitCode.USAGE,
+    });
+  }
   const same = (name: string): boolean => name.toLowerCase() === peerId.toLowerCase();
   const shown = JSON.stringify(printable(peerId));
   if (config.peers.some((peer) => same(peer.peerId))) {
@@ -187,6 +208,10 @@ function checkName(peerId: string, addsKey: boolean, store: IdentityStore, confi
       hint: `alknet peers enable ${peer.peerId}`,
     });
   }
+}
+
+function isLoopback(address: string): boolean {
+  return /^(?:127\.|\[::1\]|localhost:)/.test(address);
 }
 
 function warningsOf(scopes: readonly string[], { roles }: Config, addsKey: boolean): string[] {
