@@ -176,8 +176,9 @@ test("alknet status says what the node does, and so when there is none", async (
   using laptop = testHome();
   await using node = await startNode(laptop);
   const { stdout } = await run(node.home, ["status", "--json"]);
-  const { uptime, ...rest } = json(stdout);
+  const { uptime, configuration, ...rest } = json(stdout);
   assert.ok(typeof uptime === "number");
+  assert.equal((configuration as { state: string }).state, "current");
   assert.deepEqual(rest, {
     version: "0.0.0",
     pid: node.program.child.pid,

@@ -5,6 +5,7 @@
  */
 
 import { Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
+import { addConfigCommands } from "./cli-config.ts";
 import { addInviteCommands } from "./cli-pairing.ts";
 import {
   addLogCommand,
@@ -167,7 +168,7 @@ function commands(context: Context): Command {
   command("join", "be let in by a node that has invited this machine")
     .argument("<invitation>", "as alknet invite prints it over there")
     .option("--as <name>", "what the node is to be called here (default: what it calls itself)")
-    .option("--name <name>", "what this machine would like to be called there")
+    .option("--name <name>", "what to be called there, if that is open (default: own name)")
     .addOption(overTcp())
     .addOption(overQuic())
     .action(async (invitation: string, options: JoinFlags) => {
@@ -214,12 +215,13 @@ function commands(context: Context): Command {
   addPeersCommands(context, command);
   addTokenCommands(context, command);
   addLogCommand(context, command);
+  addConfigCommands(context, command);
 
   return program;
 }
 
 /** Commands that make nothing where nothing is. */
-const LOOK_ONLY: readonly string[] = ["status", "doctor"];
+const LOOK_ONLY: readonly string[] = ["status", "doctor", "config"];
 
 const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 

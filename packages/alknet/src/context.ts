@@ -14,5 +14,7 @@ export interface Context {
   readonly interrupted: AbortSignal;
   /** The second one: the process ends once its listeners have run. */
   readonly killed: AbortSignal;
+  /** Have `listener` called on SIGHUP, until it is disposed of. @default never */
+  readonly onhangup?: ((listener: () => void) => Disposable) | undefined;
   readonly version: string;
 }

@@ -9,6 +9,7 @@ import { lstatSync, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { isatty } from "node:tty";
 import type { Home } from "@alknet/core/home";
 import { makeFolders } from "@alknet/core/make-folders";
 import { findHome } from "./home-folder.ts";
@@ -50,12 +51,25 @@ const exitCode =
         terminal,
         interrupted: interrupted.signal,
         killed: killed.signal,
+        onhangup,
         version: ownVersion(),
       })
     : await tellError(terminal, home.error, args.includes("--json"));
 await new Promise((resolve) => process.stdout.write("", resolve));
 // All is closed by now; what is left (a look-up in the system's resolver) is waited for by nobody.
 process.exit(unwritten === undefined ? exitCode : tellUnwritten(unwritten));
+
+/** SIGHUP asks for a reload, unless it says that our terminal is gone: then it ends us, as it does every program. */
+function onhangup(listener: () => void): Disposable {
+  const onTerminal = process.stderr.isTTY;
+  const handle = (): void => {
+    if (onTerminal && !isatty(process.stderr.fd))
+      interrupted.abort(new Error("the terminal is gone"));
+    else listener();
+  };
+  process.on("SIGHUP", handle);
+  return { [Symbol.dispose]: () => void process.off("SIGHUP", handle) };
+}
 
 /** Not what failed to be done: what was asked for did not arrive. */
 function tellUnwritten({ code, message }: NodeJS.ErrnoException): number {

@@ -6,6 +6,7 @@
 
 import type { IdentityProblem } from "@alknet/core/identity-index";
 import type { BackendState } from "@alknet/core/store-backend";
+import type { ConfigStatus } from "./config-reload.ts";
 
 export interface NodeStatus {
   readonly version: string;
@@ -31,6 +32,8 @@ export interface NodeStatus {
   readonly peers: number;
   /** `stale`: it cannot be read, and what was read last holds. */
   readonly store: { readonly path: string; readonly state: BackendState };
+  /** Whether the file of the configuration is what is in use. */
+  readonly configuration: ConfigStatus;
   /** Entries that grant less than was meant. */
   readonly problems: readonly IdentityProblem[];
 }

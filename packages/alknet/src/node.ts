@@ -8,7 +8,9 @@
 
 import { hostname, networkInterfaces } from "node:os";
 import { createEndpoint, type EndpointEvent } from "@alknet/core/endpoint";
-import type { Config } from "@alknet/core/config";
+import type { Cut } from "@alknet/core/access";
+import type { Config, HandlerName } from "@alknet/core/config";
+import type { ProtocolHandler } from "@alknet/core/handler";
 import { formatHostPort } from "@alknet/core/host";
 import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
@@ -19,6 +21,7 @@ import { pingHandler } from "@alknet/core/ping";
 import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
 import { tunnel } from "@alknet/tunnel/tunnel";
+import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
 import { MAX_LISTED, type NodeStatus, type RefusalStatus } from "./node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
@@ -40,7 +43,14 @@ export interface Node extends AsyncDisposable {
   /** Where others may reach it, `host:port`. */
   readonly addresses: readonly string[];
   readonly ticket: string;
-  status(): NodeStatus;
+  /** All but what whoever reads the configuration knows. */
+  status(): Omit<NodeStatus, "configuration">;
+  /**
+   * Put another configuration in place; what needs a restart stays as it is.
+   *
+   * @returns what that has ended.
+   */
+  reconfigure(next: Config): Cut;
   /** Who was not let in, the newest last. */
   readonly refusals: EventLog<RefusalStatus>;
   /** Take nobody new, let what goes on finish within the drain time, give the port back. Idempotent. */
@@ -81,6 +91,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   }
 
   const flows = tunnel({
+    limits: config.tunnel,
     logger,
     onrefused: ({ peer: who, reason, scope }) =>
       keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
@@ -95,12 +106,22 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     logger,
     onrefused: ({ fingerprint: who, reason }) => keepRefusal({ who, alpn: REGISTER_ALPN, reason }),
   });
+  const services: Readonly<Record<HandlerName, () => ProtocolHandler>> = {
+    ping: pingHandler,
+    register: () => register,
+    tunnel: () => flows,
+    web: webPage,
+  };
+  const { exempt, caps, penalties, drain, handshakeTimeout, idleTimeout } = config.limits;
   const endpoint = await createEndpoint({
     identity,
     identities,
-    handlers: [pingHandler(), register, flows, webPage()],
+    handlers: config.handlers.map((name) => services[name]()),
     listen: config.listen.map(formatHostPort),
-    limits: { exempt: config.limits.exempt },
+    limits: { exempt, caps, penalties },
+    drain,
+    handshakeTimeout,
+    idleTimeout,
     transport,
     logger,
     onevent,
@@ -108,6 +129,8 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const addresses = ownAddresses(endpoint.addresses, networkInterfaces());
 
   return {
+    reconfigure: (next) =>
+      reconfigure({ configured, store, limits: endpoint.limits, tunnel: flows }, next),
     refusals,
     addresses,
     ticket: formatTicket({ fingerprint, addresses, name: config.name }),

@@ -144,8 +144,9 @@ function limitConflicts(limits: Table): readonly Conflict[] {
 /** `NaN`, which nothing is above, for what the schema refuses. */
 function durationOf(value: unknown, otherwise: number): number {
   if (value === undefined) return otherwise;
+  if (typeof value !== "string") return Number.NaN;
   try {
-    return parseDuration(String(value));
+    return parseDuration(value);
   } catch {
     return Number.NaN;
   }

@@ -179,7 +179,8 @@ function kindOf(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (value instanceof Date) return "a date";
   if (typeof value === "string") return "text";
-  return typeof value === "object" ? "a table" : `${typeof value} ${String(value)}`;
+  const plain = typeof value === "number" || typeof value === "boolean";
+  return plain ? `${typeof value} ${value}` : "a table";
 }
 
 function quoted(text: string): string {

@@ -659,7 +659,13 @@ function issuesOf(issue: z.core.$ZodIssue, root: object, above: TomlPath): Schem
       }
       return branch.flatMap((each) => issuesOf(each, root, path));
     }
-    default:
+    case "invalid_element":
+    case "invalid_format":
+    case "invalid_type":
+    case "invalid_value":
+    case "not_multiple_of":
+    case "too_big":
+    case "too_small":
       return [{ kind: valueAt(root, path) === undefined ? "missing" : "form", path }];
   }
 }

@@ -44,7 +44,7 @@ export function staticIdentities(
   options: IdentityIndexOptions & { readonly apiKeys?: readonly ApiKeyEntry[] | undefined } = {},
 ): StaticIdentities {
   const index = new IdentityIndex(options);
-  const replace: StaticIdentities["replace"] = (next, apiKeys = [], roles = undefined) => {
+  const replace: StaticIdentities["replace"] = (next, apiKeys = [], roles) => {
     const builder = index.rebuild(roles);
     for (const entry of next) builder.peer(parsePeer(entry));
     for (const entry of apiKeys) builder.apiKey(parseApiKey(entry));

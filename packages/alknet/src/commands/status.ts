@@ -23,6 +23,7 @@ export async function status(
     ["version", `${node.version} (pid ${node.pid}, up ${duration(node.uptime)})`],
     ["fingerprint", node.fingerprint],
     ...node.addresses.map((address): [string, string] => ["address", address]),
+    ...configurationLines(node),
     ["peers", String(node.peers)],
     ...(node.store.state.kind === "ready"
       ? []
@@ -43,6 +44,24 @@ export async function status(
       return ["", `${time}  ${printable(who)}  ${printable(alpn)}  ${why}`];
     }),
   ]);
+}
+
+/** What of the configuration is not in use, and why. */
+function configurationLines({ config, configuration }: NodeStatus): [string, string][] {
+  const { since, restart, error } = configuration;
+  const lines: [string, string][] = [];
+  if (error !== undefined) {
+    lines.push(["config", `refused since ${since}, what was in use stays`]);
+    for (const { line, column, message } of error.problems) {
+      lines.push(["", printable(`${config}:${line}:${column}: ${message}`)]);
+    }
+    if (error.problems.length === 0) lines.push(["", printable(error.message)]);
+  }
+  if (restart.length > 0) {
+    const verb = restart.length === 1 ? "needs" : "need";
+    lines.push(["config", `${restart.join(", ")} ${verb} a restart: alknet up`]);
+  }
+  return lines;
 }
 
 /** `3 d 4 h`, `5 min 6 s`: the two largest units. */

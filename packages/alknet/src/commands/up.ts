@@ -7,9 +7,11 @@
 import { once } from "node:events";
 import { flushCompileCache } from "node:module";
 import { loadConfig } from "@alknet/core/config";
+import { watchConfig } from "@alknet/core/config-watch";
 import { formatHostPort } from "@alknet/core/host";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { CommandError } from "../command-error.ts";
+import { configStatus } from "../config-reload.ts";
 import type { Context } from "../context.ts";
 import { askNode, serveControl } from "../control.ts";
 import { setHeapBudget } from "../heap-budget.ts";
@@ -41,8 +43,19 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
     },
   );
   try {
+    using watch = watchConfig(config, {
+      onchange(next) {
+        const cut = node.reconfigure(next);
+        logger.level = verbose ? "debug" : next.log.level;
+        return cut;
+      },
+      logger,
+    });
+    // A mistake is in the log then, and in the status.
+    using _hangup = context.onhangup?.(() => void watch.reload().catch(() => {}));
     await using _control = await serveControl(home, {
-      status: () => node.status(),
+      status: () => ({ ...node.status(), configuration: configStatus(watch.state) }),
+      "reload-config": () => watch.reload(),
       effect: ({ change }) =>
         store.effectOf(Number(change), { signal: AbortSignal.timeout(4_000) }),
       refusals: ({ follow }, signal) =>
