@@ -257,7 +257,9 @@ test("alknet ping answers over QUIC and over TCP, by ticket and by name", async 
     const args = ["ping", node.ticket, flag, "--count", "1", "--json"];
     const { code, stdout } = await run(laptop, args);
     assert.equal(code, 0);
-    const { connected, rtt, ...rest } = json(stdout);
+    const { connected, rtt, mtu, ...rest } = json(stdout);
+    // What the path was found to take so far; TCP does not tell.
+    assert.ok(flag === "--quic" ? Number(mtu) >= 1_200 : mtu === undefined);
     assert.deepEqual(rest, {
       target: node.ticket,
       transport: flag.slice(2),
@@ -338,7 +340,7 @@ test("alknet doctor finds nothing wrong, and what is", async () => {
   const findings = json(well.stdout)["findings"] as Record<string, string>[];
   const way = findings.at(-1)!;
   assert.equal(way["state"], "ok", String(way["text"]));
-  assert.match(String(way["text"]), /answers over QUIC in .* ms, over TCP in .* ms/);
+  assert.match(String(way["text"]), /answers over QUIC in .* ms \(MTU \d+\), over TCP in .* ms/);
 
   await using taken = await tcpServer();
   const { port } = taken.to;

@@ -14,6 +14,8 @@ import { printable } from "./terminal.ts";
 export interface ReachOptions {
   /** @default 1 */
   readonly count?: number | undefined;
+  /** Between two pings, in milliseconds. @default 1_000 */
+  readonly interval?: number | undefined;
   /** Over these only. @default whatever gets through first */
   readonly transports?: readonly ("quic" | "tcp")[] | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -34,24 +36,32 @@ export interface Way {
   readonly connected: number;
 }
 
+export interface Reached extends Way {
+  /** Round-trip times, in milliseconds. */
+  readonly rtts: readonly number[];
+  /** UDP payload that the path takes, as far as it was found out, in bytes; over QUIC. */
+  readonly mtu: number | undefined;
+}
+
 /**
  * Dial and ping.
  *
- * @returns the way, and the round-trip times in milliseconds: at least one.
+ * @returns the way, and what was measured: at least one round trip.
  * @throws what the dial throws, or why the connection ended.
  */
 export async function reach(
   dialer: Dialer,
   target: string,
   options: ReachOptions = {},
-): Promise<Way & { readonly rtts: readonly number[] }> {
-  const { count = 1, transports, signal } = options;
+): Promise<Reached> {
+  const { count = 1, interval, transports, signal } = options;
   const begun = performance.now();
   const connection = await dialer.dial(target, PING_ALPN, { transports, signal });
   const way = wayOf(connection, performance.now() - begun);
   const rtts: number[] = [];
+  let mtu: number | undefined;
   try {
-    for await (const { rtt, number } of ping(connection, { count, signal })) {
+    for await (const { rtt, number } of ping(connection, { count, interval, signal })) {
       if (number === 0) options.onway?.(way);
       rtts.push(rtt);
       options.onpong?.(rtt, number);
@@ -61,10 +71,11 @@ export async function reach(
     // Why the connection ended says more than what that did to the stream.
     throw await refusalOf(connection, error);
   } finally {
+    mtu = connection.mtu;
     // All that was asked for has come: there is nothing to wait for.
     connection.abort(CloseCode.OK);
   }
-  return { ...way, rtts };
+  return { ...way, rtts, mtu };
 }
 
 /** `laptop 203.0.113.5:7433 over quic, connected in 3.21 ms` */

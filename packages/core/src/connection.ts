@@ -105,6 +105,8 @@ export interface Connection extends AsyncDisposable {
    */
   readonly accepted: Promise<void>;
   readonly datagrams: DatagramChannel | undefined;
+  /** Largest UDP payload that the path takes, as far as it is known now, in bytes. QUIC only. */
+  readonly mtu?: number | undefined;
   /** RFC 8446 §7.5; `length` in bytes. */
   exportKeyingMaterial(label: string, context: Uint8Array, length: number): Uint8Array;
   /** Finish what you have, start nothing new. */

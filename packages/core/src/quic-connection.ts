@@ -198,6 +198,10 @@ class CarriedByQuic implements OwnedConnection {
     this.abort(code, reason);
   }
 
+  get mtu(): number {
+    return this.#quic.stats().mtu;
+  }
+
   probe(): Probe | undefined {
     const { silence, rtt } = this.#quic.stats();
     if (silence < ALIVE || this.#life.reason !== undefined) return undefined;

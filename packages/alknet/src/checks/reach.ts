@@ -26,8 +26,14 @@ export async function checkReach(
     (["quic", "tcp"] as const).map(async (transport) => {
       const either = AbortSignal.any([signal, late.signal]);
       try {
-        const { rtts } = await reach(dialer, target, { transports: [transport], signal: either });
-        return { ok: true, rtt: rtts[0]! } as const;
+        const { rtts, mtu } = await reach(dialer, target, {
+          transports: [transport],
+          // Some round trips, in which the path's MTU is found out.
+          count: transport === "quic" ? 3 : 1,
+          interval: 50,
+          signal: either,
+        });
+        return { ok: true, rtt: Math.min(...rtts), mtu } as const;
       } catch (error) {
         return { ok: false, why: explain(error, fingerprint) } as const;
       } finally {
@@ -37,7 +43,8 @@ export async function checkReach(
   );
   signal.throwIfAborted();
   if (quic!.ok && tcp!.ok) {
-    const text = `answers over QUIC in ${quic!.rtt.toFixed(2)} ms, over TCP in ${tcp!.rtt.toFixed(2)} ms`;
+    const { rtt, mtu = 0 } = quic!;
+    const text = `answers over QUIC in ${rtt.toFixed(2)} ms (MTU ${mtu}), over TCP in ${tcp!.rtt.toFixed(2)} ms`;
     return { check, state: "ok", text };
   }
   const refusal = [quic!, tcp!].find((it) => !it.ok && isAnswer(it.why));

@@ -6,16 +6,23 @@
 
 import { existsSync } from "node:fs";
 import { styleText } from "node:util";
+import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
+import type { IdentityStore } from "@alknet/core/identity-store";
+import { joinIdentities } from "@alknet/core/joined-identities";
+import type { PeerEntry } from "@alknet/core/peers";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { routeTo } from "@alknet/core/target";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
+import { checkStore } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
-import { formatRefusal, type NodeStatus } from "../node-status.ts";
+import { formatRefusal, type NodeStatus, type RefusalStatus } from "../node-status.ts";
+import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
 
 /** Peers that are tried without being named. */
@@ -35,9 +42,13 @@ export async function doctor(
   };
 
   const { config, finding } = await checkConfig(home);
+  const checked = config === undefined ? undefined : await checkStore(context, config);
+  await using _store = checked?.store;
+  const known = config === undefined ? [] : knownPeers(config, checked?.store);
   // A name that nobody has is wrong usage here, as with every command.
-  if (config !== undefined) for (const target of targets) routeTo(target, config.peers);
+  if (config !== undefined) for (const target of targets) routeTo(target, known);
   found(finding);
+  for (const each of checked?.findings ?? []) found(each);
   const key = checkIdentity(config?.identity ?? home.identity);
   found(key);
   found(checkRunFolder(home));
@@ -55,16 +66,12 @@ export async function doctor(
   }
   found(checkUdpBuffers());
   for (const refusal of (node?.refused ?? []).slice(-5)) {
-    const { who, alpn, time, scope } = refusal;
+    const { who, alpn, time } = refusal;
     const text = printable(`${who} for ${alpn}: ${formatRefusal(refusal)}, at ${time}`);
-    const fix =
-      scope === undefined
-        ? undefined
-        : `to allow it, add ${JSON.stringify(printable(scope))} to the scopes of [peers.${who}] in ${home.config}, and start the node again`;
-    found({ check: "refused", state: "warning", text, fix });
+    found({ check: "refused", state: "warning", text, fix: letIn(refusal) });
   }
 
-  const peers = (config?.peers ?? []).filter(({ addresses }) => (addresses ?? []).length > 0);
+  const peers = known.filter(({ addresses }) => (addresses ?? []).length > 0);
   const tried =
     targets.length > 0
       ? targets
@@ -88,6 +95,22 @@ export async function doctor(
       code: "PROBLEMS_FOUND",
     });
   }
+}
+
+/** By the configuration and by the store. */
+function knownPeers(config: Config, store: IdentityStore | undefined): readonly PeerEntry[] {
+  const configured = staticIdentities(config.peers);
+  return store === undefined ? configured.peers : joinIdentities([configured, store]).peers;
+}
+
+/** What would have let somebody in who was refused. */
+function letIn({ who, scope, reason }: RefusalStatus): string | undefined {
+  if (scope !== undefined) {
+    return `to allow it: alknet peers grant ${shellWord(printable(who))} ${shellWord(printable(scope))}`;
+  }
+  return reason === "not a peer"
+    ? `to let it in: alknet peers add NAME ${printable(who)} --grant SCOPE`
+    : undefined;
 }
 
 async function checkTargets(context: Context, targets: readonly string[]): Promise<Finding[]> {

@@ -27,9 +27,10 @@ export async function ping(
   const client = await openClient(context);
   const rtts: number[] = [];
   let way: Way | undefined;
+  let mtu: number | undefined;
   let failure: Error | undefined;
   try {
-    await reach(client.dialer, target, {
+    const { mtu: found } = await reach(client.dialer, target, {
       count,
       transports,
       signal,
@@ -42,6 +43,7 @@ export async function ping(
         if (!json) terminal.data.write(`${number + 1}  ${formatMilliseconds(rtt)}\n`);
       },
     });
+    mtu = found;
   } catch (error) {
     // What came before an interruption or a loss is worth telling.
     failure = signal.aborted ? new Interrupted() : (error as Error);
@@ -63,6 +65,7 @@ export async function ping(
         count,
         received: rtts.length,
         rtt,
+        mtu,
         ...(failure === undefined ? {} : { error: explain(failure, client.identity.fingerprint) }),
       });
     } else if (rtts.length > 1) {
