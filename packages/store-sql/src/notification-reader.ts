@@ -6,7 +6,7 @@
 
 import type { BackendChange, BackendEvents, ChangedNames } from "@alknet/core/store-backend";
 import { readCount } from "./column.ts";
-import { parseNotification } from "./notification.ts";
+import { isInTable, parseNotification } from "./notification.ts";
 import type { SqlDriver } from "./sql-driver.ts";
 import type { Statements } from "./statements.ts";
 
@@ -47,7 +47,9 @@ export class NotificationReader {
     await this.#driver.subscribe({
       woken: (wrote) => this.#woken(wrote),
       notified: (channel, payload) => {
-        const news = parseNotification(channel, payload === "" ? undefined : payload);
+        // One of ours: in the table it has its number, and those before it are there, too.
+        if (isInTable(payload)) return this.#woken(false);
+        const news = parseNotification(channel, payload);
         if (news.kind === "changed") events.changed({ change: 0, names: news.names });
       },
       state: (state) => {

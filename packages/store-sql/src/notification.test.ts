@@ -3,7 +3,9 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import {
   CREDENTIALS_CHANGED,
+  formatMessage,
   formatNotification,
+  isInTable,
   MAX_PAYLOAD,
   parseNotification,
   PEERS_CHANGED,
@@ -29,6 +31,18 @@ test("parseNotification() undoes formatNotification()", () => {
       },
     ),
   );
+});
+
+test("isInTable() knows a message of formatMessage(), whatever it names", () => {
+  fc.assert(
+    fc.property(names, fc.integer({ min: 1 }), (peers, change) => {
+      const message = formatMessage({ peers }, change);
+      assert.equal(isInTable(message), true);
+      assert.equal(JSON.parse(message).change, change);
+    }),
+  );
+  const others = [undefined, "", "{}", '{"peers":["a"]}', '{"change":0}', '{"change":"1"}', "1"];
+  for (const message of others) assert.equal(isInTable(message), false);
 });
 
 test("formatNotification() names nothing rather than too much", () => {

@@ -21,6 +21,9 @@ export const PEERS_CHANGED = "peers_changed";
 export const CREDENTIALS_CHANGED = "credentials_changed";
 export const RECORDS_CHANGED = "records_changed";
 
+/** Those whose news are kept in memory: a database that has notifications of its own is asked for these. */
+export const CHANNELS: readonly string[] = [PEERS_CHANGED, CREDENTIALS_CHANGED];
+
 /** Longest payload, in bytes; PostgreSQL takes less than 8,000. */
 export const MAX_PAYLOAD = 7_000;
 
@@ -52,6 +55,18 @@ export function formatNotification(names: ChangedNames): {
     ...(credentials.length > 0 ? { credentials } : {}),
   });
   return { channel, payload: Buffer.byteLength(payload) > MAX_PAYLOAD ? null : payload };
+}
+
+/** What goes through PostgreSQL's `NOTIFY`: the same, and the number by which the table has it. */
+export function formatMessage(names: ChangedNames, change: number): string {
+  const { payload } = formatNotification(names);
+  const known = payload === null ? {} : (JSON.parse(payload) as object);
+  return JSON.stringify({ change, ...known });
+}
+
+/** Whether a message is also in the table: it has a number. */
+export function isInTable(message: string | undefined): boolean {
+  return message !== undefined && /^\{"change":[1-9][0-9]{0,15}[,}]/.test(message);
 }
 
 /** Read a notification, whoever wrote it. Never throws: what cannot be read means that all may have changed. */

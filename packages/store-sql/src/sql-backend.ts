@@ -270,7 +270,7 @@ class Within implements StoreTransaction {
   async notify(names: ChangedNames): Promise<number> {
     const [row] = await this.#session.query(this.#sql.notify(names, this.#clock.wallTime()));
     this.#notified = readCount("id", row?.[0]);
-    const channel = this.#sql.notifyChannel(names);
+    const channel = this.#sql.notifyChannel(names, this.#notified);
     if (channel !== undefined) await this.#session.query(channel);
     return this.#notified;
   }

@@ -37,7 +37,7 @@ export interface SqlEvents {
    */
   woken(wrote: boolean): void;
   /**
-   * A notification that came by itself, not through the table.
+   * A notification that came by itself, as PostgreSQL's do. Those of ours are in the table as well.
    *
    * @param payload JSON as described in `notification.ts`, or nothing.
    */

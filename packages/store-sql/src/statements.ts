@@ -17,7 +17,7 @@ import type {
 } from "@alknet/core/store-backend";
 import type { ApiKeyEntry } from "@alknet/core/api-key";
 import type { PeerEntry } from "@alknet/core/peers";
-import { formatNotification } from "./notification.ts";
+import { formatMessage, formatNotification } from "./notification.ts";
 import { type Values, writeApiKey, writeCredential, writeInvitation, writePeer } from "./rows.ts";
 import type { SqlDialect, SqlStatement, SqlValue } from "./sql-driver.ts";
 import {
@@ -72,7 +72,7 @@ export interface Statements {
   /** Gives a row with the new number. */
   notify(names: ChangedNames, wallTime: number): SqlStatement;
   /** For a database that has notifications of its own. */
-  notifyChannel(names: ChangedNames): SqlStatement | undefined;
+  notifyChannel(names: ChangedNames, change: number): SqlStatement | undefined;
   pruneNotifications(newest: number): SqlStatement;
   readonly pruneAudit: SqlStatement;
 }
@@ -245,10 +245,11 @@ export function statements(dialect: SqlDialect, tables: ResolvedTables): Stateme
         `) RETURNING ${column(notifications, "id")}`,
       );
     },
-    notifyChannel: (names) => {
+    notifyChannel: (names, change) => {
       if (dialect !== "postgres") return undefined;
-      const { channel, payload } = formatNotification(names);
-      return build("SELECT pg_notify(", { value: channel }, ", ", { value: payload ?? "" }, ")");
+      const { channel } = formatNotification(names);
+      const message = formatMessage(names, change);
+      return build("SELECT pg_notify(", { value: channel }, ", ", { value: message }, ")");
     },
     pruneNotifications: (newest) => {
       const id = column(notifications, "id");

@@ -67,6 +67,8 @@ class DatabaseFile implements SqliteConnections {
   /** Inode of the `-wal` that they have open. */
   #wal: number | undefined;
   #seen: Seen | undefined;
+  /** Of the connections: each has a data version of its own. */
+  #generation = 0;
   /** A folder in which nothing can be made: the file is read as if nobody ever wrote it. */
   #immutable = false;
   #integers: Integers = "number";
@@ -117,7 +119,7 @@ class DatabaseFile implements SqliteConnections {
     const [[version] = []] = this.reader().all("PRAGMA data_version", []);
     // The second part: somebody who is not SQLite, or a checkpoint; a look is cheap.
     const { size = 0, mtimeMs = 0 } = this.#seen ?? {};
-    return `${String(version)} ${size} ${mtimeMs}`;
+    return `${this.#generation} ${String(version)} ${size} ${mtimeMs}`;
   }
 
   committed(): void {
@@ -147,7 +149,9 @@ class DatabaseFile implements SqliteConnections {
       return stale(`${this.label} was deleted`);
     }
     const same = this.#isSame(now);
-    if (same && !this.#suspect && !(this.#immutable && changed)) return READY;
+    // Whoever writes it begins a -wal beside it, in which all news are.
+    const outdated = this.#immutable && (changed || this.#walSize() > 0);
+    if (same && !this.#suspect && !outdated) return READY;
     try {
       this.#reconnect();
     } catch (error) {
@@ -211,6 +215,7 @@ class DatabaseFile implements SqliteConnections {
         throw new StoreError("STORE_UNAVAILABLE", `${this.label} was replaced just now`);
       }
       this.#opened = this.#seen = after;
+      this.#generation++;
       this.#wal = statOf(`${this.#real()}-wal`)?.ino;
       if (!this.#readOnly && this.#wal !== undefined) {
         writeSideFile(this.#side(), { database: after.ino, wal: this.#wal });
@@ -253,8 +258,7 @@ class DatabaseFile implements SqliteConnections {
       return this.#checked(this.#open("read"));
     } catch (error) {
       const result = sqliteResult(error);
-      const isWalInTheWay = (statOf(`${this.#real()}-wal`)?.size ?? 0) > 0;
-      if (!this.#readOnly || isWalInTheWay) throw error;
+      if (!this.#readOnly || this.#walSize() > 0) throw error;
       if (result !== "CANTOPEN" && result !== "READONLY") throw error;
       // Reading takes a lock, which takes a file beside it, which we may not make.
       this.#immutable = true;
@@ -382,6 +386,10 @@ class DatabaseFile implements SqliteConnections {
     this.#reader = this.#writer = undefined;
   }
 
+  #walSize(): number {
+    return statOf(`${this.#real()}-wal`)?.size ?? 0;
+  }
+
   /** SQLite puts its files beside the real one. */
   #real(): string {
     try {
@@ -402,13 +410,23 @@ function stale(reason: string): Checked {
   return { state: { kind: "stale", reason, since: Date.now() } };
 }
 
-/** @throws {StoreError} if there is something else of that name, or nothing can be made there. */
+/**
+ * Make the file if there is none; SQLite would let others read it.
+ *
+ * One that is there must not even be opened and closed by us: that would drop the locks which SQLite holds on
+ * it in this process (https://sqlite.org/howtocorrupt.html, 2.2).
+ *
+ * @throws {StoreError} if there is something else of that name, or nothing can be made there.
+ */
 function make(file: string): void {
   try {
-    fs.closeSync(fs.openSync(file, fs.constants.O_CREAT | fs.constants.O_RDONLY, 0o600));
-    if (!fs.statSync(file).isFile()) throw new Error("it is no file");
+    const stat = fs.statSync(file, { throwIfNoEntry: false });
+    if (stat?.isFile() === false) throw new Error("it is no file");
+    if (stat === undefined) fs.closeSync(fs.openSync(file, "wx", 0o600));
   } catch (error) {
-    const { message } = error as Error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    // Another process was quicker.
+    if (code === "EEXIST") return;
     throw new StoreError("STORE_UNAVAILABLE", `cannot open ${file}: ${message}`, {
       cause: error,
       hint: `see who may write there: ls -ld ${path.dirname(file)}`,
