@@ -140,6 +140,24 @@ test("createRouter() gives a connection to the handler of its ALPN", async () =>
   assert.equal([...router.live].length, 0);
 });
 
+test("createRouter() has no log line for what a stranger can repeat as often as it likes", async () => {
+  const open = handler("alknet/open", { access: "keyed" });
+  const { connect, lines } = setup([open]);
+  for (const settled of ["resolve", "reject"] as const) {
+    const client = connect("alknet/open", OTHER_KEY);
+    open.calls.at(-1)![settled](Object.assign(new Error("malformed"), { code: "PROTOCOL" }));
+    await client.closed;
+    await settle();
+  }
+  assert.deepEqual(new Set(lines.map(({ level }) => level)), new Set(["debug"]));
+  assert.ok(lines.length >= 5);
+  // A fault of ours is told, whoever has found it.
+  const client = connect("alknet/open", OTHER_KEY);
+  open.calls.at(-1)!.reject(new Error("oops"));
+  await client.closed;
+  assert.equal(lines.filter(({ level }) => level === "error").length, 1);
+});
+
 test("createRouter() refuses two handlers for one ALPN, and what would tell strangers too much", () => {
   const refuses = (handlers: ProtocolHandler[], message: RegExp): void => {
     assert.throws(() => createRouter({ handlers }), { name: "TypeError", message });

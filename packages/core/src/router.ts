@@ -174,7 +174,7 @@ export function createRouter(options: RouterOptions): Router {
       error instanceof AccessDenied ||
       error instanceof AccessRevoked ||
       closeCodeOf(error) !== CloseCode.INTERNAL;
-    if (expectedToHappen) logger.info(fields, "connection ended by its handler");
+    if (expectedToHappen) logger[levelFor(connection)](fields, "connection ended by its handler");
     else logger.error(fields, "handler failed");
   }
 
@@ -185,7 +185,7 @@ export function createRouter(options: RouterOptions): Router {
     const fields = fieldsOf(connection);
     switch (what.kind) {
       case "opened":
-        logger.info(fields, "connection opened");
+        logger[levelFor(connection)](fields, "connection opened");
         break;
       case "refused":
         refusals.add(sourceOf(fields.remoteAddress), { ...fields, reason: what.reason });
@@ -193,7 +193,8 @@ export function createRouter(options: RouterOptions): Router {
       case "closed": {
         const { by, code, name, reason } = what.reason;
         const seconds = Math.round(what.lasted) / 1_000;
-        logger.info({ ...fields, by, code, name, reason, seconds }, "connection closed");
+        const all = { ...fields, by, code, name, reason, seconds };
+        logger[levelFor(connection)](all, "connection closed");
       }
     }
     try {
@@ -302,6 +303,11 @@ function sourceOf(remoteAddress: string = ""): string {
 /** A refusal in a log line. */
 function sentence({ fingerprint = "no key", alpn }: ConnectionFields, reason: Refusal): string {
   return `key ${fingerprint} refused for ${alpn}: ${reason}`;
+}
+
+/** What strangers can repeat as often as they like fills no log: their handler tells what matters of it. */
+function levelFor({ auth }: OwnedConnection): "info" | "debug" {
+  return auth.peer === undefined ? "debug" : "info";
 }
 
 interface ConnectionFields {
