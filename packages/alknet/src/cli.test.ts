@@ -176,7 +176,7 @@ test("alknet status says what the node does, and so when there is none", async (
   using laptop = testHome();
   await using node = await startNode(laptop);
   const { stdout } = await run(node.home, ["status", "--json"]);
-  const { uptime, configuration, ...rest } = json(stdout);
+  const { uptime, limits, configuration, ...rest } = json(stdout);
   assert.ok(typeof uptime === "number");
   assert.equal((configuration as { state: string }).state, "current");
   assert.deepEqual(rest, {

@@ -5,6 +5,7 @@
  */
 
 import type { IdentityProblem } from "@alknet/core/identity-index";
+import type { LimitsReport } from "@alknet/core/limits";
 import type { BackendState } from "@alknet/core/store-backend";
 import type { ConfigStatus } from "./config-reload.ts";
 
@@ -36,6 +37,8 @@ export interface NodeStatus {
   readonly configuration: ConfigStatus;
   /** Entries that grant less than was meant. */
   readonly problems: readonly IdentityProblem[];
+  /** Who is penalised, who uses most. Times in milliseconds. */
+  readonly limits: LimitsReport;
 }
 
 export interface ConnectionStatus {

@@ -161,6 +161,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
         peers: identities.peers.length,
         store: { path: store.label, state: store.state },
         problems: identities.problems,
+        limits: endpoint.limits.report(),
       };
     },
     close() {

@@ -558,3 +558,35 @@ test("AdmissionLimits does what its rules say, in any order of events", () => {
     assert.ok((seen[what] ?? 0) > 50, `${what} was seen ${seen[what]} times`);
   }
 });
+
+test("report() lists who is penalised and who uses most, and forgets who is forgiven", () => {
+  const clock = new FakeClock();
+  const limits = new AdmissionLimits({ clock });
+  const connect = (address: string, peer?: string): void => {
+    const admission = limits.begin({ address, validated: true }, "tcp", () => {});
+    assert.ok(admission.outcome === "accept");
+    assert.ok(admission.handshake.succeeded(peer, peer === undefined ? "web" : "peer"));
+  };
+  connect("10.0.0.1", "laptop");
+  connect("10.0.0.1", "laptop");
+  connect("2001:db8:1:2:3::4");
+  for (let time = 0; time < 4; time++) {
+    const admission = limits.begin({ address: "10.0.0.9", validated: true }, "tcp", () => {});
+    if (admission.outcome === "accept") admission.handshake.failed("auth");
+  }
+  const { penalized, penalizedCount, sources, peers, connections } = limits.report();
+  assert.deepEqual(penalized, [{ source: "10.0.0.9", left: 15_000 }]);
+  assert.equal(penalizedCount, 1);
+  assert.equal(connections, 3);
+  assert.deepEqual(peers, [{ peer: "laptop", connections: 2 }]);
+  assert.deepEqual(sources, [
+    { source: "10.0.0.1", pending: 0, authenticated: 2, strangers: 0, web: 0 },
+    { source: "2001:db8:1:2::/64", pending: 0, authenticated: 0, strangers: 0, web: 1 },
+  ]);
+  clock.advance(15_000);
+  assert.deepEqual(limits.report().penalized, []);
+  assert.equal(
+    limits.begin({ address: "10.0.0.9", validated: true }, "tcp", () => {}).outcome,
+    "accept",
+  );
+});

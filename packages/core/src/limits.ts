@@ -18,7 +18,14 @@
  */
 
 import { type Clock, systemClock } from "./clock.ts";
-import { blockContains, type IpAddress, type IpBlock, parseBlock, parseIp } from "./ip-address.ts";
+import {
+  blockContains,
+  formatIp,
+  type IpAddress,
+  type IpBlock,
+  parseBlock,
+  parseIp,
+} from "./ip-address.ts";
 import { LinkedList, type ListNode } from "./linked-list.ts";
 import { type HeapEntry, MinHeap } from "./min-heap.ts";
 
@@ -135,6 +142,28 @@ export interface ConnectionSlot extends Disposable {
   penalize(penalty: Penalty): void;
 }
 
+/** What the limits are doing. Times in milliseconds. */
+export interface LimitsReport {
+  readonly pending: number;
+  readonly connections: number;
+  /** Blocks that are remembered. */
+  readonly blocks: number;
+  readonly caps: Caps;
+  readonly penalizedCount: number;
+  /** The longest ones. `source` is an IPv4 address or an IPv6 block. */
+  readonly penalized: readonly { readonly source: string; readonly left: number }[];
+  /** The busiest blocks. */
+  readonly sources: readonly {
+    readonly source: string;
+    readonly pending: number;
+    readonly authenticated: number;
+    readonly strangers: number;
+    readonly web: number;
+  }[];
+  /** Those with most connections. */
+  readonly peers: readonly { readonly peer: string; readonly connections: number }[];
+}
+
 export class AdmissionLimits {
   readonly #clock: Clock;
   #caps: Caps;
@@ -209,6 +238,43 @@ export class AdmissionLimits {
     // Only now: what was dropped may have been the last that kept the block.
     const block = this.#use(key);
     return { outcome: "accept", handshake: this.#addPending(block, { validated, exempt, drop }) };
+  }
+
+  /**
+   * Who is penalised, who uses most, and what the limits are: for the owner, who is shown it.
+   *
+   * Looks at every block: at 65,536 of them it takes some milliseconds.
+   *
+   * @param most blocks and peers that are listed of each.
+   */
+  report(most: number = 16): LimitsReport {
+    const now = this.#clock.now();
+    const blocks = [...this.#blocks.values()];
+    const penalized = blocks.filter((block) => block.penalized(now));
+    const busy = blocks.filter((block) => block.inUse());
+    return {
+      ...this.stats(),
+      caps: this.#caps,
+      penalizedCount: penalized.length,
+      penalized: penalized
+        .toSorted((a, b) => b.key - a.key)
+        .slice(0, most)
+        .map(({ id, key }) => ({ source: blockText(id), left: key - now })),
+      sources: busy
+        .toSorted((a, b) => b.total - a.total)
+        .slice(0, most)
+        .map(({ id, pending, authenticated, strangers, web }) => ({
+          source: blockText(id),
+          pending,
+          authenticated,
+          strangers,
+          web,
+        })),
+      peers: [...this.#perPeer]
+        .toSorted(([, a], [, b]) => b - a)
+        .slice(0, most)
+        .map(([peer, connections]) => ({ peer, connections })),
+    };
   }
 
   /** What is in use now. */
@@ -427,9 +493,21 @@ class SourceBlock implements HeapEntry {
     return this.active && this.key > now;
   }
 
-  inUse(): boolean {
-    return this.pending + this.authenticated + this.strangers + this.web > 0;
+  /** Handshakes and connections. */
+  get total(): number {
+    return this.pending + this.authenticated + this.strangers + this.web;
   }
+
+  inUse(): boolean {
+    return this.total > 0;
+  }
+}
+
+/** What {@linkcode blockKey} stands for. */
+function blockText(id: number | string): string {
+  if (typeof id === "number") return formatIp({ family: 4, words: [id, 0, 0, 0] });
+  const [first = 0, second = 0] = id.split(".").map(Number);
+  return `${formatIp({ family: 6, words: [first, second, 0, 0] })}/64`;
 }
 
 /** IPv4 by address, IPv6 by /64: what one subscriber is given. */

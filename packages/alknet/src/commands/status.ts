@@ -37,6 +37,7 @@ export async function status(
         `${printable(peer ?? "-")}  ${alpn}  ${transport} ${remoteAddress ?? ""}  ${duration(seconds)}`,
       ],
     ),
+    ...limitLines(node.limits),
     ["refused", String(node.refused.length)],
     ...node.refused.map((refusal): [string, string] => {
       const { time, who, alpn } = refusal;
@@ -44,6 +45,20 @@ export async function status(
       return ["", `${time}  ${printable(who)}  ${printable(alpn)}  ${why}`];
     }),
   ]);
+}
+
+/** What is near a limit, and who is kept out by a penalty. */
+function limitLines(limits: NodeStatus["limits"]): [string, string][] {
+  const { pending, connections, caps, penalized, penalizedCount } = limits;
+  const lines: [string, string][] = [
+    ["handshakes", `${pending} of ${caps.pending}`],
+    ["in use", `${connections} of ${caps.connections} connections`],
+  ];
+  if (penalizedCount > 0) lines.push(["penalised", String(penalizedCount)]);
+  for (const { source, left } of penalized) {
+    lines.push(["", `${source} for ${duration(Math.ceil(left / 1_000))} more`]);
+  }
+  return lines;
 }
 
 /** What of the configuration is not in use, and why. */
