@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Context } from "./context.ts";
 
 /** Makes a command with the options that all have. */
@@ -14,15 +14,13 @@ interface Json {
   readonly json: boolean;
 }
 
+const GRANT = "a right, as tunnel:dial:localhost:5432; several may be given";
+
 export function addInviteCommands(context: Context, command: MakeCommand): void {
   const load = () => import("./commands/invite.ts");
   const invite = command("invite", "let a machine in, once, by a line to be pasted there")
     .option("--name <name>", "what it is to be called here (default: as it likes, if that is free)")
-    .option(
-      "--grant <scope...>",
-      "a right, as tunnel:dial:localhost:5432; several may be given",
-      [],
-    )
+    .addOption(new Option("--grant <scope...>", GRANT).default([], "nothing"))
     .option("--add-key", "it is one key more of the peer of that name", false)
     .option("--expires <span>", "how long it is good for, as 10m, 2h or 3d (default: 10m)")
     .option("--address <host:port...>", "where this node is reached (default: found out)")
