@@ -683,7 +683,10 @@ class Store implements IdentityStore {
 
   #nextChange(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve) => {
+      // What a store listens with keeps no process alive; somebody who waits for it does.
+      const alive = setInterval(() => {}, 60_000);
       const done = (): void => {
+        clearInterval(alive);
         this.#waiting.delete(done);
         signal?.removeEventListener("abort", done);
         resolve();
