@@ -144,8 +144,11 @@ export interface IdentityStore extends IdentityProvider, AsyncDisposable {
 /** At most so long is the event loop held by a reload, in milliseconds. */
 const SLICE = 5;
 
-/** Between the end of a reload and the next, in milliseconds: many changes are one reload. */
+/** Between a change and the reload after it, in milliseconds: many changes are one reload. */
 const RELOAD_PAUSE = 50;
+
+/** And so many times as long as the last reload took: while many changes come, a fifth of the time is spent on them. */
+const RELOAD_REST = 4;
 
 /** After a reload that failed, in milliseconds. */
 const RETRY_PAUSE = 1_000;
@@ -195,6 +198,8 @@ class Store implements IdentityStore {
   #failure: (BackendState & { kind: "stale" }) | undefined;
   #lastCut: Cut = { connections: 0, grants: 0 };
   #reloadDue: AbortSignal | undefined;
+  /** Of the last reload, in milliseconds. */
+  #reloadTime = 0;
   #seen = 0;
   readonly #effects: { readonly change: number; readonly cut: Cut }[] = [];
   readonly #waiting = new Set<() => void>();
@@ -577,6 +582,7 @@ class Store implements IdentityStore {
   }
 
   async #load(): Promise<void> {
+    const begin = performance.now();
     const newer: Newer = { peers: new Map(), apiKeys: new Map(), secrets: new Map() };
     this.#newer = newer;
     try {
@@ -595,6 +601,7 @@ class Store implements IdentityStore {
       this.#secrets = patched(secrets, newer.secrets);
       this.#lastCut = this.#telling(() => rebuild.swap(newer));
       this.#saw(change, this.#lastCut);
+      this.#reloadTime = performance.now() - begin;
       this.#recovered();
     } catch (error) {
       if (this.#closing === undefined) this.#failed(error);
@@ -604,7 +611,7 @@ class Store implements IdentityStore {
     }
   }
 
-  #reloadSoon(pause = RELOAD_PAUSE): void {
+  #reloadSoon(pause = Math.max(RELOAD_PAUSE, RELOAD_REST * this.#reloadTime)): void {
     if (this.#reloadDue !== undefined || this.#closing !== undefined) return;
     const due = (this.#reloadDue = this.#clock.timeout(pause));
     const ondue = (): void => {
