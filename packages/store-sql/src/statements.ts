@@ -17,9 +17,11 @@ import type {
 } from "@alknet/core/store-backend";
 import type { ApiKeyEntry } from "@alknet/core/api-key";
 import type { PeerEntry } from "@alknet/core/peers";
+import { writeTexts } from "./column.ts";
 import { formatMessage, formatNotification } from "./notification.ts";
 import { type Values, writeApiKey, writeCredential, writeInvitation, writePeer } from "./rows.ts";
 import type { SqlDialect, SqlStatement, SqlValue } from "./sql-driver.ts";
+import { NOT_ONE_KEY, ONE_KEY } from "./tables-sql.ts";
 import {
   type ColumnName,
   columnsOf,
@@ -156,13 +158,19 @@ export function statements(dialect: SqlDialect, tables: ResolvedTables): Stateme
     apiKeysNamed: (prefixes) => whereIn(all.api_keys, column(api_keys, "prefix"), prefixes),
     credentialsNamed: (providers) =>
       whereIn(all.credentials, column(credentials, "provider"), providers),
-    peersWithKey: (fingerprint) =>
+    peersWithKey: (fingerprint) => {
+      const list = column(peers, "fingerprints");
       // The column may be JSON or an array: as text, each has the fingerprint in it, which needs no escapes.
-      build(
-        `${all.peers} WHERE ${find}(CAST(${column(peers, "fingerprints")} AS TEXT), `,
-        { value: fingerprint },
-        ") > 0",
-      ),
+      const look: Parts = [`${find}(CAST(${list} AS TEXT), `, { value: fingerprint }, ") > 0"];
+      if (peers.mapped) return build(`${all.peers} WHERE `, ...look);
+      // Of a hundred thousand peers nearly all have one key: those are found by the index of what is written then.
+      return build(
+        `${all.peers} WHERE ${ONE_KEY} AND ${list} = `,
+        { value: writeTexts([fingerprint]) },
+        ` UNION ALL ${all.peers} WHERE ${NOT_ONE_KEY} AND `,
+        ...look,
+      );
+    },
     peersWithToken: (hash) =>
       peers.columns.has("auth_token_hash")
         ? where(all.peers, column(peers, "auth_token_hash"), hash)

@@ -11,6 +11,15 @@
 import type { SqlDialect } from "./sql-driver.ts";
 import { quoteName, type ResolvedTables, TABLE_NAMES, type TableName } from "./table-mapping.ts";
 
+/**
+ * True of each peer whose `fingerprints` is as long as a list of one is, `SHA256:…` or `ed25519:…`, as we write it.
+ * Longer ones are not put into the index: PostgreSQL has none for texts of some thousand characters.
+ */
+export const ONE_KEY = "length(fingerprints) IN (75, 76)";
+
+/** True of all others. */
+export const NOT_ONE_KEY = "length(fingerprints) NOT IN (75, 76)";
+
 /** Statements that make our tables where they are not there yet; run them in a transaction. */
 export function createTables(dialect: SqlDialect, tables: ResolvedTables): readonly string[] {
   return TABLE_NAMES.flatMap((table) => {
@@ -21,8 +30,8 @@ export function createTables(dialect: SqlDialect, tables: ResolvedTables): reado
     return [
       `CREATE TABLE IF NOT EXISTS ${quoted} (${COLUMNS[table](TYPES[dialect])})${end}`,
       ...INDEXES[table].map(
-        ({ name, on, unique }) =>
-          `CREATE ${unique ? "UNIQUE " : ""}INDEX IF NOT EXISTS ${index(name)} ON ${quoted} (${on})`,
+        ({ name, on, unique, where }) =>
+          `CREATE ${unique ? "UNIQUE " : ""}INDEX IF NOT EXISTS ${index(name)} ON ${quoted} (${on})${where === undefined ? "" : ` WHERE ${where}`}`,
       ),
     ];
   });
@@ -111,12 +120,15 @@ interface Index {
   readonly name: string;
   readonly on: string;
   readonly unique?: true;
+  readonly where?: string;
 }
 
 const INDEXES: Readonly<Record<TableName, readonly Index[]>> = {
   peers: [
     { name: "by_name", on: "lower(peer_id)", unique: true },
     { name: "by_token", on: "auth_token_hash" },
+    { name: "by_key", on: "fingerprints", where: ONE_KEY },
+    { name: "by_keys", on: "peer_id", where: NOT_ONE_KEY },
   ],
   api_keys: [{ name: "by_hash", on: "hash", unique: true }],
   credentials: [],

@@ -19,6 +19,8 @@ export const TABLES: readonly string[] = [
   ) STRICT`,
   `CREATE UNIQUE INDEX IF NOT EXISTS peers_by_name ON peers (lower(peer_id))`,
   `CREATE INDEX IF NOT EXISTS peers_by_token ON peers (auth_token_hash)`,
+  `CREATE INDEX IF NOT EXISTS peers_by_key ON peers (fingerprints) WHERE length(fingerprints) IN (75, 76)`,
+  `CREATE INDEX IF NOT EXISTS peers_by_keys ON peers (peer_id) WHERE length(fingerprints) NOT IN (75, 76)`,
   `CREATE TABLE IF NOT EXISTS api_keys (
     prefix TEXT NOT NULL PRIMARY KEY,
     hash TEXT NOT NULL,
