@@ -601,7 +601,7 @@ class Store implements IdentityStore {
       this.#secrets = patched(secrets, newer.secrets);
       this.#lastCut = this.#telling(() => rebuild.swap(newer));
       this.#saw(change, this.#lastCut);
-      this.#reloadTime = performance.now() - begin;
+      this.#reloadTime = Math.ceil(performance.now() - begin);
       this.#recovered();
     } catch (error) {
       if (this.#closing === undefined) this.#failed(error);
