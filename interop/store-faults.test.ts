@@ -135,6 +135,28 @@ test("another program's transaction is seen, and one that is rolled back is not"
   assert.ok(!other.output.includes("taken back"));
 });
 
+test("several processes that write at once lose nothing, and the notifications stay few", async () => {
+  using at = place();
+  await using store = await openSqliteStore({ path: at.path });
+  const writers = [0, 1, 2].map((lane) => start("write", [at.path, String(lane * 1_000_000)]));
+  const acknowledged: string[] = [];
+  try {
+    await Promise.all(writers.map((writer) => writer.waitFor(/(^ack .*\n){250}/m)));
+  } finally {
+    for (const writer of writers) {
+      const { stdout } = await writer.stop("SIGKILL");
+      acknowledged.push(...stdout.split("\n").slice(0, -1));
+    }
+  }
+  await store.reload();
+  for (const line of acknowledged) {
+    assert.ok(store.peer(line.replace(/^ack /, "")) !== undefined, line);
+  }
+  using database = new DatabaseSync(at.path, { readOnly: true });
+  const { n } = database.prepare("SELECT count(*) AS n FROM notifications").get()!;
+  assert.ok(Number(n) <= 1_024 + 64 * (writers.length + 1), `${Number(n)} notifications`);
+});
+
 test("a database that is locked for seconds is waited for, and nothing else waits", async () => {
   using at = place();
   await using store = await openSqliteStore({ path: at.path });

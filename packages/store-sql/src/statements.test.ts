@@ -91,5 +91,5 @@ test("peersWithKey() finds a key however its list is written", () => {
     .prepare(sql)
     .all(...values)
     .map((row) => Object.values(row)[0]);
-  assert.deepEqual(names.toSorted(), ["one", "second", "spaced"]);
+  assert.deepEqual(new Set(names), new Set(["one", "second", "spaced"]));
 });
