@@ -183,6 +183,7 @@ test("a bad edit changes nothing in a running node, and alknet status shows it",
     (await run(home, ["status"])).stdout,
     /^config +refused since .*, what was in use stays\n +.*alknet\.toml:2:1: unknown key/m,
   );
+  assert.match((await run(home, ["doctor"])).stdout, /^BAD +config in use: not the file's since /m);
   rmSync(home.home.config);
   const gone = await run(home, ["config", "reload"]);
   assert.equal(gone.code, 1);
@@ -191,6 +192,31 @@ test("a bad edit changes nothing in a running node, and alknet status shows it",
   assert.equal((await run(home, ["config", "reload"])).code, 0);
   assert.equal((await statusOf(home)).configuration.state, "current");
   assert.equal((await statusOf(home)).peers, 0);
+});
+
+test("a peer that an edit takes away is cut off in the middle of what it does", async () => {
+  using laptop = testHome();
+  using home = testHome();
+  const peer = ["[peers.laptop]", `fingerprint = "${laptop.fingerprint}"`];
+  home.config('listen = "127.0.0.1:0"', ...peer);
+  await using program = start(home, ["up", "--json"]);
+  const { ticket } = await program.ready;
+  for (const [index, flag] of ["--quic", "--tcp"].entries()) {
+    await using pinging = start(laptop, ["ping", String(ticket), flag, "--count", "3600"]);
+    while (!pinging.stdout().includes("\n1  ")) {
+      await Promise.race([once(pinging.child.stdout!, "data"), pinging.exited]);
+      assert.equal(pinging.child.exitCode, null, pinging.stderr());
+    }
+    home.config('listen = "127.0.0.1:0"', ...peer, "enabled = false");
+    // The watcher may have been first: what was ended stands in the log.
+    assert.equal((await run(home, ["config", "reload"])).code, 0);
+    await logged(program, '"ended":{"connections":1,"grants":0}', index + 1);
+    const { code, stderr } = await pinging.exited;
+    // TCP has no codes to close with.
+    assert.equal(code, flag === "--quic" ? 3 : 4, stderr);
+    home.config('listen = "127.0.0.1:0"', ...peer);
+    assert.equal((await run(home, ["config", "reload"])).code, 0);
+  }
 });
 
 test("the node takes services, limits and its key from the configuration", async () => {

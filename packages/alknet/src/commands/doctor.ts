@@ -13,6 +13,7 @@ import { joinIdentities } from "@alknet/core/joined-identities";
 import type { PeerEntry } from "@alknet/core/peers";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { routeTo } from "@alknet/core/target";
+import { checkConfigDrift } from "../checks/config-drift.ts";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
 import { checkStore } from "../checks/store.ts";
@@ -58,6 +59,7 @@ export async function doctor(
     state: "ok",
     text: node === undefined ? "not running" : `running, pid ${node.pid}`,
   });
+  found(checkConfigDrift(node));
   for (const listen of config?.listen ?? []) {
     const where = formatHostPort(listen);
     if (node?.listen.includes(where) === true) {
