@@ -70,4 +70,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "milliseconds of alknet up until it is ready, and of a whole alknet ping",
     load: () => import("./start.ts"),
   },
+  revocation: {
+    about: "from another process's commit to the close that the peer sees, 1,000 connections",
+    load: () => import("./revocation.ts"),
+  },
 };

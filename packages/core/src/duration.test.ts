@@ -18,7 +18,19 @@ test("parseDuration() reads what people write", () => {
 });
 
 test("parseDuration() refuses what could mean two things", () => {
-  for (const text of ["", "10", "s", "10 s", "1.5h", "-1s", "30m1h", "1s1s", "10S", "10sec", "١s"]) {
+  for (const text of [
+    "",
+    "10",
+    "s",
+    "10 s",
+    "1.5h",
+    "-1s",
+    "30m1h",
+    "1s1s",
+    "10S",
+    "10sec",
+    "١s",
+  ]) {
     assert.throws(() => parseDuration(text), { code: "DURATION_INVALID" }, text);
   }
 });
