@@ -178,6 +178,7 @@ test("alknet status says what the node does, and so when there is none", async (
   const { stdout } = await run(node.home, ["status", "--json"]);
   const { uptime, limits, configuration, ...rest } = json(stdout);
   assert.ok(typeof uptime === "number");
+  assert.equal((limits as { connections: number }).connections, 0);
   assert.equal((configuration as { state: string }).state, "current");
   assert.deepEqual(rest, {
     version: "0.0.0",

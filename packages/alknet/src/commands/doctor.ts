@@ -70,7 +70,7 @@ export async function doctor(
   for (const refusal of (node?.refused ?? []).slice(-5)) {
     const { who, alpn, time } = refusal;
     const text = printable(`${who} for ${alpn}: ${formatRefusal(refusal)}, at ${time}`);
-    found({ check: "refused", state: "warning", text, fix: letIn(refusal) });
+    found({ check: "refused", state: "warning", text, fix: letIn(refusal, config) });
   }
 
   const peers = known.filter(({ addresses }) => (addresses ?? []).length > 0);
@@ -106,8 +106,16 @@ function knownPeers(config: Config, store: IdentityStore | undefined): readonly 
 }
 
 /** What would have let somebody in who was refused. */
-function letIn({ who, scope, reason }: RefusalStatus): string | undefined {
+function letIn(
+  { who, scope, reason }: RefusalStatus,
+  config: Config | undefined,
+): string | undefined {
   if (scope !== undefined) {
+    // What stands in the file is changed there.
+    if (config?.peers.some(({ peerId }) => peerId === who) === true) {
+      const entry = `[peers.${who}] in ${config.path}`;
+      return `to allow it, add ${JSON.stringify(printable(scope))} to the scopes of ${entry}`;
+    }
     return `to allow it: alknet peers grant ${shellWord(printable(who))} ${shellWord(printable(scope))}`;
   }
   return reason === "not a peer"
