@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type Config, loadConfig } from "@alknet/core/config";
+import type { Config } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
 import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";

@@ -6,7 +6,8 @@
 
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Config, loadConfig } from "@alknet/core/config";
+import type { Config } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { Logger } from "@alknet/core/log";
 import { makeFolders } from "@alknet/core/make-folders";

@@ -5,7 +5,7 @@
  */
 
 import { existsSync } from "node:fs";
-import { loadConfig } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import type { Home } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadConfig } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import { createInvitation } from "@alknet/core/invitation";
 import { formatInvitation, parseInvitation } from "@alknet/core/invitation-ticket";
 import { FakeClock } from "@alknet/core/testing";

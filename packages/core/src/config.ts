@@ -16,16 +16,12 @@
  * @module
  */
 
-import { readFileSync, statSync } from "node:fs";
 import type { ApiKeyEntry } from "./api-key.ts";
-import { ConfigInvalid } from "./config-problem.ts";
 import { type HostPort, parseHostPort } from "./host.ts";
 import { type Caps, DEFAULT_CAPS, DEFAULT_PENALTIES, type PenaltyTimes } from "./limits.ts";
 import type { LogLevel } from "./log.ts";
 import { DEFAULT_PORT, type PeerEntry } from "./peers.ts";
 import { NO_ROLES, type Roles } from "./scope-entry.ts";
-
-export { ConfigInvalid } from "./config-problem.ts";
 
 /** A service that a configuration can name. */
 export type HandlerName = (typeof HANDLERS)[number];
@@ -89,9 +85,6 @@ export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   deadline: 10_000,
 });
 
-/** Largest file that is read, in bytes: some 50,000 peers. */
-const MAX_FILE = 16 * 2 ** 20;
-
 /** What an empty file says. `path` is where one could be. */
 export function defaultConfig(path: string): Config {
   const none = Object.freeze([]);
@@ -114,37 +107,4 @@ export function defaultConfig(path: string): Config {
     log: Object.freeze({ level: DEFAULT_LOG_LEVEL }),
     store: Object.freeze({ path: undefined }),
   });
-}
-
-/**
- * Read the configuration at `path`; where there is none, the defaults.
- *
- * @throws {ConfigInvalid} if it cannot be used, or the file cannot be read.
- */
-export async function loadConfig(path: string): Promise<Config> {
-  const text = readConfigText(path);
-  if (text === undefined) return defaultConfig(path);
-  // The schema is imported only where there is something to hold against it.
-  const { parseConfig } = await import("./config-parse.ts");
-  return parseConfig(text, path);
-}
-
-/**
- * The text at `path`; `undefined`: there is no such file.
- *
- * @throws {ConfigInvalid} if it cannot be read, is too large, or no UTF-8.
- */
-export function readConfigText(path: string): string | undefined {
-  try {
-    const { size } = statSync(path);
-    if (size > MAX_FILE) throw new RangeError(`${size} bytes; expected at most ${MAX_FILE}`);
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path));
-  } catch (error) {
-    const { code, message: reason } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") return undefined;
-    const why = code === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "expected UTF-8" : reason;
-    const message = `cannot read the configuration: ${why}`;
-    const problem = { line: 1, column: 1, message, key: undefined, excerpt: undefined };
-    throw new ConfigInvalid(path, [problem], { cause: error });
-  }
 }

@@ -7,7 +7,8 @@
  */
 
 import { existsSync, lstatSync } from "node:fs";
-import { type Config, loadConfig } from "@alknet/core/config";
+import type { Config } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import type { Home } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { explain } from "../explain.ts";

@@ -6,7 +6,7 @@
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
-import { loadConfig, readConfigText } from "@alknet/core/config";
+import { loadConfig, readConfigText } from "@alknet/core/config-file";
 import type { Counts } from "@alknet/core/config-changes";
 import { configEntries, type ConfigEntry } from "@alknet/core/config-entries";
 import { configTemplate } from "@alknet/core/config-page";

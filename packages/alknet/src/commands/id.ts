@@ -4,7 +4,7 @@
  * @module
  */
 
-import { loadConfig } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import type { Context } from "../context.ts";
 import { printJson, say } from "../terminal.ts";

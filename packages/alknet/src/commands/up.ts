@@ -6,7 +6,7 @@
 
 import { once } from "node:events";
 import { flushCompileCache } from "node:module";
-import { loadConfig } from "@alknet/core/config";
+import { loadConfig } from "@alknet/core/config-file";
 import { watchConfig } from "@alknet/core/config-watch";
 import { formatHostPort } from "@alknet/core/host";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";

@@ -3,7 +3,8 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { defaultConfig, loadConfig } from "./config.ts";
+import { defaultConfig } from "./config.ts";
+import { loadConfig } from "./config-file.ts";
 
 test("loadConfig() takes a file that is not there for an empty one, and reports one that it cannot read", async (t) => {
   const folder = fs.mkdtempSync(join(tmpdir(), "alknet-config-"));
