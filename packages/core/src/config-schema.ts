@@ -162,7 +162,7 @@ function parsePeerName(name: string): void {
   if (name.toLowerCase() === "owner") {
     throw new SyntaxError(`cannot use peer ${quoted(name)}: the name is that of this node's owner`);
   }
-  if (name.startsWith(TOKEN_PREFIX)) {
+  if (name.toLowerCase().startsWith(TOKEN_PREFIX)) {
     const why = `names that begin with "${TOKEN_PREFIX}" are those of tokens`;
     throw new SyntaxError(`cannot use peer ${quoted(name)}: ${why}`);
   }

@@ -183,9 +183,10 @@ export class IdentityIndex implements IdentityProvider, Disposable {
       roles === undefined
         ? (key: string, made: Made) => this.#reuse(key, made)
         : (_key: string, made: Made) => this.#make(made, roles);
-    return new Building(roles ?? this.#roles, hold, (snapshot, ends, newer) => {
+    const madeWith = roles ?? this.#roles;
+    return new Building(madeWith, hold, (snapshot, ends, newer) => {
       if (roles !== undefined) this.#roles = roles;
-      return this.#rebuilt(snapshot, ends, newer);
+      return this.#rebuilt(snapshot, ends, madeWith, newer);
     });
   }
 
@@ -197,17 +198,24 @@ export class IdentityIndex implements IdentityProvider, Disposable {
    *
    * @throws {AggregateError} of what followers threw, after all have been told.
    */
-  patch({ peers = new Map(), apiKeys = new Map() }: IdentityPatch): Cut {
+  patch(patch: IdentityPatch): Cut {
+    return this.#patch(patch, (key, made) => this.#reuse(key, made));
+  }
+
+  #patch(
+    { peers = new Map(), apiKeys = new Map() }: IdentityPatch,
+    hold: (key: string, made: Made) => Holder,
+  ): Cut {
     const { holders, byFingerprint, byToken, problems } = this.#snapshot;
     const changed = new Map<string, Holder | undefined>();
     for (const [peerId, entry] of peers) {
       const holder: Made | undefined = entry && { kind: "peer", entry };
       const key = peerId.toLowerCase();
-      changed.set(key, holder && this.#reuse(key, holder));
+      changed.set(key, holder && hold(key, holder));
     }
     for (const [prefix, entry] of apiKeys) {
       const holder: Made | undefined = entry && { kind: "apiKey", entry };
-      changed.set(prefix, holder && this.#reuse(prefix, holder));
+      changed.set(prefix, holder && hold(prefix, holder));
     }
     const fingerprints = new Map<string, Holder | undefined>();
     const tokens = new Map<string, Holder | undefined>();
@@ -255,20 +263,7 @@ export class IdentityIndex implements IdentityProvider, Disposable {
   /** Use other roles from now on. */
   setRoles(roles: Roles): Cut {
     this.#roles = roles;
-    const builder = new Building(
-      roles,
-      (_key, made) => this.#make(made),
-      (snapshot, ends, newer) => this.#rebuilt(snapshot, ends, newer),
-    );
-    for (const { kind, entry } of this.#snapshot.holders.values()) {
-      if (kind === "peer") builder.peer(entry);
-      else builder.apiKey(entry);
-    }
-    for (const problem of this.#snapshot.problems.values()) {
-      // Whatever the roles have to do with is found again.
-      if (!problem.message.startsWith(UNKNOWN_ROLE)) builder.problem(problem);
-    }
-    return builder.swap();
+    return this.#patch(withRoles(this.#snapshot), (_key, made) => this.#make(made));
   }
 
   /** Follow the clock no more. Look-ups go on. */
@@ -277,13 +272,25 @@ export class IdentityIndex implements IdentityProvider, Disposable {
     this.#turn = undefined;
   }
 
-  #rebuilt(snapshot: Snapshot, ends: readonly Holder[], newer: IdentityPatch | undefined): Cut {
+  #rebuilt(
+    snapshot: Snapshot,
+    ends: readonly Holder[],
+    madeWith: Roles,
+    newer: IdentityPatch | undefined,
+  ): Cut {
     this.#ends = new MinHeap();
     for (const holder of ends) this.#follow(holder);
-    if (newer === undefined) return this.#replace(snapshot);
+    // Roles have changed meanwhile, or the time of a right is over.
+    const { peers, apiKeys } =
+      madeWith === this.#roles ? { peers: new Map(), apiKeys: new Map() } : withRoles(snapshot);
+    const now = this.#wallTime();
+    for (const holder of ends) if (holder.changesAt <= now) include(peers, apiKeys, holder);
+    for (const [key, entry] of newer?.peers ?? []) peers.set(key.toLowerCase(), entry);
+    for (const [key, entry] of newer?.apiKeys ?? []) apiKeys.set(key, entry);
+    if (peers.size + apiKeys.size === 0) return this.#replace(snapshot);
     // Nobody looks in between: what was taken away in the meantime must not come back for a moment.
     this.#snapshot = snapshot;
-    return this.patch(newer);
+    return this.#patch({ peers, apiKeys }, (_key, made) => this.#make(made));
   }
 
   #replace(snapshot: Snapshot): Cut {
@@ -506,6 +513,28 @@ function roleProblem(holder: Holder, roles: Roles): IdentityProblem | undefined 
   const { unknownRoles } = effectiveScopes(scopes, roles, 0);
   if (unknownRoles.length === 0) return undefined;
   return { subject: subjectOf(holder), message: UNKNOWN_ROLE + unknownRoles.join(", ") };
+}
+
+interface Entries {
+  readonly peers: Map<string, PeerEntry | undefined>;
+  readonly apiKeys: Map<string, ApiKeyEntry | undefined>;
+}
+
+/** All that have a role: what they amount to depends on more than themselves. */
+function withRoles({ holders }: Snapshot): Entries {
+  const entries: Entries = { peers: new Map(), apiKeys: new Map() };
+  for (const holder of holders.values()) {
+    const { scopes } = holder.entry;
+    if (scopes.some((each) => each.startsWith("@"))) {
+      include(entries.peers, entries.apiKeys, holder);
+    }
+  }
+  return entries;
+}
+
+function include(peers: Entries["peers"], apiKeys: Entries["apiKeys"], holder: Holder): void {
+  if (holder.kind === "peer") peers.set(keyOf(holder), holder.entry);
+  else apiKeys.set(holder.entry.prefix, holder.entry);
 }
 
 function keyOf(made: Made): string {

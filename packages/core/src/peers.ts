@@ -93,7 +93,8 @@ export function parsePeer(entry: PeerEntry): PeerEntry {
       "the name is that of this node's owner",
     );
   }
-  if (peerId.startsWith(TOKEN_PREFIX)) {
+  // In any case: names count without it, and a token's must not be displaced.
+  if (peerId.toLowerCase().startsWith(TOKEN_PREFIX)) {
     const text = `names that begin with "${TOKEN_PREFIX}" are those of tokens`;
     throw new PeerError("PEER_INVALID", peerId, ["peerId"], text);
   }
@@ -124,7 +125,8 @@ export function isPeerName(text: string): boolean {
 
 /** Whether an entry may have this as its `peerId`: some names stand for others than peers. */
 export function mayBePeerId(text: string): boolean {
-  return isPeerName(text) && text.toLowerCase() !== "owner" && !text.startsWith(TOKEN_PREFIX);
+  const name = text.toLowerCase();
+  return isPeerName(text) && name !== "owner" && !name.startsWith(TOKEN_PREFIX);
 }
 
 const NO_TEXTS: readonly string[] = Object.freeze([]);
