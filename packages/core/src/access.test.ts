@@ -10,6 +10,7 @@ import {
   AccessRevoked,
   authenticate,
   type Credential,
+  type Cut,
   type Grant,
   type IdentityProvider,
   ownerContext,
@@ -393,4 +394,44 @@ test("after any changes, held grants stand exactly as far as their scopes do", (
       for (const { grant, fallen } of held) assert.equal(grant.signal.aborted, fallen);
     }),
   );
+});
+
+test("whoever follows a revocation and fails keeps no right alive, and nobody else from being told", () => {
+  const identities = staticIdentities([peer("laptop", LAPTOP, [DB]), peer("phone", PHONE, [DB])]);
+  const laptop = authenticate(identities, key(LAPTOP));
+  const phone = authenticate(identities, key(PHONE));
+  const grant = laptop.grant("tunnel:dial", db);
+  const { signal } = grant;
+  const { revoked } = laptop;
+  laptop.followRevocation(() => {
+    throw new Error("disk on fire");
+  });
+  assert.throws(() => identities.replace([]), /cannot tell all/);
+  assert.equal(revoked.aborted, true);
+  assert.equal(signal.aborted, true);
+  assert.equal(phone.revoked.aborted, true);
+});
+
+test("a change that is made while another is told of is the one that counts", () => {
+  const both = ["git:read", "git:write"];
+  const identities = staticIdentities([peer("laptop", LAPTOP, both)]);
+  const auth = authenticate(identities, key(LAPTOP));
+  const read = auth.grant("git:read");
+  const write = auth.grant("git:write");
+  const cuts: Cut[] = [];
+  read.signal.addEventListener("abort", () => {
+    // Given back before everybody has been told that they were taken away.
+    identities.replace([peer("laptop", LAPTOP, both)]);
+  });
+  const { signal } = write;
+  identities.replace([peer("laptop", LAPTOP, [])]);
+  assert.equal(read.signal.aborted, true);
+  assert.equal(signal.aborted, false);
+  const { revoked } = auth;
+  revoked.addEventListener("abort", () => cuts.push(identities.replace([])));
+  cuts.push(identities.replace([]));
+  assert.deepEqual(cuts, [
+    { connections: 0, grants: 0 },
+    { connections: 1, grants: 0 },
+  ]);
 });

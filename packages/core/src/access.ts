@@ -256,8 +256,8 @@ class PeerContext implements OwnedAuthContext {
 
   /** Called by the provider; must not throw, others are waiting to be told. */
   #check(cut: Cut): void {
-    // Told in the same round in which it fell.
-    if (this.#unsubscribe === undefined) return;
+    // Told in the same round in which it fell, or by a change made while that is under way.
+    if (this.#unsubscribe === undefined || this.#revocation.reason !== undefined) return;
     let identity: Identity | undefined;
     let cause: unknown;
     try {
@@ -271,10 +271,14 @@ class PeerContext implements OwnedAuthContext {
       const text = `access revoked: the key of ${quoted(this.#peer)} no longer names it`;
       const reason = new AccessRevoked(text, { cause });
       cut.connections++;
-      this.#revocation.revoke(reason);
-      for (const grant of this.#held) grant.revoke(reason);
-      this.#held.clear();
-      this.#settle();
+      try {
+        this.#revocation.revoke(reason);
+      } finally {
+        // Whoever was told first may have failed: no right outlives that.
+        for (const grant of this.#held) grant.revoke(reason);
+        this.#held.clear();
+        this.#settle();
+      }
       return;
     }
     this.#peer = identity;
@@ -286,6 +290,8 @@ class PeerContext implements OwnedAuthContext {
       grant.revoke(
         new AccessRevoked(`access revoked: ${quoted(identity)} no longer has ${grant.action}`),
       );
+      // Who was told has changed the identities again: all was looked at since, by what holds now.
+      if (this.#peer !== identity) break;
     }
     this.#settle();
   }
@@ -349,8 +355,11 @@ class Revocation {
 
   revoke(reason: AccessRevoked): void {
     this.reason = reason;
-    this.#listener?.();
-    this.#controller?.abort(reason);
+    try {
+      this.#listener?.();
+    } finally {
+      this.#controller?.abort(reason);
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { authenticate } from "./access.ts";
 import { hashToken } from "./api-key.ts";
+import { FakeClock } from "./fake-clock.ts";
 import { joinIdentities } from "./joined-identities.ts";
 import { MemoryDatabase } from "./memory-store.ts";
 import type { PeerEntry } from "./peers.ts";
@@ -69,4 +70,34 @@ test("what follows no more is not told", async () => {
   stop();
   config.replace([]);
   assert.equal(told, 1);
+});
+
+test("a key in the configuration is not to be had by the store, whatever the configuration makes of it", async () => {
+  const token = "alk_abcd-and-more";
+  const clock = new FakeClock();
+  const config = staticIdentities(
+    [peer("laptop", [A], { enabled: false, tokenHash: hashToken("a token") })],
+    {
+      clock,
+      apiKeys: [
+        { prefix: token.slice(0, 8), hash: hashToken(token), scopes: [], expiresAt: 1_000 },
+      ],
+    },
+  );
+  await using store = await new MemoryDatabase().open();
+  await store.putPeer(peer("phone", [A, B], { tokenHash: hashToken("a token"), scopes: ["*"] }));
+  await store.putPeer(peer("tablet", [C], { tokenHash: hashToken(token), scopes: ["*"] }));
+  const joined = joinIdentities([config, store]);
+  assert.equal(joined.resolveFingerprint(A), undefined);
+  assert.equal(joined.resolveToken(Buffer.from("a token")), undefined);
+  assert.equal(joined.resolveToken(Buffer.from(token)), undefined);
+  assert.equal(joined.resolveFingerprint(B)?.id, "phone");
+  assert.equal(joined.resolveFingerprint(C)?.id, "tablet");
+  // Gone from there, it is the store's; back there, and who came by it is cut off.
+  config.replace([]);
+  assert.equal(joined.resolveToken(Buffer.from(token))?.id, "tablet");
+  using auth = authenticate(joined, { kind: "fingerprint", fingerprint: A });
+  assert.equal(auth.peer?.id, "phone");
+  config.replace([peer("laptop", [A], { enabled: false })]);
+  assert.equal(auth.revoked.aborted, true);
 });

@@ -9,12 +9,13 @@
  */
 
 import type { Cut, Identity, IdentityProvider } from "./access.ts";
-import type { ApiKeyEntry } from "./api-key.ts";
+import { type ApiKeyEntry, hashToken, MAX_TOKEN } from "./api-key.ts";
 import type { IdentityProblem } from "./identity-index.ts";
 import type { PeerEntry } from "./peers.ts";
 
 /** A source: static identities, or a store. */
 export interface IdentitySource extends IdentityProvider {
+  /** Another array after any change, of API keys too. */
   readonly peers: readonly PeerEntry[];
   readonly apiKeys: readonly ApiKeyEntry[];
   /** Upper and lower case count as one. */
@@ -30,6 +31,17 @@ export interface JoinedIdentities extends IdentityProvider {
   peer(peerId: string): PeerEntry | undefined;
 }
 
+interface Kept {
+  /** As of which peers. */
+  readonly of: readonly PeerEntry[];
+  readonly keys: ReadonlySet<string>;
+  /** Hashes. */
+  readonly tokens: ReadonlySet<string>;
+}
+
+const NO_PEERS: readonly PeerEntry[] = [];
+const NO_KEYS: ReadonlySet<string> = new Set();
+
 /** Join `sources`, the weightiest first. */
 export function joinIdentities(sources: readonly IdentitySource[]): JoinedIdentities {
   const peersOf = sources.map(({ peers }) => peers);
@@ -40,17 +52,48 @@ export function joinIdentities(sources: readonly IdentitySource[]): JoinedIdenti
     return sources.slice(0, index).some((source) => source.peer(id) !== undefined);
   }
 
-  function resolve(look: (source: IdentitySource) => Identity | undefined): Identity | undefined {
+  /** What no later source can give: of peers that are disabled, of API keys whether expired or not. */
+  const kept = sources.map((): Kept => ({ of: NO_PEERS, keys: NO_KEYS, tokens: NO_KEYS }));
+  function keptBy(index: number): Kept {
+    const source = sources[index]!;
+    const { peers } = source;
+    // Another array after any change, of API keys too.
+    if (kept[index]!.of === peers) return kept[index]!;
+    const disabled = peers.filter(({ enabled }) => !enabled);
+    const keys = new Set(disabled.flatMap(({ fingerprints }) => fingerprints));
+    const tokens = new Set([
+      ...disabled.flatMap(({ tokenHash }) => tokenHash ?? []),
+      ...source.apiKeys.map(({ hash }) => hash),
+    ]);
+    return (kept[index] = { of: peers, keys, tokens });
+  }
+
+  function resolve(
+    look: (source: IdentitySource) => Identity | undefined,
+    isKept: (index: number) => boolean,
+  ): Identity | undefined {
     for (const [index, source] of sources.entries()) {
       const found = look(source);
       if (found !== undefined) return isShadowed(found.id, index) ? undefined : found;
+      if (index < sources.length - 1 && isKept(index)) return undefined;
     }
     return undefined;
   }
 
   return {
-    resolveFingerprint: (fingerprint) => resolve((it) => it.resolveFingerprint(fingerprint)),
-    resolveToken: (token) => resolve((it) => it.resolveToken(token)),
+    resolveFingerprint: (fingerprint) =>
+      resolve(
+        (it) => it.resolveFingerprint(fingerprint),
+        (index) => keptBy(index).keys.has(fingerprint),
+      ),
+    resolveToken: (token) =>
+      resolve(
+        (it) => it.resolveToken(token),
+        (index) => {
+          const { tokens } = keptBy(index);
+          return tokens.size > 0 && token.length <= MAX_TOKEN && tokens.has(hashToken(token));
+        },
+      ),
     subscribe(listener: (cut: Cut) => void) {
       const stops = sources.map((source) => source.subscribe(listener));
       return () => {
