@@ -46,3 +46,25 @@ test("reconfigure() ends what the new configuration does not allow, in the store
   assert.deepEqual(reconfigure(node, parse("# nobody")), { connections: 1, grants: 1 });
   assert.ok(first.revoked.aborted && !second.revoked.aborted);
 });
+
+test("reconfigure() takes away from the store's peers also where a follower of the others fails", async () => {
+  const parse = (...lines: string[]) => parseConfig(lines.join("\n"), "/x.toml");
+  const before = parse('[roles]\ndev = ["git:read", "ssh:shell"]');
+  using configured = staticIdentities([], { roles: before.roles });
+  await using store = await new MemoryDatabase().open({ roles: before.roles });
+  await store.putPeer({
+    peerId: "two",
+    fingerprints: [key("2")],
+    scopes: ["@dev"],
+    enabled: true,
+  });
+  const flows = tunnel();
+  const node = { configured, store, limits: new AdmissionLimits(), tunnel: flows };
+  using second = authenticate(store, { kind: "fingerprint", fingerprint: key("2") });
+  const lost = second.grant("ssh:shell");
+  configured.subscribe(() => {
+    throw new Error("disk on fire");
+  });
+  assert.throws(() => reconfigure(node, parse('[roles]\ndev = "git:read"')), /cannot tell all/);
+  assert.equal(lost.signal.aborted, true);
+});

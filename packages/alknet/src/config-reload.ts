@@ -36,13 +36,26 @@ export function reconfigure(
   const { peers, apiKeys, roles } = next;
   // First what may be refused: limits are no harm to anybody who is connected.
   limits.change(next.limits);
-  const own = configured.replace(peers, apiKeys, roles);
-  const stored = store.setRoles(roles);
-  tunnel.setLimits(next.tunnel);
-  return {
-    connections: own.connections + stored.connections,
-    grants: own.grants + stored.grants,
-  };
+  const cut: Cut = { connections: 0, grants: 0 };
+  try {
+    add(cut, configured.replace(peers, apiKeys, roles));
+  } catch (error) {
+    // All have been told, and one of them has failed: what was replaced is in force, and the rest has to follow.
+    if (error instanceof AggregateError) follow();
+    throw error;
+  }
+  follow();
+  return cut;
+
+  function follow(): void {
+    add(cut, store.setRoles(roles));
+    tunnel.setLimits(next.tunnel);
+  }
+}
+
+function add(sum: Cut, { connections, grants }: Cut): void {
+  sum.connections += connections;
+  sum.grants += grants;
 }
 
 /** How the file of the configuration stands to what is in use, as `alknet status` tells it. */
