@@ -75,6 +75,8 @@ export interface Joiner {
   readonly as?: string | undefined;
   /** Whether a name is somebody's that this store does not know: in a configuration, for one. */
   readonly isTaken?: ((peerId: string) => boolean) | undefined;
+  /** Whose the key is there, enabled or not. */
+  readonly holder?: ((fingerprint: string) => string | undefined) | undefined;
 }
 
 /** `await using` closes it. All that writes throws {@linkcode StoreError}. */
@@ -122,7 +124,9 @@ export interface IdentityStore extends IdentityProvider, AsyncDisposable {
   /**
    * Let in who has an invitation's secret: use it up, make the peer and note it, in one transaction. Of many
    * with one secret exactly one joins. Where the invitation leaves the name open, and the joiner's own idea
-   * cannot be one, it gets the invitation's `id`.
+   * cannot be one, it gets the invitation's `id`. A name that another invitation is for is taken.
+   *
+   * Who has no invitation that is good is told so without a transaction: strangers write nothing.
    */
   redeem(secretHash: string, joiner: Joiner): Promise<Redeemed>;
 
@@ -158,6 +162,12 @@ const MAX_EFFECTS = 1_024;
 
 /** Most names that a change spells out; more are a reload for everybody. */
 const MAX_NAMES = 64;
+
+/** How long an invitation is kept after it has expired, in milliseconds: so that who comes late is told. */
+const KEPT_INVITATION = 30 * 86_400_000;
+
+/** Most old invitations that are forgotten at once. */
+const MAX_FORGOTTEN = 64;
 
 /** Largest text of an audit entry, in UTF-16 code units. */
 const MAX_DETAIL = 4_096;
@@ -200,6 +210,10 @@ class Store implements IdentityStore {
   #reloadDue: AbortSignal | undefined;
   /** Of the last reload, in milliseconds. */
   #reloadTime = 0;
+  /** So many times everything has been read. */
+  #loads = 0;
+  /** The latest that it has been. */
+  #latest = 0;
   #seen = 0;
   readonly #effects: { readonly change: number; readonly cut: Cut }[] = [];
   readonly #waiting = new Set<() => void>();
@@ -382,7 +396,11 @@ class Store implements IdentityStore {
     const { id, peerId, scopes, expiresAt } = invitation;
     checkInvitation(invitation);
     this.#check();
+    const over = (await this.#backend.invitations()).filter(
+      (each) => each.expiresAt + KEPT_INVITATION <= this.#wallTime(),
+    );
     await this.#backend.transaction(async (transaction) => {
+      for (const each of over.slice(0, MAX_FORGOTTEN)) await transaction.deleteInvitation(each.id);
       if ((await transaction.invitation({ id })) !== undefined) {
         throw new StoreError(
           "STORE_EXISTS",
@@ -405,11 +423,21 @@ class Store implements IdentityStore {
   }
 
   async redeem(secretHash: string, joiner: Joiner): Promise<Redeemed> {
+    this.#check();
+    const seen = await this.#backend.invitation(secretHash);
+    if (seen === undefined) return { outcome: "unknown" };
+    if (seen.usedAt === undefined) {
+      if (seen.expiresAt <= this.#wallTime()) return { outcome: "expired" };
+    } else if (seen.usedBy !== joiner.fingerprint) return { outcome: "used" };
+    const { as = "" } = joiner;
+    const kept = seen.peerId === undefined && as !== "" && (await this.#isKept(as, seen.id));
+    const isTaken = (name: string): boolean =>
+      (kept && name === as) || joiner.isTaken?.(name) === true;
     const result: { redeemed: Redeemed } = { redeemed: { outcome: "unknown" } };
     const { change } = await this.#commit(async (transaction) => {
       const invitation = await transaction.invitation({ secretHash });
       if (invitation === undefined) return undefined;
-      const redeemed = await this.#redeem(transaction, invitation, joiner);
+      const redeemed = await this.#redeem(transaction, invitation, { ...joiner, isTaken });
       result.redeemed = redeemed;
       return redeemed.outcome === "joined" ? { peers: [redeemed.peer.peerId] } : undefined;
     });
@@ -417,12 +445,29 @@ class Store implements IdentityStore {
     return redeemed.outcome === "joined" ? { ...redeemed, change } : redeemed;
   }
 
+  /** Whether somebody else was invited under the name. */
+  async #isKept(name: string, id: string): Promise<boolean> {
+    const now = this.#wallTime();
+    return (await this.#backend.invitations()).some(
+      (each) =>
+        each.id !== id &&
+        each.usedAt === undefined &&
+        each.expiresAt > now &&
+        each.peerId?.toLowerCase() === name.toLowerCase(),
+    );
+  }
+
+  /** A clock that is set back makes nothing good again. */
+  #wallTime(): number {
+    return (this.#latest = Math.max(this.#latest, this.#clock.wallTime()));
+  }
+
   async #redeem(
     transaction: StoreTransaction,
     invitation: Invitation,
-    { fingerprint, as = "", isTaken }: Joiner,
+    { fingerprint, as = "", isTaken, holder: holderElsewhere }: Joiner,
   ): Promise<Redeemed> {
-    const now = this.#clock.wallTime();
+    const now = this.#wallTime();
     if (invitation.usedAt !== undefined) {
       const [holder] = await transaction.holdersOf(fingerprint);
       const peer = holder === undefined ? undefined : await transaction.peer(holder);
@@ -437,7 +482,8 @@ class Store implements IdentityStore {
     if (taken) return { outcome: "name taken", peerId };
     // To take a peer away is to take it away also from who was about to join it.
     if (invitation.addsKey && before?.enabled !== true) return { outcome: "peer gone", peerId };
-    const [holder] = await transaction.holdersOf(fingerprint);
+    const [known] = await transaction.holdersOf(fingerprint);
+    const holder = holderElsewhere?.(fingerprint) ?? known;
     if (holder !== undefined && holder !== before?.peerId) {
       return { outcome: "key known", peerId: holder };
     }
@@ -520,7 +566,14 @@ class Store implements IdentityStore {
     }
     const turn = this.#queue.then(async () => {
       if (this.#closing !== undefined) return { connections: 0, grants: 0 };
-      const cut = this.#patch(spelt, await this.#backend.rows(spelt));
+      let loads: number;
+      let rows: readonly Loaded[];
+      do {
+        loads = this.#loads;
+        rows = await this.#backend.rows(spelt);
+        // What was read in between may be newer, and must not be undone for a moment.
+      } while (loads !== this.#loads && this.#closing === undefined);
+      const cut = this.#patch(spelt, rows);
       this.#reloadSoon();
       return cut;
     });
@@ -598,6 +651,7 @@ class Store implements IdentityStore {
         if (this.#closing !== undefined) return;
         sliceEnd = performance.now() + SLICE;
       }
+      this.#loads++;
       this.#secrets = patched(secrets, newer.secrets);
       this.#lastCut = this.#telling(() => rebuild.swap(newer));
       this.#saw(change, this.#lastCut);

@@ -66,6 +66,8 @@ export class MemoryDatabase {
       rows: async (names) => this.#rows(names),
       transaction: (run) => this.#transaction(run),
       invitations: async () => [...this.#tables.invitations.values()],
+      invitation: async (secretHash) =>
+        [...this.#tables.invitations.values()].find((it) => it.secretHash === secretHash),
       audit: async ({ after, limit }) =>
         this.#tables.audit.filter(({ id }) => id > after).slice(-limit),
       watch: async (listener) => {

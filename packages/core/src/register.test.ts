@@ -129,13 +129,9 @@ for (const multiplexed of [true, false]) {
 test("registerHandler() tells who has the right secret what is wrong, and everybody else nothing", async () => {
   const configured = staticIdentities([
     { peerId: "Attic", fingerprints: [KEYS[9]!], scopes: [], enabled: true },
+    { peerId: "Cellar", fingerprints: [KEYS[8]!], scopes: [], enabled: false },
   ]);
-  await using it = await world({
-    configured: {
-      peer: (name) => (name.toLowerCase() === "attic" ? configured.peers[0] : undefined),
-      resolveFingerprint: (key) => configured.resolveFingerprint(key),
-    },
-  });
+  await using it = await world({ configured });
   const used = await it.invite({ peerId: "laptop" });
   assert.equal(refusalOf(await it.ask(A, used)), "joined");
   assert.deepEqual(await it.ask(A, used), {
@@ -162,6 +158,10 @@ test("registerHandler() tells who has the right secret what is wrong, and everyb
     refusalOf(await it.ask(KEYS[9]!, open, "phone")),
     "key-known: this key is a peer's already",
   );
+  assert.equal(
+    refusalOf(await it.ask(KEYS[8]!, open, "phone")),
+    'key-known: this key is that of peer "Cellar" already',
+  );
   const more = await it.invite({ peerId: "laptop", addsKey: true });
   await it.store.removePeer("laptop");
   assert.match(refusalOf(await it.ask(B, more)), /^peer-gone: peer "laptop" is disabled/);
@@ -184,6 +184,7 @@ test("registerHandler() tells who has the right secret what is wrong, and everyb
       "invitation used",
       "name taken",
       "name taken",
+      "key known",
       "key known",
       "key known",
       "peer gone",

@@ -51,7 +51,7 @@ export interface RegisterRefusal {
 export interface RegisterOptions {
   readonly store: Pick<IdentityStore, "redeem">;
   /** Peers that the store does not know of: their names and keys are taken. */
-  readonly configured?: Pick<IdentitySource, "peer" | "resolveFingerprint"> | undefined;
+  readonly configured?: Pick<IdentitySource, "peer" | "peers" | "resolveFingerprint"> | undefined;
   /** What this node calls itself, told to who has joined. A function is asked each time. */
   readonly name?: string | (() => string | undefined) | undefined;
   readonly clock?: Clock | undefined;
@@ -120,10 +120,13 @@ export function registerHandler(options: RegisterOptions): ProtocolHandler {
       return refuse(connection, "key-known", "key known", "this key is a peer's already");
     }
     const isTaken = (peerId: string): boolean => configured?.peer(peerId) !== undefined;
+    // Asked for who has a good invitation alone: they may be many. Those that are disabled have their keys, too.
+    const holder = (key: string): string | undefined =>
+      configured?.peers.find(({ fingerprints }) => fingerprints.includes(key))?.peerId;
     let redeemed: Redeemed;
     pending++;
     try {
-      redeemed = await store.redeem(hashToken(secret), { fingerprint, as, isTaken });
+      redeemed = await store.redeem(hashToken(secret), { fingerprint, as, isTaken, holder });
     } catch (error) {
       logger.error({ err: error, fingerprint }, "cannot let a key join");
       return refused("failed", "the node could not write it down; try again");

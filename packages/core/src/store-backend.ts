@@ -135,6 +135,8 @@ export interface StoreBackend {
    */
   transaction<T>(run: (transaction: StoreTransaction) => Promise<T>): Promise<T>;
   invitations(): Promise<readonly Invitation[]>;
+  /** Outside of any transaction, as of now: strangers ask, and must not be in the way of who writes. @throws {StoreError} */
+  invitation(secretHash: string): Promise<Invitation | undefined>;
   /** Oldest first, those with an id above `after`; the newest `limit` of them. */
   audit(options: { after: number; limit: number }): Promise<readonly AuditEntry[]>;
   /** Follow changes of others, and our own, from now on. Called once. */

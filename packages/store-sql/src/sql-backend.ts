@@ -146,6 +146,15 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
       const found = await driver.query(sql.invitations);
       return found.flatMap((row) => readable(() => readInvitation(row)));
     },
+    invitation: async (secretHash) => {
+      const [row] = await driver.query(sql.invitation({ secretHash }));
+      if (row === undefined) return undefined;
+      try {
+        return readInvitation(row);
+      } catch (error) {
+        throw unreadable("invitation", (error as Error).message, error);
+      }
+    },
     audit: async ({ after, limit }) => {
       const found = await driver.query(sql.audit(after, limit));
       return found.toReversed().flatMap((row) => readable(() => readAudit(row)));
