@@ -205,6 +205,8 @@ class Store implements IdentityStore {
   /** What was cut while a reload is under way: newer than what that reads. */
   #newer: Newer | undefined;
   #backendState: BackendState = { kind: "ready" };
+  /** Said to be ready again, which counts when everything has been read since. */
+  #resumed: { readonly state: BackendState } | undefined;
   #failure: (BackendState & { kind: "stale" }) | undefined;
   #lastCut: Cut = { connections: 0, grants: 0 };
   #reloadDue: AbortSignal | undefined;
@@ -259,7 +261,9 @@ class Store implements IdentityStore {
   }
 
   get state(): BackendState {
-    return this.#failure ?? this.#backendState;
+    return this.#backendState.kind === "stale"
+      ? this.#backendState
+      : (this.#failure ?? this.#backendState);
   }
 
   resolveFingerprint(fingerprint: string): Identity | undefined {
@@ -636,6 +640,7 @@ class Store implements IdentityStore {
 
   async #load(): Promise<void> {
     const begin = performance.now();
+    const resumed = this.#resumed;
     const newer: Newer = { peers: new Map(), apiKeys: new Map(), secrets: new Map() };
     this.#newer = newer;
     try {
@@ -656,7 +661,7 @@ class Store implements IdentityStore {
       this.#lastCut = this.#telling(() => rebuild.swap(newer));
       this.#saw(change, this.#lastCut);
       this.#reloadTime = Math.ceil(performance.now() - begin);
-      this.#recovered();
+      this.#recovered(resumed);
     } catch (error) {
       if (this.#closing === undefined) this.#failed(error);
       throw error;
@@ -678,17 +683,26 @@ class Store implements IdentityStore {
   }
 
   #onstate(state: BackendState): void {
-    const wasStale = this.#backendState.kind === "stale";
+    if (this.#closing !== undefined) return;
+    if (state.kind === "ready" && this.#backendState.kind === "stale") {
+      // Whatever was said in the meantime was not heard.
+      this.#resumed = { state };
+      this.reload().catch(() => {});
+      return;
+    }
+    const wasReady = this.state.kind === "ready";
+    this.#resumed = undefined;
     this.#backendState = state;
-    if (state.kind === "stale") this.#logger.error({ store: this.label }, staleText(state.reason));
-    // Whatever was said in the meantime was not heard.
-    else if (wasStale) this.reload().catch(() => {});
+    if (state.kind === "stale" && wasReady) {
+      this.#logger.error({ store: this.label }, staleText(state.reason));
+    }
     this.#tellState();
   }
 
   #failed(error: unknown): void {
     const reason = error instanceof Error ? error.message : String(error);
-    if (this.#failure?.reason !== reason) {
+    // That the database is out of reach was said before.
+    if (this.#failure?.reason !== reason && this.#backendState.kind === "ready") {
       this.#logger.error({ store: this.label, err: error }, staleText(reason));
     }
     const since = this.#failure?.since ?? this.#clock.wallTime();
@@ -697,10 +711,16 @@ class Store implements IdentityStore {
     this.#reloadSoon(RETRY_PAUSE);
   }
 
-  #recovered(): void {
-    const was = this.#failure;
+  #recovered(resumed: { readonly state: BackendState } | undefined): void {
+    const before: BackendState["kind"] = this.state.kind;
     this.#failure = undefined;
-    if (was !== undefined) this.#logger.info({ store: this.label }, "the store can be read again");
+    if (resumed !== undefined && resumed === this.#resumed) {
+      this.#backendState = resumed.state;
+      this.#resumed = undefined;
+    }
+    if (before === "stale" && this.state.kind === "ready") {
+      this.#logger.info({ store: this.label }, "the store can be read again");
+    }
     this.#tellState();
   }
 

@@ -87,7 +87,7 @@ export type BackendState =
 
 export interface BackendEvents {
   changed(change: BackendChange): void;
-  /** The connection is there again after a loss: all may have changed. Told after `state` is ready. */
+  /** Ready, after a loss: all may have changed. The store counts as stale until it has read everything again. */
   state(state: BackendState): void;
 }
 
