@@ -17,7 +17,7 @@ import {
   type IdentityStoreOptions,
   openIdentityStore,
 } from "@alknet/core/identity-store";
-import { StoreError } from "@alknet/core/store-error";
+import { checkMappedTables } from "./check-mapped-tables.ts";
 import { givenConnections } from "./given-connections.ts";
 import { isKysely, kyselyDriver, type KyselyLike } from "./kysely-driver.ts";
 import { sqlBackend } from "./sql-backend.ts";
@@ -32,13 +32,7 @@ import {
   type NodeSqliteLike,
 } from "./sqlite-handle.ts";
 import { createTables } from "./tables-sql.ts";
-import {
-  columnsOf,
-  type ResolvedTables,
-  resolveTables,
-  TABLE_NAMES,
-  type TableMapping,
-} from "./table-mapping.ts";
+import { type ResolvedTables, resolveTables, type TableMapping } from "./table-mapping.ts";
 
 export interface CreateIdentityStoreOptions extends IdentityStoreOptions {
   /**
@@ -62,7 +56,7 @@ const PREFIX = "alknet_";
 export async function createIdentityStore(
   options: CreateIdentityStoreOptions,
 ): Promise<IdentityStore> {
-  const tables = resolveTables(options.tables, PREFIX);
+  const tables = resolveTables(options.tables, { prefix: PREFIX });
   const driver = await driverFor(options.database);
   try {
     await prepare(driver, tables);
@@ -88,20 +82,5 @@ async function prepare(driver: SqlDriver, tables: ResolvedTables): Promise<void>
     for (const sql of createTables(driver.dialect, tables))
       await session.query({ sql, values: [] });
   });
-  for (const table of TABLE_NAMES) {
-    const { mapped, quoted, columns, label } = tables[table];
-    if (!mapped) continue;
-    const wanted = columnsOf(table).flatMap((name) => columns.get(name) ?? []);
-    try {
-      // SQLite takes a quoted name that is no column for a text, unless it is said whose column it is.
-      const names = wanted.map((name) => `t.${name}`).join(", ");
-      await driver.query({ sql: `SELECT ${names} FROM ${quoted} AS t LIMIT 0`, values: [] });
-    } catch (error) {
-      if (error instanceof StoreError) throw error;
-      throw new TypeError(
-        `cannot map ${table} to table ${label}: ${(error as Error).message}; expected the columns ${wanted.join(", ")}`,
-        { cause: error },
-      );
-    }
-  }
+  await checkMappedTables(driver, tables);
 }

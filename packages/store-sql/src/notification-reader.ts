@@ -70,6 +70,12 @@ export class NotificationReader {
     const [row] = await this.#driver.query(this.#sql.newest);
     this.#last = readCount("id", row?.[0]);
     this.#told.clear();
+    const overlap = OVERLAP[this.#driver.dialect];
+    if (overlap === 0) return;
+    const before = this.#sql.notifications(Math.max(0, this.#last - overlap), overlap);
+    for (const [id] of await this.#driver.query(before)) {
+      if (readCount("id", id) <= this.#last) this.#told.add(readCount("id", id));
+    }
   }
 
   #woken(wrote: boolean): void {

@@ -93,3 +93,13 @@ test("peersWithKey() finds a key however its list is written", () => {
     .map((row) => Object.values(row)[0]);
   assert.deepEqual(new Set(names), new Set(["one", "second", "spaced"]));
 });
+
+test("forUpdate() waits for other programs in PostgreSQL, and leaves SQLite as it is", () => {
+  const [sqlite, postgres] = (["sqlite", "postgres"] as const).map((dialect) => {
+    const sql = statements(dialect, resolveTables());
+    return sql.forUpdate(sql.peersNamed(["laptop"]));
+  });
+  assert.match(postgres!.sql, /IN \(\$1\) FOR UPDATE$/);
+  assert.match(sqlite!.sql, /IN \(\?\)$/);
+  assert.deepEqual(postgres!.values, ["laptop"]);
+});

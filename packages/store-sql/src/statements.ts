@@ -57,6 +57,11 @@ export interface Statements {
   peersWithToken(hash: string): SqlStatement | undefined;
   apiKeysWithToken(hash: string): SqlStatement;
   invitation(by: { id: string } | { secretHash: string }): SqlStatement;
+  /**
+   * The same query, for rows that are about to be changed: what another program is doing to them is waited for.
+   * SQLite has one writer at a time anyway.
+   */
+  forUpdate(query: SqlStatement): SqlStatement;
   /** The newest first. */
   audit(after: number, limit: number): SqlStatement;
   /** Rows of id, channel and payload, oldest first. */
@@ -180,6 +185,8 @@ export function statements(dialect: SqlDialect, tables: ResolvedTables): Stateme
       "id" in by
         ? where(all.invitations, column(invitations, "id"), by.id)
         : where(all.invitations, column(invitations, "secret_hash"), by.secretHash),
+    forUpdate: (query) =>
+      dialect === "sqlite" ? query : { ...query, sql: `${query.sql} FOR UPDATE` },
     audit: (after, limit) => {
       const id = column(audit, "id");
       return build(`${all.audit} WHERE ${id} > `, { value: after }, ` ORDER BY ${id} DESC LIMIT `, {

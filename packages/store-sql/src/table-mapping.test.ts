@@ -45,15 +45,14 @@ test("resolveTables() names what is wrong, also to a program without types", () 
   }
 });
 
-test("resolveTables() quotes names and schemas, and puts the prefix before ours alone", () => {
-  const { peers, audit } = resolveTables(
-    { peers: { name: 'my "users"', schema: "app" } },
-    "alknet_",
-  );
+test("resolveTables() quotes names and schemas, and puts prefix and schema before ours alone", () => {
+  const mapping: TableMapping = { peers: { name: 'my "users"', schema: "app" }, api_keys: {} };
+  const { peers, api_keys, audit } = resolveTables(mapping, { prefix: "alknet_", schema: 'a"b' });
   assert.equal(peers.quoted, '"app"."my ""users"""');
   assert.equal(peers.columns.get("peer_id"), '"peer_id"');
   assert.equal(peers.mapped, true);
-  assert.equal(audit.quoted, '"alknet_audit"');
+  assert.equal(api_keys.quoted, '"alknet_api_keys"');
+  assert.equal(audit.quoted, '"a""b"."alknet_audit"');
   assert.equal(audit.mapped, false);
 });
 

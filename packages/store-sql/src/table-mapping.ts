@@ -117,10 +117,13 @@ export const TABLE_NAMES: readonly TableName[] = Object.freeze(Object.keys(COLUM
 /**
  * Check a mapping, which may come from a program without types, and quote its names.
  *
- * @param prefix of the names of tables that are not mapped.
+ * @param unmapped where tables are that are not mapped: what is put before their names, and their schema.
  * @throws {TypeError} that names the table and the column.
  */
-export function resolveTables(mapping: TableMapping = {}, prefix = ""): ResolvedTables {
+export function resolveTables(
+  mapping: TableMapping = {},
+  unmapped: { readonly prefix?: string; readonly schema?: string } = {},
+): ResolvedTables {
   for (const name of Object.keys(mapping)) {
     if (!Object.hasOwn(COLUMNS, name)) {
       throw new TypeError(
@@ -128,7 +131,7 @@ export function resolveTables(mapping: TableMapping = {}, prefix = ""): Resolved
       );
     }
   }
-  const entries = TABLE_NAMES.map((name) => [name, resolveTable(name, mapping[name], prefix)]);
+  const entries = TABLE_NAMES.map((name) => [name, resolveTable(name, mapping[name], unmapped)]);
   return Object.freeze(Object.fromEntries(entries) as Record<TableName, ResolvedTable>);
 }
 
@@ -163,9 +166,10 @@ function isPlain(name: string): boolean {
 function resolveTable<T extends TableName>(
   table: T,
   mapped: MappedTable<T> | undefined,
-  prefix: string,
+  { prefix = "", schema: ourSchema }: { readonly prefix?: string; readonly schema?: string },
 ): ResolvedTable {
-  const { name = `${prefix}${table}`, schema, columns } = mapped ?? {};
+  const ours: MappedTable<T> = { name: `${prefix}${table}`, schema: ourSchema };
+  const { name = ours.name!, schema, columns } = mapped ?? ours;
   const known: Readonly<Record<string, "needed" | "optional">> = COLUMNS[table];
   const names: Readonly<Record<string, string | undefined>> =
     (columns as Readonly<Record<string, string | undefined>> | undefined) ??
