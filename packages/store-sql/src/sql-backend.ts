@@ -189,7 +189,7 @@ class Within implements StoreTransaction {
   }
 
   async peer(peerId: string): Promise<PeerEntry | undefined> {
-    const rows = await this.#session.query(this.#sql.peersNamed([peerId]));
+    const rows = await this.#session.query(this.#sql.forUpdate(this.#sql.peersNamed([peerId])));
     const found = rows.map((row) => {
       const loaded = readPeer(row);
       if (loaded.kind !== "peer") throw unusable(loaded);
@@ -255,7 +255,7 @@ class Within implements StoreTransaction {
   }
 
   async invitation(by: { id: string } | { secretHash: string }): Promise<Invitation | undefined> {
-    const [row] = await this.#session.query(this.#sql.invitation(by));
+    const [row] = await this.#session.query(this.#sql.forUpdate(this.#sql.invitation(by)));
     if (row === undefined) return undefined;
     try {
       return readInvitation(row);
