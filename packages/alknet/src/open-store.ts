@@ -5,12 +5,14 @@
  */
 
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Config } from "@alknet/core/config";
 import { loadConfig } from "@alknet/core/config-file";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { Logger } from "@alknet/core/log";
 import { makeFolders } from "@alknet/core/make-folders";
+import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 
 export interface OpenedStore {
@@ -18,9 +20,12 @@ export interface OpenedStore {
   readonly config: Config;
 }
 
-/** Where the database is, or would be. */
-export function databasePath({ home }: Pick<Context, "home">, config: Config): string {
-  return config.store.path ?? home.database;
+/** Where the file of the database is, or would be; `undefined`: it is on a server. */
+export function databasePath(
+  { home }: Pick<Context, "home">,
+  { store }: Config,
+): string | undefined {
+  return store.url === undefined ? (store.path ?? home.database) : undefined;
 }
 
 /**
@@ -34,6 +39,7 @@ export async function openStore(
   logger?: Logger,
 ): Promise<IdentityStore> {
   const path = databasePath(context, config);
+  if (path === undefined) return await openOnServer(config, logger, { readOnly: false });
   makeFolders(dirname(path));
   const { openSqliteStore } = await import("@alknet/store-sqlite/sqlite-store");
   return await openSqliteStore({ path, roles: config.roles, logger });
@@ -50,9 +56,32 @@ export async function openStoreToRead(
   logger?: Logger,
 ): Promise<IdentityStore | undefined> {
   const path = databasePath(context, config);
+  if (path === undefined) return await openOnServer(config, logger, { readOnly: true });
   if (!existsSync(path)) return undefined;
   const { openSqliteStore } = await import("@alknet/store-sqlite/sqlite-store");
   return await openSqliteStore({ path, roles: config.roles, logger, readOnly: true });
+}
+
+async function openOnServer(
+  { store: { url = "", passwordFile }, roles, path }: Config,
+  logger: Logger | undefined,
+  { readOnly }: { readonly readOnly: boolean },
+): Promise<IdentityStore> {
+  const { openPostgresStore } = await import("@alknet/store-postgres/postgres-store");
+  const password =
+    passwordFile === undefined
+      ? undefined
+      : async (): Promise<string> => (await readFile(passwordFile, "utf8")).replace(/\r?\n$/, "");
+  try {
+    return await openPostgresStore({ url, password, roles, logger, readOnly });
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new CommandError(error.message, {
+      code: "CONFIG_INVALID",
+      cause: error,
+      hint: `correct [store] url in ${path}`,
+    });
+  }
 }
 
 /** Run `work` with the store, and close it whatever happens. */

@@ -46,6 +46,9 @@ test("restartKeys() names what needs a restart, each a key of the schema", () =>
     '[limits]\ndrain = "3s"\nhandshake_timeout = "3s"\nidle_timeout = "3s"',
     '[store]\npath = "db"',
   );
-  assert.deepEqual(restartKeys(defaultConfig("/x.toml"), after), RESTART_KEYS);
+  // A file, or a server: not both.
+  const server = parse('[store]\nurl = "postgres://db/x"\npassword_file = "p"');
+  const keys = [after, server].flatMap((each) => restartKeys(defaultConfig("/x.toml"), each));
+  assert.deepEqual(keys, RESTART_KEYS);
   for (const key of RESTART_KEYS) assert.ok(schemaAt(key.split(".")), key);
 });

@@ -35,6 +35,8 @@ const RESTART: readonly Part[] = [
   ["limits.handshake_timeout", ({ limits }) => limits.handshakeTimeout],
   ["limits.idle_timeout", ({ limits }) => limits.idleTimeout],
   ["store.path", ({ store }) => store.path],
+  ["store.url", ({ store }) => store.url],
+  ["store.password_file", ({ store }) => store.passwordFile],
 ];
 
 /** Keys that apply at once, but for those that are counted. */

@@ -95,7 +95,7 @@ export function formatTomlPath(path: TomlPath): string {
 const AROUND = 70;
 
 function excerptAt(text: string, { line, column }: Position): ConfigProblem["excerpt"] {
-  const whole = lineOf(text, line);
+  const whole = masked(lineOf(text, line));
   if (whole === undefined || whole.trim() === "") return undefined;
   const at = Math.min(column - 1, whole.length);
   const from = whole.length <= 2 * AROUND ? 0 : Math.max(0, at - AROUND);
@@ -109,6 +109,15 @@ function excerptAt(text: string, { line, column }: Position): ConfigProblem["exc
   const before = head + shown(whole.slice(from, at));
   const after = shown(whole.slice(at, to)) + (to < whole.length ? "…" : "");
   return { text: before + after, caret: before.length };
+}
+
+/** What is shown may be logged: the password of a URL is not shown, and takes as much room. */
+function masked(line: string | undefined): string | undefined {
+  const stars = (_: string, head: string, password: string): string =>
+    head + "*".repeat(password.length);
+  return line
+    ?.replaceAll(/(:\/\/[^\s"':@/?]*:)([^\s"']*)(?=@)/g, stars)
+    .replaceAll(/([?&]password=)([^\s"'&]*)/gi, stars);
 }
 
 /** Line `number`, from 1, without its end. */

@@ -178,6 +178,19 @@ function parsePath(path: string): void {
   throw new SyntaxError(`cannot use path ${quoted(path)}: expected the path of a file`);
 }
 
+/** All but its password is for who connects to judge: what can be said here is whether it is the kind of thing. */
+function parseStoreUrl(url: string): void {
+  if (!/^postgres(ql)?:\/\/[^/]/.test(url) && !/^postgres(ql)?:\/\/\/[^/]/.test(url)) {
+    throw new SyntaxError("cannot use url: expected postgres://user@host:port/database");
+  }
+  // Whoever may read this file, or is shown it, need not know the password.
+  if (/^[^/]*\/\/[^/?]*:[^/?]*@/.test(url) || /[?&]password=/i.test(url)) {
+    throw new SyntaxError(
+      'cannot use a url with a password: expected it in a file, named by password_file = "…"',
+    );
+  }
+}
+
 function quoted(name: string): string {
   return JSON.stringify(name.slice(0, 100));
 }
@@ -513,6 +526,35 @@ const document = z.pipe(
           parsePath,
         ),
       ),
+      url: z.optional(
+        text(
+          {
+            description:
+              "A PostgreSQL server in place of a file, for several nodes that share one store. Another machine has to speak TLS, with a certificate for its name.",
+            examples: ["postgres://alknet@db.example/alknet"],
+          },
+          parseStoreUrl,
+        ),
+      ),
+      password_file: z.optional(
+        text(
+          {
+            description:
+              "File with the password for `url`, and nothing else, from this file's folder on if it does not begin with `/`. It is read for each connection.",
+            examples: ["/etc/alknet/store-password"],
+          },
+          parsePath,
+        ),
+      ),
+    }).check(({ value: { path, url, password_file: passwordFile }, issues, value }) => {
+      const clash = (key: string, message: string): void =>
+        void issues.push({ code: "custom", message, input: value, path: [key] });
+      if (path !== undefined && url !== undefined) {
+        clash("url", "cannot use url beside path: expected a server, or a file");
+      }
+      if (url === undefined && passwordFile !== undefined) {
+        clash("password_file", "cannot use password_file: expected url beside it");
+      }
     }),
   }),
 );
@@ -597,7 +639,11 @@ function toConfig(document: ConfigDocument, path: string): Config {
       deadline: parseDuration(tunnel.deadline),
     }),
     log: Object.freeze({ level: log.level }),
-    store: Object.freeze({ path: fileAt(store.path) }),
+    store: Object.freeze({
+      path: fileAt(store.path),
+      url: store.url,
+      passwordFile: fileAt(store.password_file),
+    }),
   });
 }
 

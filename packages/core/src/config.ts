@@ -44,8 +44,17 @@ export interface Config {
   readonly apiKeys: readonly ApiKeyEntry[];
   readonly tunnel: ConfigTunnel;
   readonly log: { readonly level: LogLevel };
+  readonly store: ConfigStore;
+}
+
+/** Where the store is: a file, or a server. */
+export interface ConfigStore {
   /** File of the database, absolute; `undefined`: the one of the data folder. */
-  readonly store: { readonly path: string | undefined };
+  readonly path: string | undefined;
+  /** Of a PostgreSQL server, in place of a file; it has no password. */
+  readonly url: string | undefined;
+  /** File with the password for it, absolute. */
+  readonly passwordFile: string | undefined;
 }
 
 export interface ConfigLimits extends ConfigTimes {
@@ -105,6 +114,6 @@ export function defaultConfig(path: string): Config {
     apiKeys: none,
     tunnel: DEFAULT_TUNNEL,
     log: Object.freeze({ level: DEFAULT_LOG_LEVEL }),
-    store: Object.freeze({ path: undefined }),
+    store: Object.freeze({ path: undefined, url: undefined, passwordFile: undefined }),
   });
 }

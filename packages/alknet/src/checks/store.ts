@@ -29,7 +29,7 @@ export interface CheckedStore {
 export async function checkStore(context: Context, config: Config): Promise<CheckedStore> {
   const path = databasePath(context, config);
   const check = "store";
-  if (config.store.path === undefined && !existsSync(path)) {
+  if (path !== undefined && config.store.path === undefined && !existsSync(path)) {
     const text = "none yet: it is made with the first peer";
     return { findings: [{ check, state: "ok", text }], store: undefined };
   }
