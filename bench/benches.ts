@@ -74,4 +74,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "from another process's commit to the close that the peer sees, 1,000 connections",
     load: () => import("./revocation.ts"),
   },
+  "revocation-postgres": {
+    about: "the same, from a commit in PostgreSQL to nodes that listen to it (root)",
+    load: () => import("./revocation-postgres.ts"),
+  },
 };

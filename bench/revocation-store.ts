@@ -4,10 +4,14 @@
  * @module
  */
 
+import assert from "node:assert/strict";
 import { utimesSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { IdentityStore } from "@alknet/core/identity-store";
+import { openPostgresStore } from "@alknet/store-postgres/postgres-store";
+import { parsePostgresUrl } from "@alknet/store-postgres/postgres-url";
 import { openSqliteStore } from "@alknet/store-sqlite/sqlite-store";
+import postgres from "postgres";
 
 /** A program that writes the tables. */
 export interface Writer extends AsyncDisposable {
@@ -15,8 +19,9 @@ export interface Writer extends AsyncDisposable {
   disable(peerId: string): Promise<bigint>;
 }
 
-/** The store at a path. */
+/** The store at a path; or in PostgreSQL, by a URL whose `application_name` is the name of its schema. */
 export async function openBenchStore(where: string): Promise<IdentityStore> {
+  if (isUrl(where)) return await openPostgresStore({ url: where, schema: schemaOf(where) });
   return await openSqliteStore({ path: where });
 }
 
@@ -32,6 +37,36 @@ export async function seed(
 }
 
 export async function writerOf(where: string): Promise<Writer> {
+  return isUrl(where) ? writerOfPostgres(where) : writerOfSqlite(where);
+}
+
+function isUrl(where: string): boolean {
+  return where.startsWith("postgres:");
+}
+
+function schemaOf(url: string): string {
+  return parsePostgresUrl(url).applicationName;
+}
+
+function writerOfPostgres(url: string): Writer {
+  const sql = postgres(url, { max: 1 });
+  const table = `${schemaOf(url)}.peers`;
+  return {
+    async disable(peerId) {
+      await sql.begin(async (transaction) => {
+        const { count } = await transaction`
+          UPDATE ${transaction(table)} SET enabled = 0 WHERE peer_id = ${peerId}`;
+        assert.equal(count, 1);
+        const names = JSON.stringify({ peers: [peerId] });
+        await transaction`SELECT pg_notify('peers_changed', ${names})`;
+      });
+      return process.hrtime.bigint();
+    },
+    [Symbol.asyncDispose]: () => sql.end(),
+  };
+}
+
+function writerOfSqlite(where: string): Writer {
   const database = new DatabaseSync(where);
   // Whatever else is written at the moment.
   database.exec("PRAGMA busy_timeout = 5000");

@@ -20,42 +20,58 @@ const PEERS = 200;
 const EACH = 5;
 const WORKER = new URL("revocation-worker.ts", import.meta.url);
 
-/** Milliseconds at the 99th percentile; see architecture §4. */
-const GOAL_P99 = 50;
-const GOAL_P50 = 5;
-
 export const bench: Bench = {
-  async run({ quick, say }) {
+  async run(options) {
     const folder = mkdtempSync(join(tmpdir(), "alknet-bench-"));
     try {
-      const rounds = quick ? 1 : 3;
-      const figures: Figures[] = [];
-      for (let round = 0; round < rounds; round += 1) {
-        const measured = await measure(join(folder, `round-${round}.db`), say);
-        say(`p50 ${measured.p50.toFixed(2)} ms, p99 ${measured.p99.toFixed(2)} ms`);
-        figures.push(measured);
-      }
-      const of = (pick: (it: Figures) => number, limit: number, name: string): Comparison =>
-        compare(
-          name,
-          figures.map(pick),
-          figures.map(() => limit),
-          { unit: "ms", better: "lower", peerName: "limit", goal: 1 },
-        );
-      return {
-        main: of((it) => it.p99, GOAL_P99, "revocation"),
-        variants: [
-          of((it) => it.p50, GOAL_P50, "revocation p50"),
-          of((it) => it.quic, GOAL_P99, "revocation p99, QUIC alone"),
-          of((it) => it.tcp, GOAL_P99, "revocation p99, TCP alone"),
-        ],
-        facts: { "others that were closed": 0, "connections each round": PEERS * EACH },
-      };
+      return await revocation(options, {
+        name: "revocation",
+        storeOf: async (round) => join(folder, `round-${round}.db`),
+        goals: { p50: 5, p99: 50 },
+      });
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   },
 };
+
+export interface RevocationSetting {
+  readonly name: string;
+  /** A path or URL of an empty store. */
+  readonly storeOf: (round: number) => Promise<string>;
+  /** Milliseconds; see architecture §4. */
+  readonly goals: { readonly p50: number; readonly p99: number };
+}
+
+/** The bench, on some store. */
+export async function revocation(
+  { quick, say }: Parameters<Bench["run"]>[0],
+  { name, storeOf, goals }: RevocationSetting,
+): ReturnType<Bench["run"]> {
+  const rounds = quick ? 1 : 3;
+  const figures: Figures[] = [];
+  for (let round = 0; round < rounds; round += 1) {
+    const measured = await measure(await storeOf(round), say);
+    say(`p50 ${measured.p50.toFixed(2)} ms, p99 ${measured.p99.toFixed(2)} ms`);
+    figures.push(measured);
+  }
+  const of = (pick: (it: Figures) => number, limit: number, title: string): Comparison =>
+    compare(
+      title,
+      figures.map(pick),
+      figures.map(() => limit),
+      { unit: "ms", better: "lower", peerName: "limit", goal: 1 },
+    );
+  return {
+    main: of((it) => it.p99, goals.p99, name),
+    variants: [
+      of((it) => it.p50, goals.p50, `${name} p50`),
+      of((it) => it.quic, goals.p99, `${name} p99, QUIC alone`),
+      of((it) => it.tcp, goals.p99, `${name} p99, TCP alone`),
+    ],
+    facts: { "others that were closed": 0, "connections each round": PEERS * EACH },
+  };
+}
 
 /** Milliseconds from commit to close: of all, and at the 99th percentile of each transport. */
 interface Figures {
