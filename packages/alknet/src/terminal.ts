@@ -22,18 +22,21 @@ export function printJson({ data }: Terminal, value: object): void {
   data.write(`${JSON.stringify(value)}\n`);
 }
 
-/** Lines of `name  value`, the values under each other. */
+/** Lines of `name  value`, the values under each other, each {@linkcode printable}. */
 export function printFields(
   { data }: Terminal,
   fields: readonly (readonly [string, string])[],
 ): void {
   const width = Math.max(...fields.map(([name]) => name.length));
-  data.write(fields.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join(""));
+  const lines = fields.map(
+    ([name, value]) => `${printable(name.padEnd(width))}  ${printable(value)}\n`,
+  );
+  data.write(lines.join(""));
 }
 
-/** A line for people. */
+/** Lines for people; of control characters only the ends of lines and tabs are kept. */
 export function say({ words }: Terminal, text: string): void {
-  words.write(`${text}\n`);
+  words.write(`${text.replaceAll(/(?![\n\t])[\p{Cc}\p{Cf}]/gu, "\ufffd")}\n`);
 }
 
 /** What peers said, safe to show: no control characters. */

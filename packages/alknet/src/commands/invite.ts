@@ -243,7 +243,8 @@ function explain(
 ): void {
   // Capitals have a shorter code, and mean the same.
   const code = qrCode(ticket.toUpperCase());
-  say(terminal, code === undefined ? "" : `\n${code}`);
+  // It has colours of its own.
+  terminal.words.write(code === undefined ? "\n" : `\n${code}\n`);
   say(terminal, `On the other machine, within ${formatDuration(lifetime)}, with the line above:`);
   say(terminal, "  alknet join INVITATION\n");
   const rights = scopes.length === 0 ? "" : `, which may: ${scopes.join(", ")}`;
