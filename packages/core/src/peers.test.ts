@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { type PeerEntry, PeerError } from "./peers.ts";
+import { parsePeer, type PeerEntry, PeerError } from "./peers.ts";
 import { staticIdentities } from "./static-identities.ts";
 
 const A = `ed25519:${"a".repeat(64)}`;
@@ -179,4 +179,22 @@ test("an entry that is not as it has to be is refused with its field", () => {
     entry("a", { fingerprints: [A], enabled: false }),
     entry("b", { fingerprints: [A] }),
   ]);
+});
+
+test("parsePeer() takes no more than every store can give back", () => {
+  const peer = { peerId: "laptop", fingerprints: [], scopes: [], enabled: true };
+  const many = Object.fromEntries(Array.from({ length: 1_025 }, (_, at) => [`name${at}`, ["x"]]));
+  const wide = { names: Array.from({ length: 1_025 }, () => "x") };
+  // As JSON, which is how they are kept, these are more than a MiB.
+  const long = { names: Array.from({ length: 200 }, () => "\u0001".repeat(1_000)) };
+  for (const resources of [many, wide, long]) {
+    assert.throws(() => parsePeer({ ...peer, resources }), {
+      code: "PEER_INVALID",
+      field: ["resources"],
+    });
+  }
+  const scopes = Array.from({ length: 1_024 }, (_, at) => `fs:read:${at}${"\u0001".repeat(900)}`);
+  assert.throws(() => parsePeer({ ...peer, scopes }), { code: "PEER_INVALID", field: ["scopes"] });
+  const most = Array.from({ length: 1_024 }, (_, at) => `fs:read:${at}${"x".repeat(900)}`);
+  assert.equal(parsePeer({ ...peer, scopes: most }).scopes.length, 1_024);
 });

@@ -32,6 +32,9 @@ export const DEFAULT_PORT: number = 7433;
 /** Most fingerprints, scopes and addresses of one peer. */
 export const MAX_PER_PEER: number = 1_024;
 
+/** Longest list of scopes, and most of resources, as JSON, in UTF-16 code units: stores read no more. */
+const MAX_JSON = 2 ** 20;
+
 /** Longest display name, in UTF-16 code units. */
 const MAX_DISPLAY_NAME = 128;
 
@@ -107,6 +110,10 @@ export function parsePeer(entry: PeerEntry): PeerEntry {
     throw new PeerError("PEER_INVALID", peerId, ["tokenHash"], expected);
   }
   check("scopes", scopes, parseScopeEntry);
+  if (isTooLong(scopes)) {
+    throw new PeerError("PEER_INVALID", peerId, ["scopes"], "they are more than 1 MiB as JSON");
+  }
+  checkResources(entry);
   return Object.freeze({
     ...entry,
     fingerprints: frozen(check("fingerprints", fingerprints, parseFingerprint)),
@@ -116,6 +123,25 @@ export function parsePeer(entry: PeerEntry): PeerEntry {
     ),
     resources: frozenResources(entry.resources),
   });
+}
+
+/** @throws {PeerError} */
+function checkResources({ peerId, resources }: PeerEntry): void {
+  if (resources === undefined || resources === NO_RESOURCES) return;
+  const lists = Object.values(resources);
+  const fault =
+    lists.length > MAX_PER_PEER || lists.some((list) => list.length > MAX_PER_PEER)
+      ? `more than ${MAX_PER_PEER} of them`
+      : isTooLong([...Object.keys(resources), ...lists.flat()])
+        ? "they are more than 1 MiB as JSON"
+        : undefined;
+  if (fault !== undefined) throw new PeerError("PEER_INVALID", peerId, ["resources"], fault);
+}
+
+function isTooLong(texts: readonly string[]): boolean {
+  // One character is six at most, and most lists are nowhere near.
+  const most = texts.reduce((sum, { length }) => sum + 6 * length + 8, 0);
+  return most > MAX_JSON && JSON.stringify(texts).length + 4 * texts.length > MAX_JSON;
 }
 
 /** Whether `text` can be the name of a peer: 1 to 64 letters, digits, `.`, `_`, `-`. */
