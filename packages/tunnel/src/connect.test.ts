@@ -6,7 +6,7 @@ import { AccessRevoked, authenticate } from "@alknet/core/access";
 import type { PeerEntry } from "@alknet/core/peers";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { FakeClock } from "@alknet/core/testing";
-import { connectTarget, type Reach, systemConnect } from "./connect.ts";
+import { connectTarget, type Reach, systemConnect, systemConnectLarge } from "./connect.ts";
 import { FlowRefused } from "./refused.ts";
 import { deadPort, tcpServer } from "./testing.ts";
 
@@ -214,7 +214,9 @@ test("connectTarget() stops when who asked is gone, and when the right falls whi
 
 test("systemConnect() fails with the system's error, and leaves nothing behind when it is given up", async () => {
   const port = await deadPort();
-  await assert.rejects(systemConnect("127.0.0.1", port, never), { code: "ECONNREFUSED" });
   const reason = new Error("given up");
-  await assert.rejects(systemConnect("127.0.0.1", port, AbortSignal.abort(reason)), reason);
+  for (const connect of [systemConnect, systemConnectLarge]) {
+    await assert.rejects(connect("127.0.0.1", port, never), { code: "ECONNREFUSED" });
+    await assert.rejects(connect("127.0.0.1", port, AbortSignal.abort(reason)), reason);
+  }
 });

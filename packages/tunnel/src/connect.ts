@@ -8,10 +8,11 @@
  */
 
 import { lookup } from "node:dns/promises";
-import { connect, isIP, type Socket } from "node:net";
+import { connect, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
 import { race } from "@alknet/core/race";
+import { connectLarge } from "./large-reads.ts";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
 import type { Refusal } from "./wire/open.ts";
@@ -122,9 +123,19 @@ export async function systemResolve(host: string): Promise<readonly string[]> {
 }
 
 /** Connect with the machine's own TCP. */
-export function systemConnect(address: string, port: number, signal: AbortSignal): Promise<Socket> {
+export const systemConnect: Connect = (...to) => connected(connect, ...to);
+
+/** The same, for flows that take large reads (see large-reads.ts). */
+export const systemConnectLarge: Connect = (...to) => connected(connectLarge, ...to);
+
+function connected(
+  start: (options: TcpNetConnectOpts) => Socket,
+  address: string,
+  port: number,
+  signal: AbortSignal,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect({
+    const socket = start({
       host: address,
       port,
       allowHalfOpen: true,

@@ -55,6 +55,25 @@ test("framed() frames chunks of any size, also above what a record holds", async
   await readAll(pair.near);
 });
 
+test("framed() has done with what is written by writeNow(), and keeps the order of what waits", async () => {
+  await using pair = await flows();
+  const all = readAll(pair.far);
+  const sent: Buffer[] = [];
+  const memory = Buffer.alloc(300_000);
+  for (let round = 0; round < 40; round++) {
+    const bytes = memory.subarray(0, 1 + round * 7_000);
+    bytes.fill(round + 1);
+    sent.push(Buffer.from(bytes));
+    if (round % 5 === 0) pair.near.write(sent.at(-1));
+    else if (!pair.near.writeNow(bytes)) await once(pair.near, "drain");
+    memory.fill(0);
+  }
+  pair.near.end();
+  assert.ok((await all).equals(Buffer.concat(sent)));
+  pair.far.end();
+  await readAll(pair.near);
+});
+
 test("framed() passes a reset on, with the code of its error", async () => {
   await using pair = await flows();
   pair.near.on("error", () => {});

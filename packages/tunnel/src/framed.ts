@@ -2,18 +2,30 @@
  * A flow on a connection that has only one stream: a `Duplex` whose half-close and reset travel as
  * records (wire/record.ts), because the end of a TCP connection proves nothing.
  *
- * Data is not copied on either way: what is written goes out with its header in one vectored write, what
- * comes in is handed on as views.
+ * What is written goes out with its headers in one buffer (framed-slabs.ts), what comes in is handed on as
+ * views.
  *
  * @module
  */
 
+import { Socket } from "node:net";
 import { Duplex } from "node:stream";
 import { CloseCode, closeCodeOf } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
+import { pack } from "./framed-slabs.ts";
 import { MAX_QUEUED } from "./join.ts";
 import { FlowCut } from "./reset.ts";
-import { dataHeader, endRecord, MAX_DATA, RecordDecoder, resetRecord } from "./wire/record.ts";
+import { endRecord, RecordDecoder, resetRecord } from "./wire/record.ts";
+
+/** A flow that takes bytes at once. */
+export interface FramedFlow extends Duplex {
+  /**
+   * Write `bytes`, which are the caller's again when this returns.
+   *
+   * @returns false: enough for now, until "drain".
+   */
+  writeNow(bytes: Buffer): boolean;
+}
 
 /**
  * Wrap `stream`, which this owns from now on: it ends when the flow has ended in both directions, and
@@ -22,9 +34,11 @@ import { dataHeader, endRecord, MAX_DATA, RecordDecoder, resetRecord } from "./w
  * Reads fail with `StreamReset` after the peer's reset, and with {@linkcode FlowCut} when the stream
  * stops without an end record.
  */
-export function framed(stream: Duplex): Duplex {
+export function framed(stream: Duplex): FramedFlow {
   let reading = false;
   let wantsDrain: (() => void) | undefined;
+  // A socket has done with what was written when it says so; other streams may hand it on.
+  const releases = stream instanceof Socket;
 
   const decoder = new RecordDecoder({
     data(bytes) {
@@ -57,17 +71,10 @@ export function framed(stream: Duplex): Duplex {
       stream.resume();
     },
     write(chunk: Buffer, _encoding, done) {
-      stream.cork();
-      const room = writeRecords(stream, chunk);
-      stream.uncork();
-      settle(room, done);
+      settle(writeRecords([chunk]), done);
     },
     writev(chunks, done) {
-      stream.cork();
-      let room = true;
-      for (const { chunk } of chunks as { chunk: Buffer }[]) room = writeRecords(stream, chunk);
-      stream.uncork();
-      settle(room, done);
+      settle(writeRecords((chunks as { chunk: Buffer }[]).map(({ chunk }) => chunk)), done);
     },
     final(done) {
       stream.write(endRecord);
@@ -87,10 +94,34 @@ export function framed(stream: Duplex): Duplex {
     },
   });
 
-  function settle(room: boolean, done: () => void): void {
+  /** True: there is room for more. */
+  function writeRecords(chunks: readonly Buffer[]): boolean {
+    let length = 0;
+    for (const chunk of chunks) length += chunk.length;
+    if (length === 0) return true;
+    const { records, release } = pack(chunks, length);
+    const room =
+      release === undefined || !releases
+        ? stream.write(records)
+        : stream.write(records, (error) => {
+            if (error === null || error === undefined) release();
+          });
     // The mark of `join`: see there.
-    if (room || stream.writableLength < MAX_QUEUED) done();
+    return room || stream.writableLength < MAX_QUEUED;
+  }
+
+  function settle(room: boolean, done: () => void): void {
+    if (room) done();
     else wantsDrain = done;
+  }
+
+  function writeNow(bytes: Buffer): boolean {
+    if (flow.destroyed) return false;
+    // What waits in the flow goes first.
+    if (flow.writableLength > 0) return flow.write(Buffer.from(bytes));
+    if (writeRecords([bytes])) return true;
+    wantsDrain = () => flow.emit("drain");
+    return false;
   }
 
   stream.on("drain", () => {
@@ -107,19 +138,5 @@ export function framed(stream: Duplex): Duplex {
       flow.destroy(new FlowCut("flow cut: its connection ended without an end record"));
     }
   }
-  return flow;
-}
-
-/** Write `bytes` as records; true: there is room for more. */
-function writeRecords(stream: Duplex, bytes: Buffer): boolean {
-  if (bytes.length <= MAX_DATA) {
-    if (bytes.length === 0) return true;
-    stream.write(dataHeader(bytes.length));
-    return stream.write(bytes);
-  }
-  let room = true;
-  for (let at = 0; at < bytes.length; at += MAX_DATA) {
-    room = writeRecords(stream, bytes.subarray(at, at + MAX_DATA));
-  }
-  return room;
+  return Object.assign(flow, { writeNow });
 }

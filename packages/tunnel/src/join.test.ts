@@ -6,8 +6,10 @@ import { AccessRevoked } from "@alknet/core/access";
 import { CloseCode } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
 import { connectionPair } from "@alknet/core/testing";
+import { framed } from "./framed.ts";
 import { join, MAX_QUEUED } from "./join.ts";
-import { readAll, socketPair } from "./testing.ts";
+import { connectLarge, MAX_READ } from "./large-reads.ts";
+import { readAll, socketPair, tcpServer } from "./testing.ts";
 
 /** An application at each end: `left.a` … `left.b` joined to `right.a` … `right.b`. */
 async function joined() {
@@ -160,4 +162,42 @@ test("join() resets the socket when the far side does not consent", async () => 
   const end = await join(left.b, right.a, { opened: Promise.reject(new Error("no")) });
   assert.equal(end.kind, "reset");
   assert.equal((await failed)[0].code, "ECONNRESET");
+});
+
+test("join() copies from large reads what came before and what comes after, in order, to the end", async () => {
+  const sent = randomBytes(6_000_000);
+  await using server = await tcpServer((socket) => {
+    socket.write(sent.subarray(0, 1_000));
+    socket.once("data", () => socket.end(sent.subarray(1_000)));
+  });
+  await using pair = await socketPair();
+  const socket = connectLarge({ ...server.to, allowHalfOpen: true });
+  await once(socket, "readable");
+  const far = framed(pair.b);
+  const end = join(socket, framed(pair.a));
+  far.end("go on");
+  assert.ok((await readAll(far)).equals(sent));
+  assert.deepEqual(await end, { kind: "ended" });
+});
+
+test("join() stops large reads when the other side does not take them, and loses nothing", async () => {
+  const sent = randomBytes(64 * 2 ** 20);
+  let written = false;
+  await using server = await tcpServer((socket) => {
+    socket.write(sent, () => (written = true));
+    socket.end();
+  });
+  await using pair = await socketPair();
+  const socket = connectLarge({ ...server.to, allowHalfOpen: true });
+  await once(socket, "connect");
+  const end = join(socket, framed(pair.a));
+  // Nobody reads at the far end, so that all buffers between fill up.
+  while (pair.a.writableLength === 0) await new Promise(setImmediate);
+  for (let turn = 0; turn < 1_000; turn++) await new Promise(setImmediate);
+  assert.ok(pair.a.writableLength < MAX_QUEUED + 2 * MAX_READ, String(pair.a.writableLength));
+  assert.equal(written, false);
+  const far = framed(pair.b);
+  far.end();
+  assert.ok((await readAll(far)).equals(sent));
+  assert.deepEqual(await end, { kind: "ended" });
 });

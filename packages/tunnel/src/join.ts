@@ -6,6 +6,8 @@
 
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
+import type { FramedFlow } from "./framed.ts";
+import { takeReads } from "./large-reads.ts";
 import { resetSocket } from "./reset-socket.ts";
 import { FlowCut, FlowReset } from "./reset.ts";
 
@@ -113,7 +115,12 @@ function copy(from: Duplex, to: Duplex): void {
     // Only what the kernel or the peer did not take counts.
     if (to.writableLength >= MAX_QUEUED) from.pause();
   });
+  if (takesNow(to)) takeReads(from, (bytes) => to.writeNow(bytes));
   to.on("drain", () => from.resume());
   from.once("end", () => to.end());
   from.resume();
+}
+
+function takesNow(stream: Duplex): stream is FramedFlow {
+  return "writeNow" in stream;
 }

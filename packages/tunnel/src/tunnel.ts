@@ -19,6 +19,7 @@ import {
   connectTarget,
   type Resolve,
   systemConnect,
+  systemConnectLarge,
   systemResolve,
 } from "./connect.ts";
 import { framed } from "./framed.ts";
@@ -92,7 +93,7 @@ interface Usage {
 
 /** Serve `alknet/tunnel`. */
 export function tunnel(options: TunnelOptions = {}): TunnelHandler {
-  const { resolve = systemResolve, connect = systemConnect } = options;
+  const { resolve = systemResolve } = options;
   const { clock = systemClock, logger = silentLogger } = options;
   let limits = limitsOf(options.limits);
   const usages = new Map<string, Usage>();
@@ -154,6 +155,9 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       opening = true;
       usage.opening++;
       gone.throwIfAborted();
+      // QUIC takes smaller pieces as they come, and keeps them without a copy.
+      const ours = connection.multiplexed ? systemConnect : systemConnectLarge;
+      const connect = options.connect ?? ours;
       const reach = { resolve, connect, clock, deadline: limits.deadline };
       const { socket, grant } = await connectTarget(connection.auth, request, reach, gone);
       using _held = grant;
