@@ -133,3 +133,14 @@ test("openFlow() takes an end before the answer for a failure", async () => {
   (await den.take()).stream.end();
   await assert.rejects(opening, { code: "ENDED" });
 });
+
+test("openFlow() tells of a connection of one stream that breaks before its answer, and nobody else is told", async () => {
+  await using den = peer();
+  const dial: DialTunnel = async () => ({ ...(await den.open()), multiplexed: false });
+  const opened = openFlow(dial, target);
+  await den.take();
+  const cut = new Error("revoked");
+  den.streams[0]!.destroy(cut);
+  // An error without a listener would be this process's end.
+  await assert.rejects(opened, cut);
+});

@@ -116,12 +116,13 @@ async function ask(
   stream.once("end", hear);
   stream.write(request);
   const flow = multiplexed ? stream : framed(stream);
+  // The flow hears of it before who waits for `opened` does: that ended the program.
+  if (!multiplexed) flow.on("error", () => {});
   const opened = readHead(stream, decodeReply, signal).then(({ value }) => {
     hear();
     if (value.kind === "refused") throw new FlowRefused(value.refusal, value.text);
   });
   opened.catch((error: Error) => {
-    flow.on("error", () => {});
     flow.destroy(error);
   });
   return { flow, opened, alive };
