@@ -186,8 +186,8 @@ test("a stranger's key gets nothing, and the owner of the node is told whose it 
     const { status, stdout, stderr } = await stranger.run(...words);
     assert.equal(status, 3, stderr);
     assert.equal(stdout, "");
-    // What has to be pasted over there to change that.
-    assert.ok(stderr.includes(`fingerprint = "${strangersKey}"`), stderr);
+    // What changes that, over there.
+    assert.ok(stderr.includes(`alknet peers add NAME ${strangersKey} --grant SCOPE`), stderr);
   }
   assert.equal(postgres.connections().length, before);
   await node.waitFor(new RegExp(`${strangersKey} refused for alknet/ping: not a peer`));

@@ -50,7 +50,10 @@ export async function tellEffect(
   }
   for (const note of notes) say(terminal, `note: ${note}`);
   if (effect === undefined) {
-    say(terminal, "done; no node is running here, it holds from its next start");
+    say(
+      terminal,
+      "done; no node is running here: it holds from its next start, and in others of the same store at once",
+    );
     return;
   }
   const closed = count(effect.connections, "connection closed", "connections closed");
