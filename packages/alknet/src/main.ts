@@ -16,6 +16,8 @@ import { findHome } from "./home-folder.ts";
 import type { TextSink } from "./terminal.ts";
 
 const args = process.argv.slice(2);
+// Everybody on this machine can list the programs that run, with their arguments.
+if (args.some((each) => /^\s*alk(?:invite[0-9]|_)/i.test(each))) process.title = "alknet";
 const terminal = { data: sink(process.stdout), words: sink(process.stderr) };
 const home = homeOrError();
 if ("identity" in home) cacheCode(home);

@@ -146,7 +146,7 @@ export interface IdentityStore extends IdentityProvider, AsyncDisposable {
 }
 
 /** At most so long is the event loop held by a reload, in milliseconds. */
-const SLICE = 5;
+const SLICE = 2;
 
 /** Between a change and the reload after it, in milliseconds: many changes are one reload. */
 const RELOAD_PAUSE = 50;
