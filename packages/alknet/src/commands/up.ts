@@ -18,6 +18,7 @@ import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
 import { openStore } from "../open-store.ts";
+import { systemdNotifier } from "../systemd.ts";
 import { printFields, printJson, say, type Terminal } from "../terminal.ts";
 
 export interface UpOptions {
@@ -36,6 +37,7 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
     human: terminal.words.isTerminal,
     write: (text) => terminal.words.write(text),
   });
+  const tellSystemd = systemdNotifier({ socket: process.env["NOTIFY_SOCKET"], logger });
   await using store = await openStore(context, config, logger);
   const node = await startNode({ config, identity, store, version, logger }).catch(
     async (error: NodeJS.ErrnoException) => {
@@ -52,7 +54,11 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
       logger,
     });
     // A mistake is in the log then, and in the status.
-    using _hangup = context.onhangup?.(() => void watch.reload().catch(() => {}));
+    using _hangup = context.onhangup?.(() => {
+      void tellSystemd("reloading");
+      const reload = watch.reload().catch(() => {});
+      void reload.then(() => tellSystemd("ready"));
+    });
     await using _control = await serveControl(home, {
       status: () => ({ ...node.status(), configuration: configStatus(watch.state) }),
       "reload-config": () => watch.reload(),
@@ -76,12 +82,14 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
       terminal.words.isTerminal ? {} : { fingerprint, addresses, pid: process.pid },
       "ready",
     );
+    void tellSystemd("ready");
     // A node that is killed later has left its compiled code for the next start.
     flushCompileCache();
 
     if (!interrupted.aborted) await once(interrupted, "abort");
     logger.info({}, "draining; once more to end now");
-    await node.close();
+    const told = tellSystemd("stopping");
+    await Promise.all([node.close(), told]);
     logger.info({}, "stopped");
   } finally {
     await node.close();
