@@ -59,6 +59,8 @@ export interface ConnectionHost {
   streamById(id: number): RawStream | undefined;
   keepConnection(connection: QuicConnection): void;
   loosenConnection(connection: QuicConnection): void;
+  /** Nobody waits now: ask again, by `settled`, when whoever wants it had the time to say so. */
+  reconsiderConnection(connection: QuicConnection): void;
   /** Call `end` when the connection ends after it was collected. */
   endConnectionWith(connection: QuicConnection, end: (reason: QuicCloseReason) => void): void;
   /** It has ended, and no stream of it is left. */
@@ -91,16 +93,13 @@ export interface ConnectionEvents {
 }
 export let connectionEvents: ConnectionEvents;
 
-interface Waiter {
-  settle(stream: RawStream | undefined): void;
-}
+type Waiter = (stream: RawStream | undefined) => void;
 
 /** One direction's waits, `0` bidirectional and `1` unidirectional. */
 interface Direction {
   /** Streams of the peer that nobody took yet; the peer's limit bounds them. */
   arrived: RawStream[];
-  /** Made when it is needed. */
-  waiters: Set<Waiter> | undefined;
+  waiters: Waiter[];
   /** Streams of ours that wait for the peer's limit. */
   opening: RawStream[];
 }
@@ -131,9 +130,21 @@ function remoteOf(info: string): { address: string; port: number } {
   };
 }
 
+/**
+ * In a turn of its own, and not as the stream comes: what has happened to it meanwhile is an event after
+ * the one who asked for it could listen, as Node has its ticks before its promises.
+ */
+function toDuplex(stream: RawStream): QuicStream {
+  return stream.toDuplex();
+}
+
+function toDuplexIfAny(stream: RawStream | undefined): QuicStream | undefined {
+  return stream?.toDuplex();
+}
+
 function isAwaited(direction: Direction | undefined): boolean {
   if (direction === undefined) return false;
-  return direction.opening.length > 0 || (direction.waiters?.size ?? 0) > 0;
+  return direction.opening.length > 0 || direction.waiters.length > 0;
 }
 
 export class QuicConnection implements AsyncDisposable {
@@ -159,6 +170,8 @@ export class QuicConnection implements AsyncDisposable {
   #onstream: ((stream: RawStream, unidirectional: boolean) => void) | undefined;
   #ondatagram: ((data: Buffer) => void) | undefined;
   #kept = true;
+  /** `settled` will come; it does for every new connection. */
+  #reconsidered = true;
 
   private constructor(
     host: ConnectionHost,
@@ -238,13 +251,13 @@ export class QuicConnection implements AsyncDisposable {
   }
 
   /** The next stream that the peer opened; `undefined` once the connection has ended. */
-  async accept(options: WaitOptions = {}): Promise<QuicStream | undefined> {
-    return (await this.#accept(0, options))?.toDuplex();
+  accept(options: WaitOptions = {}): Promise<QuicStream | undefined> {
+    return this.#accept(0, options).then(toDuplexIfAny);
   }
 
   /** The next unidirectional one: readable only. */
-  async acceptUni(options: WaitOptions = {}): Promise<QuicStream | undefined> {
-    return (await this.#accept(1, options))?.toDuplex();
+  acceptUni(options: WaitOptions = {}): Promise<QuicStream | undefined> {
+    return this.#accept(1, options).then(toDuplexIfAny);
   }
 
   /**
@@ -252,13 +265,13 @@ export class QuicConnection implements AsyncDisposable {
    *
    * @throws {QuicConnectionClosed} if the connection has ended.
    */
-  async open(options: WaitOptions = {}): Promise<QuicStream> {
-    return (await this.#open(false, options)).toDuplex();
+  open(options: WaitOptions = {}): Promise<QuicStream> {
+    return this.#open(false, options).then(toDuplex);
   }
 
   /** Open one that only we write to. */
-  async openUni(options: WaitOptions = {}): Promise<QuicStream> {
-    return (await this.#open(true, options)).toDuplex();
+  openUni(options: WaitOptions = {}): Promise<QuicStream> {
+    return this.#open(true, options).then(toDuplex);
   }
 
   /**
@@ -444,7 +457,7 @@ export class QuicConnection implements AsyncDisposable {
   }
 
   #direction(index: 0 | 1): Direction {
-    const direction = { arrived: [], waiters: undefined, opening: [] };
+    const direction = { arrived: [], waiters: [], opening: [] };
     return index === 0 ? (this.#both ??= direction) : (this.#uni ??= direction);
   }
 
@@ -507,38 +520,40 @@ export class QuicConnection implements AsyncDisposable {
     this.#update();
   }
 
-  async #accept(index: 0 | 1, { signal }: WaitOptions): Promise<RawStream | undefined> {
-    signal?.throwIfAborted();
+  #accept(index: 0 | 1, { signal }: WaitOptions): Promise<RawStream | undefined> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     const direction = this.#direction(index);
     const stream = direction.arrived.shift();
-    if (stream !== undefined || this.#closeReason !== undefined) return stream;
-    return await new Promise<RawStream | undefined>((resolve, reject) => {
-      const done = (): void => {
-        direction.waiters?.delete(waiter);
-        signal?.removeEventListener("abort", onabort);
-        this.#update();
+    if (stream !== undefined || this.#closeReason !== undefined) return Promise.resolve(stream);
+    const { promise, resolve, reject } = Promise.withResolvers<RawStream | undefined>();
+    if (signal === undefined) {
+      direction.waiters.push(resolve);
+    } else {
+      const waiter = (arrived: RawStream | undefined): void => {
+        signal.removeEventListener("abort", onabort);
+        resolve(arrived);
       };
       const onabort = (): void => {
-        done();
-        reject(signal?.reason as Error);
+        const at = direction.waiters.indexOf(waiter);
+        if (at >= 0) direction.waiters.splice(at, 1);
+        this.#update();
+        reject(signal.reason as Error);
       };
-      const waiter: Waiter = {
-        settle: (arrived) => {
-          done();
-          resolve(arrived);
-        },
-      };
-      (direction.waiters ??= new Set()).add(waiter);
-      signal?.addEventListener("abort", onabort, { once: true });
-      this.#update();
-    });
+      direction.waiters.push(waiter);
+      signal.addEventListener("abort", onabort, { once: true });
+    }
+    this.#update();
+    return promise;
   }
 
-  async #open(unidirectional: boolean, { signal }: WaitOptions): Promise<RawStream> {
-    signal?.throwIfAborted();
-    const stream = this.#openRaw(unidirectional, NOTHING, false);
-    if (stream.id !== 0) return stream;
-    return await new Promise<RawStream>((resolve, reject) => {
+  #open(unidirectional: boolean, { signal }: WaitOptions): Promise<RawStream> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    return new Promise<RawStream>((resolve, reject) => {
+      const stream = this.#openRaw(unidirectional, NOTHING, false);
+      if (stream.id !== 0) {
+        resolve(stream);
+        return;
+      }
       const done = (): void => signal?.removeEventListener("abort", onabort);
       const onabort = (): void => {
         done();
@@ -610,6 +625,13 @@ export class QuicConnection implements AsyncDisposable {
     this.#host.addStream(stream);
   }
 
+  /** Not at once: who takes streams one by one waits for the next one soon, mostly in the same batch. */
+  #reconsider(): void {
+    if (this.#reconsidered) return;
+    this.#reconsidered = true;
+    this.#host.reconsiderConnection(this);
+  }
+
   /** Somebody waits for something of this connection: keep it from being collected. */
   #update(): void {
     const awaited =
@@ -635,7 +657,7 @@ export class QuicConnection implements AsyncDisposable {
         isolated(() => streamEvents.connectionClosed(stream, true));
       }
       // Streams that arrived can be taken still; who waits for more gets none.
-      for (const waiter of direction.waiters ?? []) waiter.settle(undefined);
+      for (const waiter of direction.waiters.splice(0)) waiter(undefined);
     }
     this.#endStreams(streams, all);
     this.#settleFlush();
@@ -670,11 +692,13 @@ export class QuicConnection implements AsyncDisposable {
           return;
         }
         const direction = connection.#direction(unidirectional ? 1 : 0);
-        for (const waiter of direction.waiters ?? []) {
-          waiter.settle(stream);
+        const waiter = direction.waiters.shift();
+        if (waiter === undefined) {
+          direction.arrived.push(stream);
           return;
         }
-        direction.arrived.push(stream);
+        waiter(stream);
+        connection.#reconsider();
       },
       available(connection, unidirectional) {
         const opening = connection.#directionIfAny(unidirectional ? 1 : 0)?.opening ?? [];
@@ -710,6 +734,7 @@ export class QuicConnection implements AsyncDisposable {
         connection.#lostStream();
       },
       settled(connection) {
+        connection.#reconsidered = false;
         connection.#update();
       },
       detached(connection) {

@@ -84,6 +84,8 @@ export class Driver implements ConnectionHost {
   readonly #connections = new Map<number, Held>();
   /** Made since the last batch: held until somebody had the time to take them. */
   #freshStreams: RawStream[] = [];
+  /** Takes turns with it; empty. */
+  #spareStreams: RawStream[] = [];
   #freshConnections: QuicConnection[] = [];
   #settling: NodeJS.Timeout | undefined;
   readonly #registered = new WeakSet<object>();
@@ -260,8 +262,7 @@ export class Driver implements ConnectionHost {
   #connected(id: number, side: "client" | "server", handshake: number): void {
     const connection = connectionEvents.create(this, id, side, handshake);
     this.#connections.set(id, { id, strong: connection, weak: undefined, end: undefined });
-    this.#freshConnections.push(connection);
-    if (this.#settling === undefined) this.#settleLater();
+    this.reconsiderConnection(connection);
     this.#events.connected(connection, id);
   }
 
@@ -309,8 +310,11 @@ export class Driver implements ConnectionHost {
   #settle(): void {
     if (this.#freshStreams.length > 0) {
       const fresh = this.#freshStreams;
-      this.#freshStreams = [];
+      // No literal: V8 would make one in each batch old at once, with all the streams in it.
+      this.#freshStreams = this.#spareStreams;
       for (const stream of fresh) streamEvents.settled(stream);
+      fresh.length = 0;
+      this.#spareStreams = fresh;
     }
     if (this.#freshConnections.length > 0) {
       const fresh = this.#freshConnections;
@@ -380,6 +384,11 @@ export class Driver implements ConnectionHost {
       this.#droppedConnections.register(connection, held, held);
     }
     held.strong = undefined;
+  }
+
+  reconsiderConnection(connection: QuicConnection): void {
+    this.#freshConnections.push(connection);
+    if (this.#settling === undefined) this.#settleLater();
   }
 
   endConnectionWith(connection: QuicConnection, end: (reason: QuicCloseReason) => void): void {
