@@ -61,6 +61,52 @@ test("rows that were read before a reload do not bring back what it has taken aw
   assert.ok(seen.every((scopes) => scopes?.includes("ssh:shell") !== true));
 });
 
+test("a change that is committed and cannot be looked at takes away what it names as soon as it can", async () => {
+  const backend = new MemoryDatabase().backend();
+  const clock = new FakeClock();
+  let fails = false;
+  const failing: StoreBackend = {
+    ...backend,
+    rows: (names) => (fails ? Promise.reject(new Error("disk on fire")) : backend.rows(names)),
+    // Nobody hears of our own changes, as on a connection that somebody else keeps.
+    watch: async () => {},
+  };
+  await using store = await openIdentityStore(failing, { clock });
+  await store.putPeer(peer("laptop", [A]));
+  clock.advance(1_000);
+  await turn();
+  using auth = authenticate(store, { kind: "fingerprint", fingerprint: A });
+  assert.equal(auth.peer?.id, "laptop");
+  fails = true;
+  await assert.rejects(store.removePeer("laptop"), /disk on fire/);
+  assert.equal(store.state.kind, "stale");
+  clock.advance(1_000);
+  await turn();
+  await turn();
+  assert.equal(auth.revoked.aborted, true);
+  assert.equal(store.state.kind, "ready");
+});
+
+test("of two rows of one name a change lets in neither, before everything is read again", async () => {
+  const database = new MemoryDatabase();
+  const backend = database.backend();
+  const disabled = peer("laptop", [A], { enabled: false });
+  const enabled = peer("Laptop", [A], { scopes: ["*"] });
+  await using other = await database.open();
+  await other.putPeer(disabled);
+  // As a table of somebody else's may have them.
+  const double: StoreBackend = {
+    ...backend,
+    rows: async () => [disabled, enabled].map((entry) => ({ kind: "peer", entry })),
+  };
+  await using store = await openIdentityStore(double, { clock: new FakeClock() });
+  const seen: unknown[] = [];
+  store.subscribe(() => seen.push(store.resolveFingerprint(A)));
+  await other.putPeer(disabled);
+  await turn();
+  assert.deepEqual(seen, [undefined]);
+});
+
 test("roles that are narrowed while a reload is under way stay narrowed", async () => {
   const database = new MemoryDatabase();
   const roles = (...scopes: string[]): Map<string, string[]> => new Map([["dev", scopes]]);

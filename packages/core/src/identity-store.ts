@@ -545,8 +545,13 @@ class Store implements IdentityStore {
       return names === undefined ? 0 : await transaction.notify(names);
     });
     if (names === undefined) return { change: 0, cut: { connections: 0, grants: 0 } };
-    const cut = await this.#apply({ change, names });
-    return { change, cut };
+    try {
+      return { change, cut: await this.#apply({ change, names }) };
+    } catch (error) {
+      // It is committed: what it takes away must fall, also if nobody tells of it again.
+      if (this.#closing === undefined) this.#failed(error);
+      throw error;
+    }
   }
 
   async #onchanged(change: BackendChange): Promise<void> {
@@ -591,12 +596,18 @@ class Store implements IdentityStore {
     const peers = new Map<string, PeerEntry | undefined>();
     const apiKeys = new Map<string, ApiKeyEntry | undefined>();
     const secrets = new Map<string, EncryptedData | undefined>();
+    const read = new Map<string, string>();
     for (const name of names.peers ?? []) peers.set(name.toLowerCase(), undefined);
     for (const prefix of names.apiKeys ?? []) apiKeys.set(prefix, undefined);
     for (const provider of names.credentials ?? []) secrets.set(provider, undefined);
     for (const row of rows) {
-      if (row.kind === "peer") peers.set(row.entry.peerId.toLowerCase(), row.entry);
-      else if (row.kind === "apiKey") apiKeys.set(row.entry.prefix, row.entry);
+      if (row.kind === "peer") {
+        const name = row.entry.peerId.toLowerCase();
+        // Two of one name: which of them counts is for the reload to say, and meanwhile neither does.
+        const other = read.get(name) ?? row.entry.peerId;
+        peers.set(name, other === row.entry.peerId ? row.entry : undefined);
+        read.set(name, other === row.entry.peerId ? other : "");
+      } else if (row.kind === "apiKey") apiKeys.set(row.entry.prefix, row.entry);
       else if (row.kind === "credential") secrets.set(row.provider, row.value);
       // A broken row grants nothing; the reload tells of it.
     }
