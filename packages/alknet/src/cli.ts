@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
 import { addConfigCommands } from "./cli-config.ts";
 import { addInviteCommands } from "./cli-pairing.ts";
 import {
@@ -217,11 +217,25 @@ function commands(context: Context): Command {
   addLogCommand(context, command);
   addConfigCommands(context, command);
 
+  command("completion", "what a shell needs to complete commands; to be sourced")
+    .addArgument(new Argument("<shell>").choices(["bash", "zsh", "fish"]))
+    .action(async (shell: import("./commands/completion.ts").Shell) => {
+      (await import("./commands/completion.ts")).completion(context, shell);
+    });
+
+  // What those scripts ask. It looks at the commands, and makes no home.
+  program
+    .command("__complete", { hidden: true })
+    .argument("[word...]")
+    .action(async (words: string[]) => {
+      await (await import("./commands/completion.ts")).complete(context, program, words);
+    });
+
   return program;
 }
 
 /** Commands that make nothing where nothing is. */
-const LOOK_ONLY: readonly string[] = ["status", "doctor", "config"];
+const LOOK_ONLY: readonly string[] = ["status", "doctor", "config", "completion"];
 
 const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 
