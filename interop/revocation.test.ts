@@ -11,6 +11,7 @@ import type { Target } from "@alknet/core/target";
 import { FlowRefused } from "@alknet/tunnel/refused";
 import { type Program, start, type TestHome, testHome } from "../packages/alknet/src/testing.ts";
 import { TRANSPORTS, until } from "./attack.ts";
+import { heldHandshake } from "./held-handshake.ts";
 import {
   beginWork,
   type FlowTarget,
@@ -365,3 +366,19 @@ test("while the node drains", async () => {
   const { code } = await at.program.exited;
   assert.equal(code, 0);
 });
+
+for (const transport of TRANSPORTS) {
+  test(`while the handshake is under way, over ${transport}`, async () => {
+    await using at = await place();
+    await addPeers(at);
+    await using held = await heldHandshake(transport, at.node);
+    const refused = at.laptop.refusedDial(held.node, transport);
+    // The node has shown its key; the laptop's is on its way.
+    await held.waiting;
+    await at.alknet("peers", "disable", "laptop");
+    held.release();
+    assert.equal(await refused, "UNAVAILABLE");
+    assert.deepEqual(revokedLines(at.program), []);
+    assert.match(at.program.stderr(), /refused for alknet\/ping: not a peer/);
+  });
+}
