@@ -241,10 +241,10 @@ const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 
 const HELP = `
 Getting started:
-  there   alknet up                        prints a ticket, and what to do next
-  here    alknet id                        the key that has to be let in over there
-  here    alknet ping TICKET
-  here    alknet forward TICKET 5432:localhost:5432`;
+  there   alknet up
+  there   alknet invite --name laptop --grant tunnel:dial:localhost:5432
+  here    alknet join INVITATION --as den      with the line that this prints
+  here    alknet forward den 5432:localhost:5432`;
 
 interface TransportFlags {
   readonly tcp: boolean;

@@ -21,6 +21,8 @@ export interface EffectOptions {
   readonly json: boolean;
   /** What the JSON document has besides. */
   readonly document: object;
+  /** Whether it was made to end something: then it is said how much, also if that is nothing. @default true */
+  readonly ends?: boolean | undefined;
   /** Lines for people, before the outcome. */
   readonly notes?: readonly string[] | undefined;
 }
@@ -29,7 +31,7 @@ export interface EffectOptions {
 export async function tellEffect(
   context: Context,
   { change }: Committed,
-  { json, document, notes = [] }: EffectOptions,
+  { json, document, ends = true, notes = [] }: EffectOptions,
 ): Promise<void> {
   const { terminal, home } = context;
   const effect = (await askNode(home, "effect", { change }).catch((error: unknown) => {
@@ -56,9 +58,13 @@ export async function tellEffect(
     );
     return;
   }
-  const closed = count(effect.connections, "connection closed", "connections closed");
-  const ended = effect.grants === 0 ? "" : `, ${count(effect.grants, "flow ended", "flows ended")}`;
-  say(terminal, `done; ${closed}${ended}`);
+  const parts = [
+    ...(effect.grants === 0 ? [] : [count(effect.grants, "flow ended", "flows ended")]),
+    ...(effect.connections === 0 && !ends
+      ? []
+      : [count(effect.connections, "connection closed", "connections closed")]),
+  ];
+  say(terminal, ["done", ...parts].join("; "));
 }
 
 function count(number: number, one: string, many: string): string {

@@ -5,6 +5,7 @@
  */
 
 import { CommandError, ExitCode } from "./command-error.ts";
+import { Interrupted } from "./interrupted.ts";
 import { missingScope } from "./missing-scope.ts";
 import { shellWord } from "./shell-word.ts";
 import { printable } from "./terminal.ts";
@@ -32,6 +33,10 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
     ExitCode.USAGE,
     "copy it again: alknet id, on the other machine, prints it",
   ],
+  SCOPE_INVALID: [ExitCode.USAGE, "for example tunnel:dial:localhost:5432"],
+  TIME_INVALID: [ExitCode.USAGE],
+  SSH_KEY_INVALID: [ExitCode.USAGE],
+  PEER_INVALID: [ExitCode.USAGE],
   NAME_NOT_FOUND: [ExitCode.NOT_CONNECTED],
   UNREACHABLE: [ExitCode.NOT_CONNECTED, "is it up? On that machine: alknet status"],
   HANDSHAKE_TIMEOUT: [ExitCode.NOT_CONNECTED, DOCTOR],
@@ -70,6 +75,10 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
   if (error instanceof CommandError) {
     const { code, message, hint, exitCode } = error;
     return { code, message, hint, exitCode };
+  }
+  if (error instanceof Interrupted) {
+    const { INTERRUPTED: exitCode } = ExitCode;
+    return { code: "INTERRUPTED", message: "interrupted", hint: undefined, exitCode };
   }
   if (!(error instanceof Error)) {
     return { code: "INTERNAL", message: String(error), hint: undefined, exitCode: ExitCode.FAILED };

@@ -61,6 +61,9 @@ export interface RefusalStatus {
   readonly scope?: string | undefined;
 }
 
+/** The reason why a peer is refused that is disabled. */
+export const DISABLED = "disabled";
+
 /** Why somebody was refused, for the owner. */
 export function formatRefusal({ reason, scope }: RefusalStatus): string {
   return scope === undefined ? reason : `lacks ${scope}`;

@@ -23,7 +23,7 @@ import { formatTicket } from "@alknet/core/ticket";
 import { tunnel } from "@alknet/tunnel/tunnel";
 import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
-import { MAX_LISTED, type NodeStatus, type RefusalStatus } from "./node-status.ts";
+import { DISABLED, MAX_LISTED, type NodeStatus, type RefusalStatus } from "./node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
 import { transport } from "./transport.ts";
@@ -60,6 +60,9 @@ export interface Node extends AsyncDisposable {
 /** Refusals that `alknet status` shows; `alknet log` has more. */
 const MAX_SHOWN = 64;
 
+/** With more peers than this, a refusal does not tell whether its key is that of a disabled one. */
+const MAX_LOOKED_AT = 10_000;
+
 /** Strangers that the log has told how to let in; then they are forgotten, and may be told of again. */
 const MAX_TOLD = 256;
 
@@ -80,9 +83,18 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     refusals.add({ time: new Date().toISOString(), ...refusal });
   }
 
+  /** Name of the peer whose key it is, and which is let in by nothing. */
+  function disabledPeer(key: string | undefined): string | undefined {
+    // Strangers cause this, and it looks at every peer.
+    if (key === undefined || identities.peers.length > MAX_LOOKED_AT) return undefined;
+    return identities.peers.find((it) => !it.enabled && it.fingerprints.includes(key))?.peerId;
+  }
+
   function onevent(event: EndpointEvent): void {
     if (event.kind !== "refused") return;
     const { peer, fingerprint: key, alpn, reason } = event;
+    const disabled = reason === "not a peer" ? disabledPeer(key) : undefined;
+    if (disabled !== undefined) return keepRefusal({ who: disabled, alpn, reason: DISABLED });
     keepRefusal({ who: peer ?? key ?? "no key", alpn, reason });
     if (reason !== "not a peer" || key === undefined || told.has(key)) return;
     if (told.size === MAX_TOLD) told.clear();

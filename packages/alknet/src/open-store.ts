@@ -8,11 +8,11 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Config } from "@alknet/core/config";
-import { loadConfig } from "@alknet/core/config-file";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { Logger } from "@alknet/core/log";
 import { makeFolders } from "@alknet/core/make-folders";
 import { CommandError } from "./command-error.ts";
+import { configInUse } from "./config-in-use.ts";
 import type { Context } from "./context.ts";
 
 export interface OpenedStore {
@@ -89,7 +89,7 @@ export async function withStore(
   context: Context,
   work: (opened: OpenedStore) => Promise<void>,
 ): Promise<void> {
-  const config = await loadConfig(context.home.config);
+  const config = await configInUse(context);
   await using store = await openStore(context, config);
   await work({ store, config });
 }

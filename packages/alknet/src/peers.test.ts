@@ -158,3 +158,32 @@ test("a right that is taken away ends its flows in the running node, and says ho
   const last = JSON.parse(stdout) as { kind: string; who: string; reason: string };
   assert.deepEqual([last.kind, last.who, last.reason], ["refused", here.fingerprint, "not a peer"]);
 });
+
+test("a mistake in alknet.toml keeps nobody from taking a right away", async () => {
+  using here = testHome();
+  await using node = await startNode(undefined);
+  await ok(node.home, "peers", "add", "laptop", here.fingerprint);
+  node.home.config("nam = 1");
+  const disabled = await run(node.home, ["peers", "disable", "laptop"]);
+  assert.equal(disabled.code, 0, disabled.stderr);
+  assert.match(disabled.stderr, /^note: .*alknet\.toml cannot be used/);
+  const refused = await run(here, ["ping", node.ticket, "--count", "1"]);
+  assert.equal(refused.code, 3);
+  const { stdout } = await run(node.home, ["log", "--json", "-n", "1"]);
+  const last = JSON.parse(stdout) as { who: string; reason: string };
+  assert.deepEqual([last.who, last.reason], ["laptop", "disabled"]);
+  const doctor = await run(node.home, ["doctor"]);
+  assert.match(doctor.stdout, /fix: to let it in again: alknet peers enable laptop/);
+  assert.equal((await run(node.home, ["log", "-n", "0"])).stdout, "");
+  await node.program[Symbol.asyncDispose]();
+  // Nobody knows where the store is, now.
+  assert.equal((await run(node.home, ["peers"])).code, 1);
+});
+
+test("doctor names a peer of the store that counts for nothing, because the file has one of that name", async () => {
+  using home = testHome();
+  await ok(home, "peers", "add", "laptop", A);
+  home.config('listen = ["127.0.0.1:0"]', "[peers.laptop]", `fingerprint = "${B}"`);
+  const { stdout } = await run(home, ["doctor"]);
+  assert.match(stdout, /rights: peer laptop counts for nothing: there is a peer of that name/);
+});

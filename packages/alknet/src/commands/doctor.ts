@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { styleText } from "node:util";
 import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
+import type { IdentityProblem } from "@alknet/core/identity-index";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { joinIdentities } from "@alknet/core/joined-identities";
 import type { PeerEntry } from "@alknet/core/peers";
@@ -16,13 +17,13 @@ import { routeTo } from "@alknet/core/target";
 import { checkConfigDrift } from "../checks/config-drift.ts";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
-import { checkStore } from "../checks/store.ts";
+import { checkStore, problemFinding } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
-import { formatRefusal, type NodeStatus, type RefusalStatus } from "../node-status.ts";
+import { DISABLED, formatRefusal, type NodeStatus, type RefusalStatus } from "../node-status.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
 
@@ -50,6 +51,9 @@ export async function doctor(
   if (config !== undefined) for (const target of targets) routeTo(target, known);
   found(finding);
   for (const each of checked?.findings ?? []) found(each);
+  if (config !== undefined && checked?.store !== undefined) {
+    for (const each of shadowedEntries(config, checked.store)) found(problemFinding(each));
+  }
   const key = checkIdentity(config?.identity ?? home.identity);
   found(key);
   found(checkRunFolder(home));
@@ -105,6 +109,13 @@ function knownPeers(config: Config, store: IdentityStore | undefined): readonly 
   return store === undefined ? configured.peers : joinIdentities([configured, store]).peers;
 }
 
+/** Entries of the store that count for nothing, because of what the configuration says. */
+function shadowedEntries(config: Config, store: IdentityStore): readonly IdentityProblem[] {
+  const own = new Set(store.problems.map(({ subject }) => subject));
+  const joined = joinIdentities([staticIdentities(config.peers, { roles: config.roles }), store]);
+  return joined.problems.filter(({ subject }) => !own.has(subject));
+}
+
 /** What would have let somebody in who was refused. */
 function letIn(
   { who, scope, reason }: RefusalStatus,
@@ -118,6 +129,7 @@ function letIn(
     }
     return `to allow it: alknet peers grant ${shellWord(printable(who))} ${shellWord(printable(scope))}`;
   }
+  if (reason === DISABLED) return `to let it in again: alknet peers enable ${shellWord(who)}`;
   return reason === "not a peer"
     ? `to let it in: alknet peers add NAME ${printable(who)} --grant SCOPE`
     : undefined;
@@ -135,6 +147,8 @@ async function checkTargets(context: Context, targets: readonly string[]): Promi
     return await Promise.all(
       targets.map((target) => checkReach(client.dialer, target, fingerprint, context.interrupted)),
     );
+  } catch (error) {
+    throw context.interrupted.aborted ? new Interrupted() : error;
   } finally {
     await client.leave();
   }

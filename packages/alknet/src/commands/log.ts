@@ -11,6 +11,7 @@ import type { IdentityStore } from "@alknet/core/identity-store";
 import type { AuditEntry } from "@alknet/core/store-backend";
 import type { Context } from "../context.ts";
 import { askNode, followNode } from "../control.ts";
+import { Interrupted } from "../interrupted.ts";
 import { formatRefusal, type RefusalStatus } from "../node-status.ts";
 import { withStore } from "../open-store.ts";
 import { printable, printJson } from "../terminal.ts";
@@ -44,7 +45,8 @@ export async function log(context: Context, { json, follow, lines }: LogOptions)
     else terminal.data.write(`${format(entry)}\n`);
   };
   await withStore(context, async ({ store }) => {
-    const changes = await store.audit({ limit: lines });
+    // One at least, so that what follows begins behind it.
+    const changes = await store.audit({ limit: Math.max(1, lines) });
     const refusals = await askNode(home, "refusals").then(
       (answer) => (answer as { refused: readonly RefusalStatus[] }).refused,
       (error: unknown) => {
@@ -56,12 +58,13 @@ export async function log(context: Context, { json, follow, lines }: LogOptions)
       ...changes.map(changed),
       ...(refusals ?? []).map((each): LogEntry => ({ kind: "refused", ...each })),
     ].toSorted((a, b) => (a.time < b.time ? -1 : Number(a.time > b.time)));
-    for (const entry of past.slice(-lines)) print(entry);
+    for (const entry of lines === 0 ? [] : past.slice(-lines)) print(entry);
     if (!follow) return;
     await Promise.all([
       followChanges(store, changes.at(-1)?.id ?? 0, interrupted, print),
       refusals === undefined ? undefined : followRefusals(context, print),
     ]);
+    if (interrupted.aborted) throw new Interrupted();
   });
 }
 

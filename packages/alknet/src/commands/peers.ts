@@ -17,6 +17,7 @@ import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { tellEffect } from "../effect.ts";
 import { withStore } from "../open-store.ts";
+import { scopeNotes } from "../scope-notes.ts";
 import { printable, printFields, printJson, say } from "../terminal.ts";
 
 interface Json {
@@ -89,7 +90,7 @@ export async function addPeer(
       exitCode: ExitCode.USAGE,
     });
   }
-  await change(context, name, options, (before) => {
+  const make = (before: PeerEntry | undefined): PeerEntry => {
     if (before !== undefined) {
       throw new CommandError(`cannot add peer ${JSON.stringify(name)}: the name is taken`, {
         code: "STORE_EXISTS",
@@ -105,7 +106,14 @@ export async function addPeer(
       enabled: true,
       ...(displayName === undefined ? {} : { displayName }),
     };
-  });
+  };
+  await change(context, name, options, { make, ends: false });
+  if (keys.some((key) => !key.startsWith("ed25519:"))) {
+    say(
+      context.terminal,
+      "note: a key that is not Ed25519 lets in over SSH alone, which is still to come",
+    );
+  }
 }
 
 export async function grantPeer(
@@ -126,13 +134,14 @@ export async function grantPeer(
     }
     return parsed.until === undefined ? formatScopeEntry(scope, until) : scope;
   });
-  await change(context, name, options, (before) => {
+  const make = (before: PeerEntry | undefined): PeerEntry => {
     const peer = existing(before, name);
     // A right that is granted again has the new end, and not both.
     const rights = new Set(entries.map(rightOf));
     const kept = peer.scopes.filter((each) => !rights.has(rightOf(each)));
     return { ...peer, scopes: [...kept, ...entries] };
-  });
+  };
+  await change(context, name, options, { make, ends: false });
 }
 
 export async function revokePeer(
@@ -148,7 +157,7 @@ export async function revokePeer(
       exitCode: ExitCode.USAGE,
     });
   }
-  await change(context, name, options, (before) => {
+  const make = (before: PeerEntry | undefined): PeerEntry => {
     const peer = existing(before, name);
     if (options.all) return { ...peer, scopes: [] };
     const rights = new Set(scopes.map(rightOf));
@@ -160,7 +169,8 @@ export async function revokePeer(
       );
     }
     return { ...peer, scopes: peer.scopes.filter((each) => !rights.has(rightOf(each))) };
-  });
+  };
+  await change(context, name, options, { make, ends: true });
 }
 
 export async function enablePeer(
@@ -169,7 +179,11 @@ export async function enablePeer(
   enabled: boolean,
   options: Json,
 ): Promise<void> {
-  await change(context, name, options, (before) => ({ ...existing(before, name), enabled }));
+  const make = (before: PeerEntry | undefined): PeerEntry => ({
+    ...existing(before, name),
+    enabled,
+  });
+  await change(context, name, options, { make, ends: !enabled });
 }
 
 export async function renamePeer(
@@ -178,7 +192,11 @@ export async function renamePeer(
   to: string,
   options: Json,
 ): Promise<void> {
-  await change(context, name, options, (before) => ({ ...existing(before, name), peerId: to }), to);
+  const make = (before: PeerEntry | undefined): PeerEntry => ({
+    ...existing(before, name),
+    peerId: to,
+  });
+  await change(context, name, options, { make, ends: true, to });
 }
 
 export async function rotateKey(
@@ -188,26 +206,35 @@ export async function rotateKey(
   options: Json & { readonly keep: boolean },
 ): Promise<void> {
   const key = parseFingerprint(fingerprint);
-  await change(context, name, options, (before) => {
+  const make = (before: PeerEntry | undefined): PeerEntry => {
     const peer = existing(before, name);
     const kept = options.keep ? peer.fingerprints.filter((each) => each !== key) : [];
     return { ...peer, fingerprints: [...kept, key] };
-  });
+  };
+  await change(context, name, options, { make, ends: !options.keep });
 }
 
 export async function removePeer(context: Context, name: string, options: Json): Promise<void> {
-  await change(context, name, options, (before) => {
+  const make = (before: PeerEntry | undefined): undefined => {
     existing(before, name);
     return undefined;
-  });
+  };
+  await change(context, name, options, { make, ends: true });
+}
+
+interface Change {
+  readonly make: (before: PeerEntry | undefined) => PeerEntry | undefined;
+  /** Whether it is made to end something: then it is said how much, also if that is nothing. */
+  readonly ends: boolean;
+  /** Its name afterwards. */
+  readonly to?: string | undefined;
 }
 
 async function change(
   context: Context,
   name: string,
   { json }: Json,
-  make: (before: PeerEntry | undefined) => PeerEntry | undefined,
-  to: string = name,
+  { make, ends, to = name }: Change,
 ): Promise<void> {
   await withStore(context, async ({ store, config }) => {
     for (const each of new Set([name, to])) refuseIfInConfig(context, config, each);
@@ -222,11 +249,11 @@ async function change(
     await tellEffect(context, committed, {
       json,
       document: { peer: peer === undefined ? null : documentOf(peer, "store") },
-      notes: (peer?.scopes ?? []).flatMap((scope) => {
+      ends,
+      notes: (peer?.scopes ?? []).flatMap((scope) =>
         // What it has had for long was said when it was granted.
-        const why = had.includes(scope) ? undefined : whyPowerful(scope, config.roles);
-        return why === undefined ? [] : [`${scope} ${why}`];
-      }),
+        had.includes(scope) ? [] : scopeNotes(scope, config.roles),
+      ),
     });
   });
 }
@@ -268,14 +295,29 @@ function summary({ enabled, fingerprints, scopes, source }: PeerDocument): strin
 }
 
 function emphasis(scope: string, config: Config): string {
+  const { until = Infinity } = parseScopeEntry(scope);
+  if (until <= Date.now()) return "   (over)";
   const why = whyPowerful(scope, config.roles);
   return why === undefined ? "" : `   (${why})`;
 }
 
 function sshKeys(path: string): string[] {
-  const lines = readFileSync(path, "utf8").slice(0, 1_000_000).split("\n");
+  const lines = readKeyFile(path).slice(0, 1_000_000).split("\n");
   const keys = lines.filter((line) => line.trim() !== "" && !line.startsWith("#"));
   return keys.map((line) => parseSshPublicKey(line).fingerprint);
+}
+
+function readKeyFile(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new CommandError(`cannot read ${path}: ${(error as Error).message}`, {
+      code: "SSH_KEY_INVALID",
+      hint: "it is the public half, such as ~/.ssh/id_ed25519.pub; make one with: ssh-keygen -t ed25519",
+      exitCode: ExitCode.USAGE,
+      cause: error,
+    });
+  }
 }
 
 function refuseIfInConfig({ home }: Context, config: Config, name: string): void {
