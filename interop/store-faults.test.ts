@@ -265,12 +265,14 @@ test("a process that may only read does so: the file, or the whole folder", asyn
 test("a database that is deleted, damaged or replaced under several processes", async () => {
   using at = place();
   const copy = join(at.folder, "copy");
-  {
-    await using store = await openSqliteStore({ path: copy });
-    await store.putPeer(peer("phone", "from the copy"));
-  }
   await using store = await openSqliteStore({ path: at.path });
   await store.putPeer(peer("laptop", "before"));
+  {
+    using database = new DatabaseSync(at.path);
+    database.prepare("VACUUM INTO ?").run(copy);
+    await using changed = await openSqliteStore({ path: copy });
+    await changed.putPeer(peer("phone", "from the copy"));
+  }
   await using other = start("follow", [at.path]);
   await other.waitFor(/^ready$/m);
 
@@ -293,3 +295,41 @@ test("a database that is deleted, damaged or replaced under several processes", 
   await store.putPeer(peer("phone", "after all"));
   await other.waitFor(/^saw .*"after all"/m);
 });
+
+test("a lost database whose place another half-made takes does not hold the event loop", async () => {
+  using at = place();
+  await using keeper = start("keep", [at.path]);
+  await keeper.waitFor(/^ready$/m);
+  for (const ends of [[""], ["", "-shm"], ["", "-wal", "-shm"]]) {
+    const from = keeper.output.length;
+    for (const end of ends) fs.rmSync(at.path + end, { force: true });
+    await keeper.waitFor(/^state .*was deleted/m, { after: from });
+    // As a program that was stopped between making the file and its tables leaves it: opening and closing it makes
+    // and removes files beside it, which wakes who watches.
+    const half = join(at.folder, "half");
+    {
+      using database = new DatabaseSync(half);
+      database.exec("PRAGMA journal_mode = WAL");
+    }
+    fs.renameSync(half, at.path);
+    await keeper.waitFor(/^state .*is empty now/m, { after: from });
+    // It answers, and what it does meanwhile is next to nothing.
+    const before = cpuSeconds(keeper.pid);
+    for (let n = 0; n < 20; n++) {
+      const asked = keeper.output.length;
+      inputs.get(keeper.pid)!.write("are you there?\n");
+      await keeper.waitFor(/^peers 1$/m, { after: asked });
+      await sleep(50);
+    }
+    const used = cpuSeconds(keeper.pid) - before;
+    assert.ok(used < 0.5, `it used ${used} s of a second`);
+  }
+  process.kill(keeper.pid, "SIGTERM");
+  await keeper.waitFor(/^stopped$/m);
+});
+
+/** Of a process, on Linux, which counts hundredths. */
+function cpuSeconds(pid: number): number {
+  const fields = fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

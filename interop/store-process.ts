@@ -3,6 +3,7 @@
  *
  * - `write FIRST`: adds peers, and has invitations redeemed, until it is killed; `ack NAME` after each.
  * - `follow`: opens for reading, and prints what it sees after each change, with the monotonic clock in nanoseconds.
+ * - `keep`: opens for writing, has one peer, and answers each line on stdin with how many there are; ends at SIGTERM.
  * - `full`: adds peers until there is no room, then again whenever a line comes on stdin.
  * - `hold MILLISECONDS`: has the database locked for so long.
  *
@@ -25,6 +26,9 @@ switch (mode) {
     break;
   case "follow":
     await follow();
+    break;
+  case "keep":
+    await keep();
     break;
   case "full":
     await full();
@@ -92,6 +96,20 @@ async function follow(): Promise<void> {
   say("ready");
   // Nothing else keeps it alive, and that is right for a store.
   setInterval(() => {}, 60_000);
+}
+
+async function keep(): Promise<void> {
+  const store = await openSqliteStore({ path });
+  await add(store, "laptop");
+  store.onstate(() => say(`state ${JSON.stringify(store.state)}`));
+  process.on("SIGTERM", () => {
+    say("stopped");
+    process.exit();
+  });
+  say("ready");
+  for await (const _ of createInterface({ input: process.stdin })) {
+    say(`peers ${store.peers.length}`);
+  }
 }
 
 async function full(): Promise<void> {

@@ -33,6 +33,17 @@ async function prepared(path: string, entry: PeerEntry): Promise<void> {
   await store.putPeer(entry);
 }
 
+/** A copy of an open database, as a backup that was changed since: one other peer instead of all. */
+async function copied(from: string, to: string, entry: PeerEntry): Promise<void> {
+  {
+    using database = new DatabaseSync(from);
+    database.prepare("VACUUM INTO ?").run(to);
+  }
+  await using store = await openSqliteStore({ path: to });
+  for (const { peerId } of store.peers) await store.removePeer(peerId);
+  await store.putPeer(entry);
+}
+
 /** Resolves when `holds` does, which is asked whenever something about the store changes. */
 function until(store: IdentityStore, holds: () => boolean): Promise<void> {
   return new Promise((resolve) => {
@@ -146,7 +157,7 @@ test("a database that is deleted keeps its peers in force, takes no writes, and 
   await using store = await openSqliteStore({ path: at.path });
   await store.putPeer(peer("laptop", A));
   const copy = join(at.folder, "copy");
-  await prepared(copy, peer("phone", B));
+  await copied(at.path, copy, peer("phone", B));
   fs.rmSync(at.path);
   // At once, also before anybody has noticed.
   await assert.rejects(store.putPeer(peer("phone", B)), { code: "STORE_UNAVAILABLE" });
@@ -173,7 +184,7 @@ test("a database that is replaced while its -wal stays is read as it is now", as
   await using store = await openSqliteStore({ path: at.path, logger });
   await store.putPeer(peer("laptop", A));
   const copy = join(at.folder, "copy");
-  await prepared(copy, peer("phone", B));
+  await copied(at.path, copy, peer("phone", B));
   assert.ok(fs.statSync(`${at.path}-wal`).size > 0);
   fs.renameSync(copy, at.path);
   await knows(store, B);
@@ -254,6 +265,45 @@ test("a database that is emptied is not taken for a new one", async () => {
   fs.renameSync(empty, at.path);
   await isStale(store, /is empty now/);
   assert.equal(store.resolveFingerprint(A)?.id, "laptop");
+  assert.equal(fs.statSync(at.path).size, 0);
+});
+
+test("another database in its place is taken over by the next start, and not before", async () => {
+  using at = place();
+  const other = join(at.folder, "other");
+  await prepared(other, peer("phone", B));
+  {
+    await using store = await openSqliteStore({ path: at.path });
+    await store.putPeer(peer("laptop", A));
+    const kept = join(at.folder, "kept");
+    await copied(at.path, kept, peer("laptop", A));
+    for (const end of ["-wal", "-shm"]) assert.ok(fs.existsSync(at.path + end));
+    fs.renameSync(other, at.path);
+    await isStale(store, /is another database now: put the file back, or if .*alknet up/);
+    assert.equal(store.resolveFingerprint(A)?.id, "laptop");
+    await assert.rejects(store.putPeer(peer("desk", B)), { code: "STORE_UNAVAILABLE" });
+    fs.renameSync(at.path, other);
+    fs.renameSync(kept, at.path);
+    await until(store, () => store.state.kind === "ready");
+    assert.equal(store.resolveFingerprint(A)?.id, "laptop");
+    fs.renameSync(other, at.path);
+    await isStale(store, /is another database now/);
+  }
+  await using next = await openSqliteStore({ path: at.path });
+  assert.equal(next.resolveFingerprint(B)?.id, "phone");
+});
+
+test("with `create: false` a file that is missing or empty is an error, and stays so", async () => {
+  using at = place();
+  await assert.rejects(openSqliteStore({ path: at.path, create: false }), {
+    code: "STORE_UNAVAILABLE",
+  });
+  assert.equal(fs.existsSync(at.path), false);
+  fs.writeFileSync(at.path, "");
+  await assert.rejects(openSqliteStore({ path: at.path, create: false }), {
+    code: "STORE_CORRUPT",
+    message: /is empty/,
+  });
   assert.equal(fs.statSync(at.path).size, 0);
 });
 

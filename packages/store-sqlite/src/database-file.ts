@@ -22,12 +22,21 @@ import {
   type SqliteHandle,
 } from "@alknet/store-sql/sqlite-handle";
 import { patiently } from "@alknet/store-sql/patience";
-import { checkFile, fileKind, migrate, MIGRATIONS } from "./migrations.ts";
+import {
+  checkFile,
+  databaseId,
+  fileKind,
+  migrate,
+  MIGRATIONS,
+  READABLE_FROM,
+} from "./migrations.ts";
 import { isOldWal, readSideFile, touchSideFile, writeSideFile } from "./side-file.ts";
 
 export interface DatabaseFileOptions {
   readonly path: string;
   readonly readOnly: boolean;
+  /** Make the file if it is not there, and the tables if it is empty. */
+  readonly create: boolean;
   readonly logger: Logger;
 }
 
@@ -55,10 +64,17 @@ interface Seen {
   readonly mtimeMs: number;
 }
 
+/**
+ * Least time between two tries to open it anew, in milliseconds. Opening makes and removes files beside it, which
+ * wakes us: without a pause a file that cannot be opened would be opened for ever.
+ */
+const REOPEN_PAUSE = 200;
+
 class DatabaseFile implements SqliteConnections {
   readonly label: string;
   readonly shared = false;
   readonly #readOnly: boolean;
+  readonly #create: boolean;
   readonly #logger: Logger;
   #writer: SqliteHandle | undefined;
   #reader: SqliteHandle | undefined;
@@ -76,19 +92,27 @@ class DatabaseFile implements SqliteConnections {
   #suspect = false;
   #watcher: fs.FSWatcher | undefined;
   #wake: (() => void) | undefined;
+  #waking: NodeJS.Immediate | undefined;
+  /** Which database it is: written into it when it was made, and copied with it. */
+  #id: string | undefined;
+  /** No try to open it anew before this moment, of the monotonic clock. */
+  #notBefore = 0;
+  /** What came of the last try. */
+  #problem: string | undefined;
   #saidUntouchable = false;
   #closed = false;
 
-  constructor({ path: file, readOnly, logger }: DatabaseFileOptions) {
+  constructor({ path: file, readOnly, create, logger }: DatabaseFileOptions) {
     this.label = path.resolve(file);
     this.#readOnly = readOnly;
+    this.#create = create && !readOnly;
     this.#logger = logger;
   }
 
   /** For the first time: what is missing is made, and all of it is looked at. */
   open(): void {
-    if (!this.#readOnly) make(this.label);
-    this.#connect("make");
+    if (this.#create) make(this.label);
+    this.#connect(this.#create ? "make" : "keep");
     const [[found] = []] = this.#reader!.all("PRAGMA quick_check(1)", []);
     if (found !== "ok") {
       throw new StoreError("STORE_CORRUPT", `${this.label} is damaged: ${String(found)}`, {
@@ -146,17 +170,21 @@ class DatabaseFile implements SqliteConnections {
     const changed = now?.size !== this.#seen?.size || now?.mtimeMs !== this.#seen?.mtimeMs;
     this.#seen = now;
     if (now === undefined) {
-      return stale(`${this.label} was deleted`);
+      return stale(`${this.label} was deleted: ${PUT_BACK}`);
     }
     const same = this.#isSame(now);
     // Whoever writes it begins a -wal beside it, in which all news are.
     const outdated = this.#immutable && (changed || this.#walSize() > 0);
     if (same && !this.#suspect && !outdated) return READY;
+    if (performance.now() < this.#notBefore) {
+      return stale(this.#problem ?? `${this.label} changes again and again`);
+    }
     try {
       this.#reconnect();
     } catch (error) {
-      if (isBusy(error)) return stale(`${this.label} is locked by another program`);
-      return stale((storeError(error, this.label) as Error).message);
+      const { message, hint } = storeError(error, this.label) as StoreError;
+      this.#problem = hint === undefined || isBusy(error) ? message : `${message}: ${hint}`;
+      return stale(this.#problem);
     }
     return same ? READY : { ...READY, reopened: `${this.label} was replaced by another file` };
   }
@@ -166,7 +194,7 @@ class DatabaseFile implements SqliteConnections {
     const now = statOf(this.label);
     if (now === undefined) {
       throw new StoreError("STORE_UNAVAILABLE", `${this.label} was deleted`, {
-        hint: "put it back, or stop the node and start it again with a new one",
+        hint: PUT_BACK,
       });
     }
     if (this.#isSame(now) && !this.#suspect) return;
@@ -191,10 +219,49 @@ class DatabaseFile implements SqliteConnections {
   }
 
   #reconnect(): void {
+    this.#notBefore = performance.now() + REOPEN_PAUSE;
     this.#disconnect();
+    this.#probe();
     this.#connect("keep");
     this.#suspect = false;
+    this.#problem = undefined;
     if (this.#wake !== undefined) this.#follow();
+  }
+
+  /**
+   * See that it is the database that we had, before anything is done to it or beside it: the -wal of ours may be all
+   * that is left of it, and whoever is just making another is in the midst of it.
+   *
+   * @throws {StoreError} if it is empty, or another.
+   */
+  #probe(): void {
+    const now = statOf(this.label);
+    const wal = statOf(`${this.#real()}-wal`);
+    // Its own -wal may have all of it: then only opening it tells.
+    const ours = wal !== undefined && wal.size > 0 && !this.#isOld(now, wal);
+    if (now === undefined || ours) return;
+    const address = pathToFileURL(this.label);
+    address.search = "immutable=1";
+    using database = new DatabaseSync(address, { readOnly: true, timeout: 0 });
+    this.#checkId(nodeSqliteHandle(database));
+  }
+
+  /** @throws {StoreError} if it is not the database that was opened first. */
+  #checkId(handle: SqliteHandle): void {
+    const kind = fileKind(handle);
+    checkFile(kind, this.label);
+    if (kind.kind === "empty" && this.#opened !== undefined) throw this.#emptied();
+    const id = databaseId(handle);
+    if (this.#id !== undefined && id !== this.#id) {
+      throw new StoreError("STORE_UNAVAILABLE", `${this.label} is another database now`, {
+        hint: PUT_BACK,
+      });
+    }
+    this.#id = id;
+  }
+
+  #emptied(): StoreError {
+    return new StoreError("STORE_CORRUPT", `${this.label} is empty now`, { hint: PUT_BACK });
   }
 
   /** @param missing whether an empty file is a new database, or one whose contents are gone. */
@@ -210,6 +277,7 @@ class DatabaseFile implements SqliteConnections {
       this.#putOldWalAside(before);
       if (!this.#readOnly) this.#writer = this.#openWriter(missing);
       this.#reader = this.#openReader();
+      this.#checkId(this.#reader);
       const after = statOf(this.label);
       if (after?.ino !== before.ino || after.dev !== before.dev) {
         throw new StoreError("STORE_UNAVAILABLE", `${this.label} was replaced just now`);
@@ -232,10 +300,9 @@ class DatabaseFile implements SqliteConnections {
       const kind = fileKind(writer);
       checkFile(kind, this.label);
       if (kind.kind === "empty" && missing === "keep") {
-        throw new StoreError("STORE_CORRUPT", `${this.label} is empty now`, {
-          hint: "restore it from a backup; for an empty store stop the node and start it again",
-        });
+        throw this.#emptied();
       }
+      if (this.#id !== undefined) this.#checkId(writer);
       const [[mode] = []] = writer.all("PRAGMA journal_mode", []);
       if (mode !== "wal") writer.exec("PRAGMA journal_mode = WAL");
       // What was acknowledged survives a loss of power.
@@ -244,6 +311,8 @@ class DatabaseFile implements SqliteConnections {
         writer.exec("BEGIN IMMEDIATE");
         migrate(writer, this.label);
         writer.exec("COMMIT");
+        // Whoever copies the file alone has a database, and the one that it is.
+        writer.exec("PRAGMA wal_checkpoint(PASSIVE)");
       }
       return writer;
     } catch (error) {
@@ -271,7 +340,7 @@ class DatabaseFile implements SqliteConnections {
       const kind = fileKind(reader);
       checkFile(kind, this.label);
       const version = kind.kind === "ours" ? kind.version : 0;
-      if (version === MIGRATIONS.length) return reader;
+      if (version >= READABLE_FROM) return reader;
       const found = version === 0 ? "it is empty" : `it has version ${version}`;
       throw new StoreError("STORE_READ_ONLY", `cannot read ${this.label}: ${found}`, {
         hint: "open it once for writing, which brings it up to date",
@@ -303,11 +372,7 @@ class DatabaseFile implements SqliteConnections {
     const wal = `${this.#real()}-wal`;
     const found = statOf(wal);
     if (found === undefined || found.size === 0) return;
-    const known =
-      this.#opened !== undefined && this.#wal !== undefined
-        ? { database: this.#opened.ino, wal: this.#wal }
-        : readSideFile(this.#side());
-    if (known === undefined || !isOldWal(known, { database: now.ino, wal: found.ino })) return;
+    if (!this.#isOld(now, found)) return;
     if (this.#readOnly) {
       throw new StoreError(
         "STORE_CORRUPT",
@@ -324,6 +389,16 @@ class DatabaseFile implements SqliteConnections {
     );
   }
 
+  /** Whether the `-wal` that was found belongs to another file than the one that is there. */
+  #isOld(now: Seen | undefined, found: Seen): boolean {
+    const known =
+      this.#opened !== undefined && this.#wal !== undefined
+        ? { database: this.#opened.ino, wal: this.#wal }
+        : readSideFile(this.#side());
+    if (known === undefined || now === undefined) return false;
+    return isOldWal(known, { database: now.ino, wal: found.ino });
+  }
+
   watch(wake: () => void): void {
     this.#wake = wake;
     this.#follow();
@@ -338,12 +413,23 @@ class DatabaseFile implements SqliteConnections {
     const wanted = new Set([base, `${base}-wal`, path.basename(this.#side())]);
     try {
       this.#watcher = fs.watch(path.dirname(real), { persistent: false }, (_, name) => {
-        if (name === null || wanted.has(name)) this.#wake?.();
+        if (name === null || wanted.has(name)) this.#wakeSoon();
       });
       this.#watcher.on("error", (error) => this.#followFailed(error));
     } catch (error) {
       this.#followFailed(error);
     }
+  }
+
+  /**
+   * Not at once: libuv reads file events until there are none, and what we do to files makes new ones. Nothing else
+   * would ever run again.
+   */
+  #wakeSoon(): void {
+    this.#waking ??= setImmediate(() => {
+      this.#waking = undefined;
+      this.#wake?.();
+    });
   }
 
   #followFailed(error: unknown): void {
@@ -370,6 +456,7 @@ class DatabaseFile implements SqliteConnections {
   close(): void {
     this.#closed = true;
     this.#wake = undefined;
+    clearImmediate(this.#waking);
     this.#watcher?.close();
     this.#disconnect();
   }
@@ -403,6 +490,9 @@ class DatabaseFile implements SqliteConnections {
     return `${this.#real()}.notify`;
   }
 }
+
+/** What to do when the database is gone. */
+const PUT_BACK = "put the file back, or if this is meant: stop the node, and alknet up again";
 
 const READY: Checked = Object.freeze({ state: Object.freeze({ kind: "ready" }) });
 

@@ -9,12 +9,16 @@
 import { StoreError } from "@alknet/core/store-error";
 import type { SqliteHandle } from "@alknet/store-sql/sqlite-handle";
 import { TABLES } from "./migrations/1-tables.ts";
+import { META } from "./migrations/2-meta.ts";
 
 /** `alkn`, as `file` and other tools show it. */
 export const APPLICATION_ID = 0x61_6c_6b_6e;
 
 /** Statements that lead from version `index` to `index + 1`. Once released, one is never changed. */
-export const MIGRATIONS: readonly (readonly string[])[] = [TABLES];
+export const MIGRATIONS: readonly (readonly string[])[] = [TABLES, META];
+
+/** The oldest version that can be read as it is. */
+export const READABLE_FROM = 1;
 
 /** What a file is, as far as its header tells. */
 export type FileKind =
@@ -75,6 +79,18 @@ export function migrate(
   for (const step of migrations.slice(from)) for (const sql of step) handle.exec(sql);
   handle.exec(`PRAGMA application_id = ${APPLICATION_ID}`);
   handle.exec(`PRAGMA user_version = ${migrations.length}`);
+}
+
+/**
+ * Which database it is: 32 hexadecimal digits, drawn when it was made and the same in each copy.
+ *
+ * @returns `undefined` if it is older than that.
+ */
+export function databaseId(handle: SqliteHandle): string | undefined {
+  const kind = fileKind(handle);
+  if (kind.kind !== "ours" || kind.version < 2) return undefined;
+  const [[id] = []] = handle.all("SELECT value FROM meta WHERE name = 'database_id'", []);
+  return typeof id === "string" ? id : undefined;
 }
 
 function numberOf(handle: SqliteHandle, sql: string): number {

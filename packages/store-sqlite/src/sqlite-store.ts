@@ -25,6 +25,8 @@ export interface OpenSqliteStoreOptions extends IdentityStoreOptions {
   readonly path: string;
   /** Read, and follow changes; the file need not be writable, but has to exist. @default false */
   readonly readOnly?: boolean | undefined;
+  /** Make the file if it is not there. With `false`, one that is missing or empty is an error. @default true */
+  readonly create?: boolean | undefined;
 }
 
 /**
@@ -34,7 +36,7 @@ export interface OpenSqliteStoreOptions extends IdentityStoreOptions {
  * alknet wrote it; `STORE_BUSY` if it stays locked for 10 s; `STORE_UNAVAILABLE` if it cannot be reached.
  */
 export async function openSqliteStore(options: OpenSqliteStoreOptions): Promise<IdentityStore> {
-  const { path, readOnly = false, logger = silentLogger, clock } = options;
-  const connections = await openDatabaseFile({ path, readOnly, logger });
+  const { path, readOnly = false, create = true, logger = silentLogger, clock } = options;
+  const connections = await openDatabaseFile({ path, readOnly, create, logger });
   return await openIdentityStore(sqlBackend(sqliteDriver(connections), { clock }), options);
 }
