@@ -14,6 +14,9 @@ import { makeFolders } from "@alknet/core/make-folders";
 import { CommandError } from "./command-error.ts";
 import { configInUse } from "./config-in-use.ts";
 import type { Context } from "./context.ts";
+import { askNode } from "./control.ts";
+import type { NodeStatus } from "./node-status.ts";
+import { say } from "./terminal.ts";
 
 export interface OpenedStore {
   readonly store: IdentityStore;
@@ -84,12 +87,65 @@ async function openOnServer(
   }
 }
 
-/** Run `work` with the store, and close it whatever happens. */
+/**
+ * What a command does with the store: `read` opens the file for reading; `change` changes what is in it, and `create`
+ * adds to it, and makes it if it is not there.
+ */
+export type StoreMode = "read" | "change" | "create";
+
+/**
+ * Run `work` with the store, and close it whatever happens. To `read` or to `change`, a file that is not there is a
+ * store with nothing in it, and is not made.
+ *
+ * @throws {StoreError}
+ * @throws {CommandError} `STORE_UNAVAILABLE` if a node of this folder runs that has lost its store: what is added to
+ * another in its place would count for nothing.
+ */
 export async function withStore(
   context: Context,
+  mode: StoreMode,
   work: (opened: OpenedStore) => Promise<void>,
 ): Promise<void> {
   const config = await configInUse(context);
-  await using store = await openStore(context, config);
+  await using store = await openAs(context, mode, config);
   await work({ store, config });
+}
+
+async function openAs(context: Context, mode: StoreMode, config: Config): Promise<IdentityStore> {
+  const path = databasePath(context, config);
+  if (path === undefined)
+    return await openOnServer(config, undefined, { readOnly: mode === "read" });
+  const missing = !existsSync(path);
+  const lost = mode === "change" && !missing ? undefined : await lostStore(context);
+  if (lost !== undefined) {
+    if (mode !== "read") {
+      throw new CommandError(`the running node has lost its store: ${lost}`, {
+        code: "STORE_UNAVAILABLE",
+        hint: "look at it: alknet doctor",
+      });
+    }
+    say(
+      context.terminal,
+      `note: the running node cannot read its store, and goes on with what it read last: ${lost}`,
+    );
+  }
+  if (mode === "create") return await openStore(context, config);
+  const { roles } = config;
+  if (missing) {
+    const { MemoryDatabase } = await import("@alknet/core/memory-store");
+    return await new MemoryDatabase().open({ roles });
+  }
+  const { openSqliteStore } = await import("@alknet/store-sqlite/sqlite-store");
+  return await openSqliteStore({ path, roles, readOnly: mode === "read", create: false });
+}
+
+/** Why the running node cannot read its store; `undefined`: it can, or there is none that answers. */
+async function lostStore({ home }: Context): Promise<string | undefined> {
+  try {
+    const { store } = (await askNode(home, "status")) as NodeStatus;
+    return store.state.kind === "stale" ? store.state.reason : undefined;
+  } catch {
+    // What is wrong with a node has commands of its own.
+    return undefined;
+  }
 }

@@ -343,7 +343,10 @@ class DatabaseFile implements SqliteConnections {
       if (version >= READABLE_FROM) return reader;
       const found = version === 0 ? "it is empty" : `it has version ${version}`;
       throw new StoreError("STORE_READ_ONLY", `cannot read ${this.label}: ${found}`, {
-        hint: "open it once for writing, which brings it up to date",
+        hint:
+          version === 0
+            ? "restore it from a backup; or, for an empty store: alknet up"
+            : "open it once for writing, which brings it up to date: alknet up",
       });
     } catch (error) {
       reader.close();

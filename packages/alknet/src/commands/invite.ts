@@ -57,7 +57,7 @@ export async function invite(context: Context, options: InviteOptions): Promise<
   }
   for (const scope of scopes) parseScopeEntry(scope);
   const lifetime = lifetimeOf(options.expires);
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, "create", async ({ store, config }) => {
     if (peerId !== undefined) checkName(peerId, addsKey, store, config);
     const { fingerprint } = loadOrCreateIdentity(config.identity ?? home.identity);
     const { addresses: all, running } = await nodeAddresses(home, config, options.address);
@@ -93,7 +93,7 @@ export async function invite(context: Context, options: InviteOptions): Promise<
 
 export async function listInvitations(context: Context, { json }: Json): Promise<void> {
   const { terminal } = context;
-  await withStore(context, async ({ store }) => {
+  await withStore(context, "read", async ({ store }) => {
     const invitations = await store.invitations();
     if (json) {
       printJson(terminal, { invitations: invitations.map(documentOf) });
@@ -121,7 +121,7 @@ export async function revokeInvitation(
   { json }: Json,
 ): Promise<void> {
   const { terminal } = context;
-  await withStore(context, async ({ store }) => {
+  await withStore(context, "change", async ({ store }) => {
     const secretHash = looksLikeInvitation(which)
       ? hashToken(parseInvitation(which).secret)
       : undefined;

@@ -31,7 +31,7 @@ export async function joinCommand(
   { json, as, name, transports }: JoinCommandOptions,
 ): Promise<void> {
   const { terminal, interrupted: signal } = context;
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, "create", async ({ store, config }) => {
     const client = await openClient(context);
     try {
       // Before a socket is opened: it may not be one at all.

@@ -44,7 +44,7 @@ export async function log(context: Context, { json, follow, lines }: LogOptions)
     if (json) printJson(terminal, entry);
     else terminal.data.write(`${format(entry)}\n`);
   };
-  await withStore(context, async ({ store }) => {
+  await withStore(context, "read", async ({ store }) => {
     // One at least, so that what follows begins behind it.
     const changes = await store.audit({ limit: Math.max(1, lines) });
     const refusals = await askNode(home, "refusals").then(

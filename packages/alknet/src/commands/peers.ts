@@ -32,7 +32,7 @@ interface PeerDocument extends Omit<PeerEntry, "tokenHash"> {
 }
 
 export async function listPeers(context: Context, { json }: Json): Promise<void> {
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, "read", async ({ store, config }) => {
     const peers = allPeers(store, config);
     if (json) return printJson(context.terminal, { peers });
     if (peers.length === 0) {
@@ -47,7 +47,7 @@ export async function listPeers(context: Context, { json }: Json): Promise<void>
 }
 
 export async function showPeer(context: Context, name: string, { json }: Json): Promise<void> {
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, "read", async ({ store, config }) => {
     const wanted = name.toLowerCase();
     const peer = allPeers(store, config).find(({ peerId }) => peerId.toLowerCase() === wanted);
     if (peer === undefined) throw noSuchPeer(name);
@@ -107,7 +107,7 @@ export async function addPeer(
       ...(displayName === undefined ? {} : { displayName }),
     };
   };
-  await change(context, name, options, { make, ends: false });
+  await change(context, name, options, { make, ends: false, creates: true });
   if (keys.some((key) => !key.startsWith("ed25519:"))) {
     say(
       context.terminal,
@@ -226,6 +226,8 @@ interface Change {
   readonly make: (before: PeerEntry | undefined) => PeerEntry | undefined;
   /** Whether it is made to end something: then it is said how much, also if that is nothing. */
   readonly ends: boolean;
+  /** Whether a store that is not there is made for it. @default false */
+  readonly creates?: boolean | undefined;
   /** Its name afterwards. */
   readonly to?: string | undefined;
 }
@@ -234,9 +236,9 @@ async function change(
   context: Context,
   name: string,
   { json }: Json,
-  { make, ends, to = name }: Change,
+  { make, ends, creates = false, to = name }: Change,
 ): Promise<void> {
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, creates ? "create" : "change", async ({ store, config }) => {
     for (const each of new Set([name, to])) refuseIfInConfig(context, config, each);
     let had: readonly string[] = [];
     const committed: Committed = await store.changePeer(name, (before) => {

@@ -32,7 +32,7 @@ export async function createTokenCommand(
   for (const scope of grant) parseScopeEntry(scope);
   const end = expires === undefined ? undefined : parseMoment(expires, Date.now());
   const expiresAt = end === undefined ? undefined : Math.floor(end / 1_000);
-  await withStore(context, async ({ store, config }) => {
+  await withStore(context, "create", async ({ store, config }) => {
     // 20 bits of prefix name it: with many tokens there will be one that is taken.
     let token = createToken();
     while (store.apiKey(tokenPrefix(token)) !== undefined) token = createToken();
@@ -65,7 +65,7 @@ export async function createTokenCommand(
 
 export async function listTokens(context: Context, { json }: Json): Promise<void> {
   const { terminal } = context;
-  await withStore(context, async ({ store }) => {
+  await withStore(context, "read", async ({ store }) => {
     const tokens = store.apiKeys.map(({ prefix, scopes, description, expiresAt }) => ({
       prefix,
       scopes,
@@ -90,7 +90,7 @@ export async function listTokens(context: Context, { json }: Json): Promise<void
 }
 
 export async function revokeToken(context: Context, prefix: string, { json }: Json): Promise<void> {
-  await withStore(context, async ({ store }) => {
+  await withStore(context, "change", async ({ store }) => {
     // Whoever has the token at hand may paste it whole.
     const name = tokenPrefix(prefix);
     if (store.apiKey(name) === undefined) {
