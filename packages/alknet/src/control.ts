@@ -15,8 +15,9 @@
  * @module
  */
 
-import { chmodSync, lstatSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { join } from "node:path";
 import { privateFolder } from "@alknet/core/home";
 import { CommandError } from "./command-error.ts";
 
@@ -93,7 +94,11 @@ export async function serveControl(path: ControlPath, answers: Answers): Promise
       resolve();
     });
   });
-  if (!pipe) chmodSync(path.controlSocket, 0o600);
+  if (!pipe) {
+    chmodSync(path.controlSocket, 0o600);
+    // For when it does not answer: whoever listens there is the one who wrote this last.
+    writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
+  }
   return {
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -106,7 +111,7 @@ export async function serveControl(path: ControlPath, answers: Answers): Promise
 /**
  * Ask the running node.
  *
- * @throws {CommandError} `NOT_RUNNING` if there is none; what the node answers as its error.
+ * @throws {CommandError} `NOT_RUNNING` if there is none; `NOT_ANSWERING` if it hangs; what the node answers as its error.
  */
 export async function askNode(
   path: ControlPath,
@@ -146,7 +151,7 @@ async function* lines(
   const onabort = (): void => void socket.destroy();
   signal.addEventListener("abort", onabort, { once: true });
   if (signal.aborted) onabort();
-  socket.setTimeout(idle, () => socket.destroy(new Error("no answer in time")));
+  socket.setTimeout(idle, () => socket.destroy(silent(path)));
   socket.write(`${JSON.stringify(request)}\n`);
   let text = "";
   try {
@@ -256,6 +261,27 @@ function checkOwner({ run, controlSocket }: ControlPath): void {
       code: "FOLDER_PERMISSIONS",
     });
   }
+}
+
+function pidFile({ run }: ControlPath): string {
+  return join(run, "node.pid");
+}
+
+/** It listens, so it is there: a process that hangs, or is stopped. */
+function silent(path: ControlPath): CommandError {
+  let pid = "";
+  try {
+    pid = /^[1-9][0-9]{0,9}$/.exec(readFileSync(pidFile(path), "utf8").trim())?.[0] ?? "";
+  } catch {
+    // Then it is said without.
+  }
+  return new CommandError(`the node${pid && `, pid ${pid},`} runs and does not answer`, {
+    code: "NOT_ANSWERING",
+    hint:
+      pid === ""
+        ? "end it, and start it again: alknet up"
+        : `end it, and start it again: kill -KILL ${pid}; alknet up`,
+  });
 }
 
 function notRunning(): CommandError {

@@ -43,9 +43,24 @@ export async function openStore(
 ): Promise<IdentityStore> {
   const path = databasePath(context, config);
   if (path === undefined) return await openOnServer(config, logger, { readOnly: false });
+  if (!existsSync(path)) await refuseBesideNode(context, path);
   makeFolders(dirname(path));
   const { openSqliteStore } = await import("@alknet/store-sqlite/sqlite-store");
   return await openSqliteStore({ path, roles: config.roles, logger });
+}
+
+/** A file is made while no node runs: one that does had another, and would not see it. */
+async function refuseBesideNode({ home }: Pick<Context, "home">, path: string): Promise<void> {
+  try {
+    await askNode(home, "status");
+  } catch (error) {
+    if (error instanceof CommandError && error.code === "NOT_ANSWERING") throw error;
+    return;
+  }
+  throw new CommandError(`a node of this folder runs, and its database is gone: ${path}`, {
+    code: "STORE_UNAVAILABLE",
+    hint: "put the file back, or if this is meant: stop the node, and alknet up again",
+  });
 }
 
 /**

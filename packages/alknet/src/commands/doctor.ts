@@ -17,13 +17,13 @@ import { routeTo } from "@alknet/core/target";
 import { checkConfigDrift } from "../checks/config-drift.ts";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
+import { checkNode, checkNodeStore } from "../checks/node.ts";
 import { checkStore, problemFinding } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
-import { askNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
-import { DISABLED, formatRefusal, type NodeStatus, type RefusalStatus } from "../node-status.ts";
+import { DISABLED, formatRefusal, type RefusalStatus } from "../node-status.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
 
@@ -57,12 +57,9 @@ export async function doctor(
   const key = checkIdentity(config?.identity ?? home.identity);
   found(key);
   found(checkRunFolder(home));
-  const node = await runningNode(context);
-  found({
-    check: "node",
-    state: "ok",
-    text: node === undefined ? "not running" : `running, pid ${node.pid}`,
-  });
+  const { node, finding: running } = await checkNode(home);
+  found(running);
+  found(checkNodeStore(node));
   found(checkConfigDrift(node));
   for (const listen of config?.listen ?? []) {
     const where = formatHostPort(listen);
@@ -151,16 +148,6 @@ async function checkTargets(context: Context, targets: readonly string[]): Promi
     throw context.interrupted.aborted ? new Interrupted() : error;
   } finally {
     await client.leave();
-  }
-}
-
-async function runningNode({ home }: Context): Promise<NodeStatus | undefined> {
-  try {
-    return (await askNode(home, "status")) as NodeStatus;
-  } catch (error) {
-    // A folder that cannot be trusted has a finding of its own.
-    if (error instanceof CommandError) return undefined;
-    throw error;
   }
 }
 
