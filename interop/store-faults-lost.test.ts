@@ -63,6 +63,7 @@ test("a node whose database is lost goes on, whatever is asked, until the file i
     }
     const { stdout } = await run(home, ["doctor"]);
     assert.match(stdout, /BAD +node: it cannot read its store.*was deleted/);
+    assert.match(stdout, /BAD +store: .* is gone, and there was one/);
     assert.equal(fs.existsSync(database), false);
     assert.equal((await status()).peers, 1);
 

@@ -30,6 +30,12 @@ export async function checkStore(context: Context, config: Config): Promise<Chec
   const path = databasePath(context, config);
   const check = "store";
   if (path !== undefined && config.store.path === undefined && !existsSync(path)) {
+    // The file beside a database outlives it.
+    if (existsSync(`${path}.notify`)) {
+      const text = `${path} is gone, and there was one`;
+      const fix = "restore it from a backup; or, for an empty store: alknet up";
+      return { findings: [{ check, state: "problem", text, fix }], store: undefined };
+    }
     const text = "none yet: it is made with the first peer";
     return { findings: [{ check, state: "ok", text }], store: undefined };
   }
