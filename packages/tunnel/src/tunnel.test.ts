@@ -190,6 +190,25 @@ test("setLimits() holds for the flows that come, and ends none", async () => {
   assert.equal(String((await once(first, "data"))[0]), "still here");
 });
 
+test("what a peer has no right to is refused at once, and not behind what waits", async () => {
+  const attempts: unknown[] = [];
+  const connect = (_address: string, _port: number, signal: AbortSignal) => {
+    attempts.push(1);
+    const attempt = Promise.withResolvers<Socket>();
+    signal.addEventListener("abort", () => attempt.reject(signal.reason as Error));
+    return attempt.promise;
+  };
+  const limits = { openingPerPeer: 1 };
+  await using node = tunnelPair(["tunnel:dial:192.0.2.1:80"], { connect, limits });
+  const stuck = await beginFlow(node.dial, { host: "192.0.2.1", port: 80 });
+  stuck.opened.catch(() => {});
+  while (attempts.length < 1) await new Promise(setImmediate);
+  const denied = await beginFlow(node.dial, { host: "192.0.2.2", port: 80 });
+  assert.equal((await refusal(denied.opened))?.refusal, "not-allowed");
+  stuck.flow.destroy();
+  while (node.handler.flows > 0) await new Promise(setImmediate);
+});
+
 test("tunnel() has no more flows of a peer on their way than its limit; the others wait", async () => {
   const attempts: PromiseWithResolvers<Socket>[] = [];
   const connect = (_address: string, _port: number, signal: AbortSignal) => {

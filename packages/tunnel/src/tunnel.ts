@@ -149,7 +149,10 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       if (usage.flows > limits.flowsPerPeer) {
         return new FlowRefused("limit", "too many flows of one peer");
       }
-      if (usage.opening >= limits.openingPerPeer) {
+      const { host, port } = request;
+      // What no address could make right is refused at once, and not behind others that wait.
+      const mayBe = connection.auth.allows("tunnel:dial", { host, port });
+      if (mayBe && usage.opening >= limits.openingPerPeer) {
         await new Promise<void>((resolve) => usage.waiting.push(resolve));
       }
       opening = true;
