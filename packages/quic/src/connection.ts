@@ -476,10 +476,14 @@ export class QuicConnection implements AsyncDisposable {
   #makeStreamHost(): StreamHost {
     const host = this.#host;
     const reason = (): QuicCloseReason | undefined => this.#closeReason;
+    const streams = (): number => this.#streamCount;
     return {
       endpoint: host.endpoint,
       get closeReason() {
         return reason();
+      },
+      get streams() {
+        return streams();
       },
       resetCodeOf: (error) => host.resetCodeOf(error),
       keep: (stream) => host.keepStream(stream),

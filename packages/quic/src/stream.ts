@@ -41,6 +41,8 @@ export interface StreamHost {
   /** The engine's number of the connection. */
   readonly connectionId: number;
   readonly closeReason: QuicCloseReason | undefined;
+  /** Streams that are open, of both sides. */
+  readonly streams: number;
   resetCodeOf(error: Error | null): number;
   /** Something will happen to the stream that somebody waits for: keep it from being collected. */
   keep(stream: RawStream): void;
@@ -532,6 +534,22 @@ const READABLE: object = { ...BOTH, writable: false };
 const WRITABLE: object = { ...BOTH, readable: false };
 
 /**
+ * With more streams than this, what a stream buffers to be sent is a write and little more: a peer with
+ * 4,096 streams that reads none of them would hold a gigabyte.
+ */
+const FEW = 64;
+const SHORT = { writableHighWaterMark: 16 * 1024, readableHighWaterMark: HIGH_WATER_MARK };
+const BOTH_OF_MANY: object = { allowHalfOpen: true, ...SHORT };
+const WRITABLE_OF_MANY: object = { ...BOTH_OF_MANY, readable: false };
+
+function optionsOf(raw: RawStream, host: StreamHost): object {
+  if (!raw.writable) return READABLE;
+  const many = host.streams > FEW;
+  if (raw.readable) return many ? BOTH_OF_MANY : BOTH;
+  return many ? WRITABLE_OF_MANY : WRITABLE;
+}
+
+/**
  * A stream as Node knows it; half-open is allowed.
  *
  * `end()` sends FIN. `destroy(error)` sends RESET_STREAM and STOP_SENDING with the number that the
@@ -552,7 +570,7 @@ export class QuicStream extends Duplex {
   #lost: QuicConnectionClosed | undefined;
 
   constructor(raw: RawStream, host: StreamHost) {
-    super(raw.readable ? (raw.writable ? BOTH : READABLE) : WRITABLE);
+    super(optionsOf(raw, host));
     this.#raw = raw;
     this.#host = host;
     raw.ondrain = () => this.#proceed(null);
