@@ -368,8 +368,8 @@ export function identityStoreConformance(
       assert.equal(used?.usedBy, winner);
       const joined = (await here.audit()).filter(({ action }) => action === "peer.join");
       assert.deepEqual(
-        joined.map(({ subject }) => subject),
-        ["laptop"],
+        joined.map(({ actor, subject, detail }) => [actor, subject, detail["invitedBy"]]),
+        [["laptop", "laptop", "owner"]],
       );
     });
 
@@ -514,6 +514,20 @@ export function identityStoreConformance(
         entries.slice(-2).map(({ id }) => id),
       );
       assert.ok(second!.id > first!.id);
+    });
+
+    test("a change that changes nothing is none: not noted, and nobody is told", async () => {
+      await using fixture = await make();
+      await using store = await fixture.open();
+      const entry = peer("laptop", [A], { scopes: ["ssh:shell"] });
+      await store.putPeer(entry);
+      using auth = authenticate(store, { kind: "fingerprint", fingerprint: A });
+      using _grant = auth.grant("ssh:shell");
+      const { change } = await store.putPeer(entry);
+      assert.equal(change, 0);
+      assert.deepEqual(await store.effectOf(change), { connections: 0, grants: 0 });
+      await store.changePeer("laptop", (before) => ({ ...before! }));
+      assert.equal((await store.audit()).length, 1);
     });
 
     test("some thousand peers are loaded, and found", async () => {

@@ -42,7 +42,7 @@ export interface ChangeOptions {
 
 /** A committed change. */
 export interface Committed {
-  /** Its number, by which other processes know it; see {@linkcode IdentityStore.effectOf}. */
+  /** Its number, by which other processes know it; see {@linkcode IdentityStore.effectOf}. 0: nothing had to change. */
   readonly change: number;
   /** What it has ended in this process. */
   readonly cut: Cut;
@@ -299,6 +299,8 @@ class Store implements IdentityStore {
       const made = change(before);
       const after = made && parsePeer(made);
       if (before === undefined && after === undefined) throw notFound("peer", peerId);
+      // What says the same is no change: nothing to note, and nobody to tell.
+      if (isDeepStrictEqual(before, after)) return undefined;
       if (after !== undefined) await checkPeer(transaction, before, after);
       if (before !== undefined && before.peerId !== after?.peerId) {
         await transaction.deletePeer(before.peerId);
@@ -501,8 +503,10 @@ class Store implements IdentityStore {
     });
     await transaction.putInvitation({ ...invitation, usedAt: now, usedBy: fingerprint });
     await transaction.putPeer(peer);
-    const detail = { invitation: invitation.id, fingerprint, scopes: peer.scopes };
-    await this.#note(transaction, invitation.createdBy, "peer.join", peer.peerId, detail);
+    // It is the joiner who did this, by leave of whoever had made the invitation.
+    const { id, createdBy: invitedBy } = invitation;
+    const detail = { invitation: id, invitedBy, fingerprint, scopes: peer.scopes };
+    await this.#note(transaction, peer.peerId, "peer.join", peer.peerId, detail);
     return { outcome: "joined", peer, change: 0 };
   }
 
@@ -756,6 +760,7 @@ class Store implements IdentityStore {
   }
 
   async effectOf(change: number, { signal }: { signal?: AbortSignal } = {}): Promise<Cut> {
+    if (change === 0) return { connections: 0, grants: 0 };
     while (this.#seen < change) {
       this.#check();
       signal?.throwIfAborted();
