@@ -16,6 +16,7 @@ import tls from "node:tls";
 import { bind } from "@alknet/quic/endpoint";
 import { extension, issueCertificate } from "@alknet/quic/self-signed";
 import { TlsClientConfig } from "@alknet/quic/tls";
+import { createToken, hashToken, tokenPrefix } from "./api-key.ts";
 import { CloseCode } from "./close-code.ts";
 import type { Connection } from "./connection.ts";
 import { createDialer, type Dialer } from "./dialer.ts";
@@ -805,3 +806,40 @@ test("close() of an endpoint that nobody uses is quick, and the same promise eac
   await first;
   await it.dialer.close();
 });
+
+for (const transport of TRANSPORTS) {
+  test(`${transport}: a connection that stands on an API key ends with it, at its moment`, async () => {
+    const clock = new FakeClock();
+    const token = createToken();
+    const expiresAt = Math.floor(clock.wallTime() / 1_000) + 60;
+    const key = { prefix: tokenPrefix(token), hash: hashToken(token), scopes: [], expiresAt };
+    const identities = staticIdentities([], { apiKeys: [key], clock });
+    const bearer: ProtocolHandler = {
+      alpns: ["alknet/bearer"],
+      access: "keyed",
+      tls: "node",
+      async handle(connection) {
+        const stream = await connection.accept();
+        if (stream === undefined) return;
+        stream.on("error", () => {});
+        const [shown] = (await once(stream, "data")) as [Buffer];
+        const auth = connection.authenticate({ kind: "token", token: shown });
+        stream.write(auth?.peer?.id ?? "nobody");
+        await connection.closed;
+      },
+    };
+    await using it = await world({ identities, handlers: [bearer] });
+    const connection = await it.dial(transport, "alknet/bearer", stranger);
+    const stream = await connection.open();
+    stream.on("error", () => {});
+    stream.write(token);
+    const [name] = (await once(stream, "data")) as [Buffer];
+    assert.equal(name.toString(), key.prefix);
+    clock.advance(59_000);
+    assert.equal([...it.endpoint.connections].length, 1);
+    clock.advance(1_001);
+    const { reason } = await it.event("closed");
+    assert.deepEqual([reason.by, reason.name], ["local", "REVOKED"]);
+    await connection.closed;
+  });
+}
