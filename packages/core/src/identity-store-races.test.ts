@@ -102,7 +102,7 @@ test("of two rows of one name a change lets in neither, before everything is rea
   await using store = await openIdentityStore(double, { clock: new FakeClock() });
   const seen: unknown[] = [];
   store.subscribe(() => seen.push(store.resolveFingerprint(A)));
-  await other.putPeer(disabled);
+  await other.putPeer({ ...disabled, scopes: ["git:read"] });
   await turn();
   assert.deepEqual(seen, [undefined]);
 });
