@@ -536,12 +536,12 @@ test("behind a pooler no statement is prepared under a name", async () => {
   {
     await using store = await openPostgresStore({ ...asPooled, prepare: false });
     await store.putPeer(peer("laptop", A));
-    await store.putPeer(peer("laptop", A));
+    await store.putPeer(peer("laptop", A, { enabled: false }));
   }
   assert.match(server.log, /execute <unnamed>: UPDATE/);
   assert.doesNotMatch(server.log, /execute [a-z0-9]+: UPDATE/);
   await using store = await openPostgresStore(asPooled);
-  await store.putPeer(peer("laptop", A));
+  await store.putPeer(peer("laptop", A, { enabled: true }));
   assert.match(server.log, /execute [a-z0-9]+: UPDATE/);
 });
 
