@@ -45,6 +45,7 @@ const SETTINGS: readonly Part[] = [
   ["limits", ({ limits }) => limits.caps],
   ["limits.penalties", ({ limits }) => limits.penalties],
   ["tunnel", ({ tunnel }) => tunnel],
+  ["vault", ({ vault }) => vault],
   ["log.level", ({ log }) => log.level],
 ];
 

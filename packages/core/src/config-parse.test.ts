@@ -59,6 +59,10 @@ level = "debug"
 
 [store]
 path = "/var/lib/alknet.db"
+
+[vault]
+lock_after = "never"
+key_file = "vault.key"
 `;
 
 function fails(text: string, line: number, column: number, message: RegExp): void {
@@ -130,7 +134,16 @@ test("parseConfig() reads every key", () => {
     tunnel: { flowsPerPeer: 7, openingPerPeer: 256, deadline: 1_500 },
     log: { level: "debug" },
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },
+    vault: { lockAfter: undefined, keyring: false, keyFile: "/etc/alknet/vault.key" },
   } satisfies Config);
+});
+
+test("a vault locks itself after a time, or never, and is opened by one thing at most", () => {
+  assert.equal(parseConfig('[vault]\nlock_after = "8h"', "x.toml").vault.lockAfter, 28_800_000);
+  assert.equal(parseConfig("", "x.toml").vault.lockAfter, 3_600_000);
+  for (const wrong of ["0s", "31d", "Never", "1h x"])
+    fails(`[vault]\nlock_after = "${wrong}"`, 2, 1, /expected/);
+  fails('[vault]\nkeyring = true\nkey_file = "k"', 3, 1, /cannot use key_file beside keyring/);
 });
 
 test("a store on a server has an address here, and its password elsewhere", () => {
@@ -202,6 +215,9 @@ test("every key of the schema changes what the configuration says", () => {
     level: '"error"',
     path: '"x"',
     url: '"postgres://db/x"',
+    keyring: "true",
+    key_file: '"x"',
+    lock_after: '"never"',
     password_file: '"x"\nurl = "postgres://db/x"',
   };
 
@@ -251,7 +267,7 @@ test("an unknown key is an error, with the one that was probably meant", () => {
   fails("[peers.den]\nfingerpint = 1", 2, 1, /in \[peers\.den\].*did you mean "fingerprint"\?$/);
   fails("[peers.den]\nscope = []", 2, 1, /did you mean "scopes"\?$/);
   fails("[limits]\n  exmept = []", 2, 3, /did you mean "exempt"\?$/);
-  fails("[colour]", 1, 2, /unknown key "colour": expected one of "name", .*"store"$/);
+  fails("[colour]", 1, 2, /unknown key "colour": expected one of "name", .*"vault"$/);
   fails("peers.den.__proto__ = 1", 1, 11, /unknown key "__proto__" in \[peers\.den\]/);
   fails("constructor = 1", 1, 1, /unknown key "constructor"/);
 });

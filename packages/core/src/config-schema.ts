@@ -20,6 +20,7 @@ import {
   DEFAULT_LOG_LEVEL,
   DEFAULT_TIMES,
   DEFAULT_TUNNEL,
+  DEFAULT_VAULT,
   HANDLERS,
 } from "./config.ts";
 import { DURATION_PATTERN, formatDuration, parseDuration } from "./duration.ts";
@@ -117,6 +118,26 @@ function duration(description: string, value: number, [least, most]: readonly [n
       formatDuration(value),
     )
     .check(z.meta({ description: `${description} ${sentence(range)}` }));
+}
+
+/** A {@linkcode duration}, or `never`. */
+function durationOrNever(description: string, value: number, bounds: readonly [number, number]) {
+  const [least, most] = bounds;
+  const range = `${formatDuration(least)} to ${formatDuration(most)}, or never`;
+  const within = (written: string): void => {
+    const milliseconds = parseDurationOrNever(written);
+    if (milliseconds === undefined || (milliseconds >= least && milliseconds <= most)) return;
+    throw new RangeError(`cannot use ${JSON.stringify(written)}: expected ${range}`);
+  };
+  const pattern = `^never$|${DURATION_PATTERN}`;
+  return z
+    ._default(z.string().check(parses(within), z.meta({ pattern })), formatDuration(value))
+    .check(z.meta({ description: `${description} ${sentence(range)}` }));
+}
+
+/** Milliseconds; `undefined`: never. */
+function parseDurationOrNever(text: string): number | undefined {
+  return text === "never" ? undefined : parseDuration(text);
 }
 
 function sentence(words: string): string {
@@ -446,6 +467,32 @@ const tunnel = section("What one peer may have of the tunnel; where to is in its
   ),
 });
 
+const vault = section("The vault, if there is one: when it locks, and what opens it.", {
+  lock_after: durationOrNever(
+    "Time without use after which the vault locks itself.",
+    DEFAULT_VAULT.lockAfter ?? 0,
+    [1_000, 30 * 86_400_000],
+  ),
+  keyring: flag(
+    "`true`: a key in the system's keyring opens the vault: `alknet vault unlock-key add --keyring`.",
+    DEFAULT_VAULT.keyring,
+  ),
+  key_file: z.optional(
+    text(
+      {
+        description:
+          "File with a key that opens the vault, from this file's folder on if it does not begin with `/`: `alknet vault unlock-key add --file FILE` makes it.",
+        examples: ["/etc/alknet/vault.key"],
+      },
+      parsePath,
+    ),
+  ),
+}).check(({ value, issues }) => {
+  if (!value.keyring || value.key_file === undefined) return;
+  const message = "cannot use key_file beside keyring: expected one of them";
+  issues.push({ code: "custom", message, input: value, path: ["key_file"] });
+});
+
 const ROLE_EXAMPLES = [["tunnel:dial:db.internal:5432", "git:read"]];
 
 const document = z.pipe(
@@ -479,7 +526,7 @@ const document = z.pipe(
       text(
         {
           description:
-            "File with this node's key, from this file's folder on if it does not begin with `/`. Without it: `identity.key` in the data folder.",
+            "File with this node's key, from this file's folder on if it does not begin with `/`. Without it: the key of the vault if there is one, else `identity.key` in the data folder.",
           examples: ["/etc/alknet/identity.key"],
         },
         parsePath,
@@ -556,6 +603,7 @@ const document = z.pipe(
         clash("password_file", "cannot use password_file: expected url beside it");
       }
     }),
+    vault,
   }),
 );
 
@@ -587,7 +635,7 @@ export function readSchema(root: object): SchemaOutcome {
 }
 
 function toConfig(document: ConfigDocument, path: string): Config {
-  const { name, listen, identity, handlers, limits, tunnel, log, store } = document;
+  const { name, listen, identity, handlers, limits, tunnel, log, store, vault } = document;
   const { penalties } = limits;
   const roles = new Map(
     Object.entries(document.roles).map(([role, scopes]) => [role, listOf(scopes)]),
@@ -643,6 +691,11 @@ function toConfig(document: ConfigDocument, path: string): Config {
       path: fileAt(store.path),
       url: store.url,
       passwordFile: fileAt(store.password_file),
+    }),
+    vault: Object.freeze({
+      lockAfter: parseDurationOrNever(vault.lock_after),
+      keyring: vault.keyring,
+      keyFile: fileAt(vault.key_file),
     }),
   });
 }

@@ -45,6 +45,17 @@ export interface Config {
   readonly tunnel: ConfigTunnel;
   readonly log: { readonly level: LogLevel };
   readonly store: ConfigStore;
+  readonly vault: ConfigVault;
+}
+
+/** When the vault locks itself, and what opens it where no person is at hand. */
+export interface ConfigVault {
+  /** Idle time after which it locks; `undefined`: never. */
+  readonly lockAfter: number | undefined;
+  /** The system's keyring has a key that opens it. */
+  readonly keyring: boolean;
+  /** File with a key that opens it, absolute. */
+  readonly keyFile: string | undefined;
 }
 
 /** Where the store is: a file, or a server. */
@@ -93,6 +104,11 @@ export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   openingPerPeer: 256,
   deadline: 10_000,
 });
+export const DEFAULT_VAULT: ConfigVault = Object.freeze({
+  lockAfter: 3_600_000,
+  keyring: false,
+  keyFile: undefined,
+});
 
 /** What an empty file says. `path` is where one could be. */
 export function defaultConfig(path: string): Config {
@@ -115,5 +131,6 @@ export function defaultConfig(path: string): Config {
     tunnel: DEFAULT_TUNNEL,
     log: Object.freeze({ level: DEFAULT_LOG_LEVEL }),
     store: Object.freeze({ path: undefined, url: undefined, passwordFile: undefined }),
+    vault: DEFAULT_VAULT,
   });
 }
