@@ -180,7 +180,7 @@ export interface NativeReason {
 /** Most bytes that one `write` takes. */
 export const MAX_WRITE: number = 2 ** 20 - 1;
 
-/** Kinds of records that `drain` writes, `[kind, id, a, b]`. See `record` in the engine's `engine.rs`. */
+/** Kinds of records that `drain` writes, `[kind, id, a, b]`. See the engine's `engine/record.rs`. */
 export const Record = {
   CONNECTED: 1,
   CLOSED: 2,

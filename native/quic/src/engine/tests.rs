@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn_proto::crypto::rustls::QuicServerConfig;
-use quinn_proto::{ClientConfig, ServerConfig};
+use quinn_proto::{ClientConfig, Dir, EndpointConfig, ServerConfig, Transmit};
 
+use super::streams::MAX_WRITE;
+use super::transport::{UNKNOWN_RTT, send_window};
 use super::*;
 use crate::hello::Hello;
 use crate::session::{ByHello, Configure};
+use crate::socket::ReceiveBuffer;
 use crate::tls::{ClientAuth, ClientTls, ServerTls, Verification};
 
 /// Self-signed, Ed25519; made with `openssl req -x509 -newkey ed25519 -nodes -days 36500`.
-const CERTIFICATE: &[u8] = include_bytes!("../testdata/ed25519.crt.der");
-const PRIVATE_KEY: &[u8] = include_bytes!("../testdata/ed25519.key.der");
+const CERTIFICATE: &[u8] = include_bytes!("../../testdata/ed25519.crt.der");
+const PRIVATE_KEY: &[u8] = include_bytes!("../../testdata/ed25519.key.der");
 
 struct Everybody;
 
