@@ -3,7 +3,7 @@ import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { homePaths, type HomeSystem, privateFolder } from "./home.ts";
+import { type Home, homePaths, type HomeSystem, privateFolder } from "./home.ts";
 
 const linux: HomeSystem = {
   env: {},
@@ -21,6 +21,8 @@ test("homePaths() keeps to the folders of the platform", () => {
     vault: "/home/ann/.local/share/alknet/vault.json",
     run: "/home/ann/.local/share/alknet/run",
     controlSocket: "/home/ann/.local/share/alknet/run/control.sock",
+    vaultSocket: "/home/ann/.local/share/alknet/run/vault.sock",
+    sshAgentSocket: "/home/ann/.local/share/alknet/run/ssh-agent.sock",
   });
   const xdg = homePaths({ ...linux, env: { XDG_CONFIG_HOME: "/c", XDG_DATA_HOME: "relative" } });
   assert.equal(xdg.config, "/c/alknet/alknet.toml");
@@ -36,6 +38,8 @@ test("homePaths() keeps to the folders of the platform", () => {
   assert.equal(windows.config, "D:\\r\\alknet\\alknet.toml");
   assert.equal(windows.identity, "C:\\Users\\ann\\AppData\\Local\\alknet\\identity.key");
   assert.match(windows.controlSocket, /^\\\\\.\\pipe\\alknet-[0-9a-f]{16}$/);
+  assert.match(windows.vaultSocket, /^\\\\\.\\pipe\\alknet-vault-[0-9a-f]{16}$/);
+  assert.match(windows.sshAgentSocket, /^\\\\\.\\pipe\\alknet-ssh-agent-[0-9a-f]{16}$/);
 });
 
 test("ALKNET_HOME puts all into one folder", () => {
@@ -46,8 +50,8 @@ test("ALKNET_HOME puts all into one folder", () => {
   assert.equal(homePaths({ ...linux, env: { ALKNET_HOME: "" } }).config, homePaths(linux).config);
 });
 
-test("a control socket whose path would be too long is placed elsewhere, per home", () => {
-  const at = (length: number, more: Partial<HomeSystem> = {}): string =>
+test("sockets whose paths would be too long are placed elsewhere, per home", () => {
+  const at = (length: number, more: Partial<HomeSystem> = {}): Home =>
     homePaths({
       ...linux,
       ...more,
@@ -56,21 +60,24 @@ test("a control socket whose path would be too long is placed elsewhere, per hom
         XDG_RUNTIME_DIR: "/run/user/1000",
         ...more.env,
       },
-    }).controlSocket;
-  const rest = "/run/control.sock".length;
-  assert.equal(Buffer.byteLength(at(107 - rest)), 107);
+    });
+  // The longest decides, so that all are in one folder.
+  const rest = "/run/ssh-agent.sock".length;
+  assert.equal(Buffer.byteLength(at(107 - rest).sshAgentSocket), 107);
   const short = at(108 - rest);
-  assert.match(short, /^\/run\/user\/1000\/alknet\/[0-9a-f]{16}\.sock$/);
-  assert.notEqual(at(109 - rest), short);
+  assert.equal(short.run, "/run/user/1000/alknet");
+  assert.match(short.controlSocket, /^\/run\/user\/1000\/alknet\/[0-9a-f]{16}\.sock$/);
+  assert.match(short.vaultSocket, /^\/run\/user\/1000\/alknet\/[0-9a-f]{16}-vault\.sock$/);
+  assert.match(short.sshAgentSocket, /^\/run\/user\/1000\/alknet\/[0-9a-f]{16}-ssh-agent\.sock$/);
+  assert.notEqual(at(109 - rest).controlSocket, short.controlSocket);
   // 103 elsewhere; and bytes are counted, not characters.
-  assert.match(at(104 - rest, { platform: "freebsd" }), /^\/run\/user/);
-  assert.match(
-    homePaths({ ...linux, env: { ALKNET_HOME: `/${"é".repeat(50)}`, XDG_RUNTIME_DIR: "/r" } })
-      .controlSocket,
-    /^\/r\/alknet/,
+  assert.match(at(104 - rest, { platform: "freebsd" }).controlSocket, /^\/run\/user/);
+  assert.equal(
+    homePaths({ ...linux, env: { ALKNET_HOME: `/${"é".repeat(50)}`, XDG_RUNTIME_DIR: "/r" } }).run,
+    "/r/alknet",
   );
   assert.match(
-    at(200, { env: { XDG_RUNTIME_DIR: undefined } }),
+    at(200, { env: { XDG_RUNTIME_DIR: undefined } }).controlSocket,
     /^\/tmp\/alknet-1000\/[0-9a-f]{16}\.sock$/,
   );
   assert.throws(() => at(200, { env: { XDG_RUNTIME_DIR: `/${"y".repeat(120)}` } }), {

@@ -28,11 +28,17 @@ export interface Home {
   readonly database: string;
   readonly identity: string;
   readonly vault: string;
-  /** 0700: the control socket's folder. Make it with {@linkcode privateFolder}. */
+  /** 0700: the folder of the sockets. Make it with {@linkcode privateFolder}. */
   readonly run: string;
-  /** A Unix socket in `run`, or a named pipe on Windows. */
+  /** A Unix socket in `run`, or a named pipe on Windows; as are the other two. */
   readonly controlSocket: string;
+  /** Of the vault's agent, for Alknet's own programs. */
+  readonly vaultSocket: string;
+  /** Of the same agent, for SSH: what `SSH_AUTH_SOCK` names. */
+  readonly sshAgentSocket: string;
 }
+
+type Sockets = Pick<Home, "run" | "controlSocket" | "vaultSocket" | "sshAgentSocket">;
 
 /**
  * Longest path of a Unix socket, in bytes: `sun_path` without its final zero.
@@ -43,7 +49,7 @@ const MAX_SOCKET_PATH = { linux: 107, other: 103 };
 /**
  * The paths of a node's state.
  *
- * @throws {RangeError} if even the short path of the control socket is too long for the system.
+ * @throws {RangeError} if even the short paths of the sockets are too long for the system.
  */
 export function homePaths(system: HomeSystem): Home {
   const [configFolder, dataFolder] = folders(system);
@@ -54,7 +60,7 @@ export function homePaths(system: HomeSystem): Home {
     database: join(dataFolder, "alknet.db"),
     identity: join(dataFolder, "identity.key"),
     vault: join(dataFolder, "vault.json"),
-    ...controlSocket(system, dataFolder, run),
+    ...sockets(system, dataFolder, run),
   };
 }
 
@@ -116,28 +122,45 @@ function folders(system: HomeSystem): [config: string, data: string] {
   ];
 }
 
-function controlSocket(
-  system: HomeSystem,
-  dataFolder: string,
-  run: string,
-): Pick<Home, "run" | "controlSocket"> {
+/** All three in one folder: where the longest of them fits. */
+function sockets(system: HomeSystem, dataFolder: string, run: string): Sockets {
   const { env, platform, temporary, uid } = system;
   const { join, isAbsolute } = pathOf(system);
   const hash = createHash("sha256").update(dataFolder).digest("hex").slice(0, 16);
-  if (platform === "win32") return { run, controlSocket: `\\\\.\\pipe\\alknet-${hash}` };
+  if (platform === "win32") {
+    const pipe = (name: string): string => `\\\\.\\pipe\\alknet${name}-${hash}`;
+    return {
+      run,
+      controlSocket: pipe(""),
+      vaultSocket: pipe("-vault"),
+      sshAgentSocket: pipe("-ssh-agent"),
+    };
+  }
   const longest = platform === "linux" ? MAX_SOCKET_PATH.linux : MAX_SOCKET_PATH.other;
-  const fits = (socket: string): boolean => Buffer.byteLength(socket) <= longest;
-  const socket = join(run, "control.sock");
-  if (fits(socket)) return { run, controlSocket: socket };
+  const fits = ({ sshAgentSocket }: Sockets): boolean =>
+    Buffer.byteLength(sshAgentSocket) <= longest;
+  const own: Sockets = {
+    run,
+    controlSocket: join(run, "control.sock"),
+    vaultSocket: join(run, "vault.sock"),
+    sshAgentSocket: join(run, "ssh-agent.sock"),
+  };
+  if (fits(own)) return own;
   const runtime = env["XDG_RUNTIME_DIR"];
-  const short =
+  const shortRun =
     runtime && isAbsolute(runtime)
       ? join(runtime, "alknet")
       : join(temporary, `alknet-${uid ?? 0}`);
-  const shortSocket = join(short, `${hash}.sock`);
-  if (fits(shortSocket)) return { run: short, controlSocket: shortSocket };
+  // The folder is shared with other homes.
+  const short: Sockets = {
+    run: shortRun,
+    controlSocket: join(shortRun, `${hash}.sock`),
+    vaultSocket: join(shortRun, `${hash}-vault.sock`),
+    sshAgentSocket: join(shortRun, `${hash}-ssh-agent.sock`),
+  };
+  if (fits(short)) return short;
   throw new RangeError(
-    `cannot place control socket at ${JSON.stringify(shortSocket)}: expected at most ${longest} bytes; ` +
+    `cannot place a socket at ${JSON.stringify(short.sshAgentSocket)}: expected at most ${longest} bytes; ` +
       "set XDG_RUNTIME_DIR or ALKNET_HOME to a shorter path",
   );
 }
