@@ -1,0 +1,86 @@
+/**
+ * What can be asked of an unlocked vault that somebody else holds: the agent itself, or a program that asks it
+ * over `vault.sock`, has the same operations.
+ *
+ * Not among them, on purpose: the seed, the words, and private keys other than the two that the node presents.
+ *
+ * @module
+ */
+
+import type { EncryptedData } from "@alknet/vault/encrypted-data";
+
+/** What opens a vault file; the bytes stay the caller's to wipe. */
+export type UnlockWith =
+  | { readonly passphrase: Uint8Array }
+  /** 32 bytes, as a key file or the system's keyring keeps them. */
+  | { readonly unlockKey: Uint8Array };
+
+/** A key that is known by its name; the path follows from kind and name. */
+export interface NamedKey {
+  readonly kind: "ssh" | "age" | "pkarr";
+  readonly name: string;
+  /** Whether a person is asked before each use. */
+  readonly confirm: boolean;
+}
+
+/** How the agent is. */
+export interface VaultAgentStatus {
+  /** Of the agent's process. */
+  readonly pid: number;
+  readonly unlocked: boolean;
+  /** Idle time after which it locks itself, in milliseconds; undefined: never. */
+  readonly lockAfter: number | undefined;
+  /** Time until it will, if nobody uses it, in milliseconds; undefined: it is locked, or never. */
+  readonly locksIn: number | undefined;
+  /** What `SSH_AUTH_SOCK` is to be set to. */
+  readonly sshAgentSocket: string;
+  /** Whether `ssh-add -x` has locked that socket; keys are not offered there until `ssh-add -X`. */
+  readonly sshAgentLocked: boolean;
+}
+
+/** Private keys of the node, 32 bytes each (Ed25519 seeds, RFC 8032); whoever got them wipes them. */
+export interface NodeKeys {
+  /** `IDENTITY_PATH` */
+  readonly identity: Uint8Array;
+  /** `SSH_HOST_PATH` */
+  readonly sshHost: Uint8Array;
+}
+
+/** `context` is what a blob is bound to, such as `credential:<provider>`; none is the same as `undefined`. */
+export interface SealOptions {
+  readonly context?: string | undefined;
+}
+
+/**
+ * All reject with an error that has a `code`: `VAULT_LOCKED` where keys are needed and there are none, and those
+ * of `@alknet/vault/vault-error`.
+ */
+export interface VaultOperations {
+  status(): Promise<VaultAgentStatus>;
+  /** @throws `ALREADY_UNLOCKED`, `VAULT_PASSPHRASE_WRONG`, `VAULT_DAMAGED`, … */
+  unlock(using: UnlockWith): Promise<void>;
+  /** Wipe every secret. Twice is no error. */
+  lock(): Promise<void>;
+  /** @param lockAfter milliseconds of idle time; undefined: never. Lasts until the agent ends. */
+  setLockAfter(lockAfter: number | undefined): Promise<void>;
+  /** The 32-byte Ed25519 public key of `path`. */
+  publicKey(path: string): Promise<Uint8Array>;
+  /** Seal up to {@linkcode MAX_AGENT_PLAINTEXT} bytes. @param options.version of the key. @default CURRENT_KEY_VERSION */
+  encrypt(
+    plaintext: Uint8Array,
+    options?: SealOptions & { readonly version?: number | undefined },
+  ): Promise<EncryptedData>;
+  /** @returns bytes of the caller's, to be wiped when they were used. */
+  decrypt(sealed: EncryptedData, options?: SealOptions): Promise<Uint8Array>;
+  /** Seal again with the key of another version; the plaintext never leaves the agent. */
+  rotate(sealed: EncryptedData, toVersion: number, options?: SealOptions): Promise<EncryptedData>;
+  names(): Promise<readonly NamedKey[]>;
+  /** Add a named key, or change whether `confirm` is asked. Written to the vault file before it resolves. */
+  addName(key: NamedKey): Promise<void>;
+  /** Take a name off the list; its key stays derivable. @returns whether it was there. */
+  removeName(key: Pick<NamedKey, "kind" | "name">): Promise<boolean>;
+  nodeKeys(): Promise<NodeKeys>;
+}
+
+/** The most that is sealed through an agent at once, in bytes. */
+export const MAX_AGENT_PLAINTEXT: number = 2 ** 20 - 4_096;
