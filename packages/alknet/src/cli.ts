@@ -32,7 +32,11 @@ export async function runCli(args: readonly string[], context: Context): Promise
     printed = true;
     data.write(text);
   };
-  const terminal = { words, data: { isTerminal: data.isTerminal, write } };
+  const writeBytes = (bytes: Uint8Array) => {
+    printed = true;
+    return data.writeBytes(bytes);
+  };
+  const terminal = { words, data: { isTerminal: data.isTerminal, write, writeBytes } };
   const program = commands({ ...context, terminal });
   try {
     await program.parseAsync([...args], { from: "user" });

@@ -13,12 +13,12 @@ import { isatty } from "node:tty";
 import type { Home } from "@alknet/core/home";
 import { makeFolders } from "@alknet/core/make-folders";
 import { findHome } from "./home-folder.ts";
-import type { TextSink } from "./terminal.ts";
+import type { DataSink, TextSink } from "./terminal.ts";
 
 const args = process.argv.slice(2);
 // Everybody on this machine can list the programs that run, with their arguments.
 if (args.some((each) => /^\s*alk(?:invite[0-9]|_)/i.test(each))) process.title = "alknet";
-const terminal = { data: sink(process.stdout), words: sink(process.stderr) };
+const terminal = { data: dataSink(process.stdout), words: sink(process.stderr) };
 const home = homeOrError();
 if ("identity" in home) cacheCode(home);
 
@@ -99,6 +99,13 @@ function homeOrError(): Home | { readonly error: unknown } {
 
 function sink(stream: NodeJS.WriteStream): TextSink {
   return { isTerminal: stream.isTTY === true, write: (text) => stream.write(text) };
+}
+
+function dataSink(stream: NodeJS.WriteStream): DataSink {
+  const writeBytes = (bytes: Uint8Array): Promise<void> =>
+    // Whether it went well is heard by the listener of the stream's errors.
+    new Promise((resolve) => void stream.write(bytes, () => resolve()));
+  return { ...sink(stream), writeBytes };
 }
 
 function ownVersion(): string {

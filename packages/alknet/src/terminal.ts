@@ -10,9 +10,15 @@ export interface TextSink {
   write(text: string): void;
 }
 
+/** A sink that takes bytes, too. */
+export interface DataSink extends TextSink {
+  /** Resolves once they are out, and may be wiped. */
+  writeBytes(bytes: Uint8Array): Promise<void>;
+}
+
 export interface Terminal {
   /** What a program might read: stdout. */
-  readonly data: TextSink;
+  readonly data: DataSink;
   /** Words for people: stderr. */
   readonly words: TextSink;
 }

@@ -79,6 +79,9 @@ export async function run(
           stdout += text;
           options.ondata?.(text);
         },
+        async writeBytes(bytes) {
+          stdout += Buffer.from(bytes).toString();
+        },
       },
       words: { isTerminal: terminal, write: (text) => (stderr += text) },
     },

@@ -1,0 +1,48 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { MAX_LINE, readHiddenLine } from "./hidden-line.ts";
+import { secretInput } from "./secret-input.ts";
+
+async function typed(keys: string): Promise<string> {
+  const bytes = async function* () {
+    yield Uint8Array.from(Buffer.from(keys));
+  };
+  return Buffer.from(await readHiddenLine(secretInput(bytes()))).toString();
+}
+
+test("readHiddenLine() takes what is typed up to Enter, and the keys that correct it", async () => {
+  const ends = { "hunter2\r": "hunter2", "hunter2\nmore": "hunter2", "hunter2\x04": "hunter2" };
+  const corrected = {
+    "hunt\x7f\x08er\r": "huer",
+    "\x7f\x7fa\r": "a",
+    "naïve\x7f\x7f\x7f\r": "na",
+    "one two  \x17three\r": "one three",
+    "wrong\x15right\r": "right",
+    "a\x1b[Db\x1b[3~c\x1bOAd\x1b.e\r": "abcde",
+    "a\x01\x1ab\r": "ab",
+    "\r": "",
+  };
+  for (const [keys, line] of Object.entries({ ...ends, ...corrected })) {
+    assert.equal(await typed(keys), line, JSON.stringify(keys));
+  }
+});
+
+test("readHiddenLine() ends with Ctrl-C, and when the terminal is gone", async () => {
+  await assert.rejects(typed("hunter2\x03"), { name: "Interrupted" });
+  await assert.rejects(typed("hunter2"), { name: "Interrupted" });
+  await assert.rejects(typed("\x1b["), { name: "Interrupted" });
+});
+
+test("readHiddenLine() takes whatever comes, and no more than its length", async () => {
+  assert.equal((await typed(`${"x".repeat(3_000)}\r`)).length, MAX_LINE);
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (keys) => {
+      const source = (async function* () {
+        yield keys;
+      })();
+      const line = await readHiddenLine(secretInput(source)).catch((error: Error) => error.name);
+      assert.ok(line === "Interrupted" || line.length <= 200);
+    }),
+  );
+});
