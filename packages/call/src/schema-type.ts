@@ -144,7 +144,7 @@ export function typeOfSchema(schema: unknown, name: string): SchemaType {
 
   function keyType(schema: Schema, depth: number): string {
     const type = typeOf(schema, depth + 1);
-    return /^"/.test(type) ? type : "string";
+    return type.startsWith(`"`) ? type : "string";
   }
 
   function reference(pointer: string, depth: number): string {
