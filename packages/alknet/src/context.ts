@@ -5,11 +5,17 @@
  */
 
 import type { Home } from "@alknet/core/home";
+import type { SecretInput } from "./secret-input.ts";
 import type { Terminal } from "./terminal.ts";
+import type { Tty } from "./tty.ts";
 
 export interface Context {
   readonly home: Home;
   readonly terminal: Terminal;
+  /** What comes in: stdin. */
+  readonly input: SecretInput & { readonly isTerminal: boolean };
+  /** Open the terminal of the person at it; `undefined`: there is nobody to ask. */
+  readonly openTty: () => Promise<Tty | undefined>;
   /** The first Ctrl-C or SIGTERM: finish, then go. */
   readonly interrupted: AbortSignal;
   /** The second one: the process ends once its listeners have run. */

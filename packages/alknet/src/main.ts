@@ -13,7 +13,9 @@ import { isatty } from "node:tty";
 import type { Home } from "@alknet/core/home";
 import { makeFolders } from "@alknet/core/make-folders";
 import { findHome } from "./home-folder.ts";
+import { secretInput } from "./secret-input.ts";
 import type { DataSink, TextSink } from "./terminal.ts";
+import type { Tty } from "./tty.ts";
 
 const args = process.argv.slice(2);
 // Everybody on this machine can list the programs that run, with their arguments.
@@ -51,6 +53,8 @@ const exitCode =
     ? await runCli(args, {
         home,
         terminal,
+        input: { ...secretInput(stdin()), isTerminal: isatty(0) },
+        openTty,
         interrupted: interrupted.signal,
         killed: killed.signal,
         onhangup,
@@ -81,6 +85,16 @@ function tellUnwritten({ code, message }: NodeJS.ErrnoException): number {
     terminal.words.write("hint: send it elsewhere, or make room: df -h\n");
   }
   return 1;
+}
+
+/** Opened when it is read: until then it keeps nothing alive. */
+async function* stdin(): AsyncGenerator<Uint8Array> {
+  yield* process.stdin as AsyncIterable<Uint8Array>;
+}
+
+async function openTty(): Promise<Tty | undefined> {
+  const tty = await import("./tty.ts");
+  return tty.openTty({ term: process.env["TERM"], interrupted: interrupted.signal });
 }
 
 function homeOrError(): Home | { readonly error: unknown } {

@@ -5,7 +5,8 @@ import { printFields, say, type Terminal } from "./terminal.ts";
 function captured(): { terminal: Terminal; text: () => string } {
   let text = "";
   const sink = { isTerminal: true, write: (more: string) => void (text += more) };
-  return { terminal: { data: sink, words: sink }, text: () => text };
+  const writeBytes = async (bytes: Uint8Array) => sink.write(Buffer.from(bytes).toString());
+  return { terminal: { data: { ...sink, writeBytes }, words: sink }, text: () => text };
 }
 
 test("what stands in a store is shown without its control characters, whoever wrote it there", () => {

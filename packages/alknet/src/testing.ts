@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { type Home, homePaths } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { runCli } from "./cli.ts";
+import { secretInput } from "./secret-input.ts";
 
 /** A folder for one node; disposing removes it. */
 export interface TestHome extends Disposable {
@@ -54,6 +55,8 @@ export interface RunOptions {
   readonly interrupted?: AbortSignal | undefined;
   /** Whether a person looks on. @default false */
   readonly terminal?: boolean | undefined;
+  /** What is piped in. @default nothing */
+  readonly input?: string | undefined;
   /** Hears what goes to stdout as it goes. */
   readonly ondata?: ((text: string) => void) | undefined;
 }
@@ -64,11 +67,13 @@ export async function run(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Outcome> {
-  const { interrupted = new AbortController().signal, terminal = false } = options;
+  const { interrupted = new AbortController().signal, terminal = false, input = "" } = options;
   let stdout = "";
   let stderr = "";
   const code = await runCli(args, {
     home,
+    input: { ...secretInput(chunksOf(input)), isTerminal: false },
+    openTty: async () => undefined,
     interrupted,
     killed: new AbortController().signal,
     version: "1.2.3",
@@ -87,6 +92,10 @@ export async function run(
     },
   });
   return { code, stdout, stderr };
+}
+
+async function* chunksOf(text: string): AsyncGenerator<Uint8Array> {
+  yield Uint8Array.from(Buffer.from(text));
 }
 
 /** The program in a process of its own; disposing kills it. */
