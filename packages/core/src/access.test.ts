@@ -192,6 +192,26 @@ test("followRevocation() is told before the signal's listeners, and soon when it
   assert.deepEqual(told, ["owner", "signal", "late"]);
 });
 
+test("a grant's follower is told before its signal's listeners, soon when it is late, never once disposed", async () => {
+  const peers = staticIdentities([peer("laptop", LAPTOP, [DB, WEB])]);
+  using auth = authenticate(peers, key(LAPTOP));
+  using grant = auth.grant("tunnel:dial", db);
+  const kept = auth.grant("tunnel:dial", web);
+  const done = auth.grant("tunnel:dial", db);
+  const told: string[] = [];
+  grant.signal.addEventListener("abort", () => told.push("listener"));
+  grant.followRevocation(({ code }) => told.push(code));
+  kept.followRevocation(() => told.push("kept"));
+  done.followRevocation(() => told.push("done"));
+  done[Symbol.dispose]();
+  peers.replace([peer("laptop", LAPTOP, [WEB])]);
+  assert.deepEqual(told, ["ACCESS_REVOKED", "listener"]);
+  grant.followRevocation(({ message }) => told.push(message));
+  assert.equal(told.length, 2);
+  await Promise.resolve();
+  assert.equal(told[2], 'access revoked: peer "laptop" no longer has tunnel:dial');
+});
+
 test("a change of rights ends the grants that fall, and no others", () => {
   const identities = staticIdentities([peer("laptop", LAPTOP, [DB, WEB])]);
   using auth = authenticate(identities, key(LAPTOP));

@@ -62,6 +62,11 @@ export interface Grant extends Disposable {
   readonly action: string;
   /** Aborts with {@linkcode AccessRevoked} when the right is gone. Made on first use. */
   readonly signal: AbortSignal;
+  /**
+   * Have `listener`, of which there is one, called when the right is gone, before all who listen at `signal`;
+   * soon if it is. For work that is shorter than the 10 µs that a signal takes to make.
+   */
+  followRevocation(listener: (reason: AccessRevoked) => void): void;
 }
 
 export interface AuthContext {
@@ -162,7 +167,7 @@ export function ownerContext(): OwnedAuthContext {
     revoked: never,
     grant(action, resource) {
       parseRequest(action, resource);
-      return { action, signal: never, [Symbol.dispose]() {} };
+      return { action, signal: never, followRevocation() {}, [Symbol.dispose]() {} };
     },
     allows(action, resource) {
       parseRequest(action, resource);
@@ -325,8 +330,19 @@ class HeldGrant implements Grant {
     return this.#revocation.signal;
   }
 
+  followRevocation(listener: (reason: AccessRevoked) => void): void {
+    this.#revocation.follow(listener);
+  }
+
   revoke(reason: AccessRevoked): void {
-    this.#revocation.revoke(reason);
+    try {
+      this.#revocation.revoke(reason);
+    } catch (error) {
+      // As of listeners at a signal: whoever was told has failed, and others are waiting to be told.
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   [Symbol.dispose](): void {
@@ -338,11 +354,12 @@ class HeldGrant implements Grant {
 class Revocation {
   reason: AccessRevoked | undefined;
   #controller: AbortController | undefined;
-  #listener: (() => void) | undefined;
+  #listener: ((reason: AccessRevoked) => void) | undefined;
 
-  follow(listener: () => void): void {
-    if (this.reason === undefined) this.#listener = listener;
-    else queueMicrotask(listener);
+  follow(listener: (reason: AccessRevoked) => void): void {
+    const { reason } = this;
+    if (reason === undefined) this.#listener = listener;
+    else queueMicrotask(() => listener(reason));
   }
 
   get signal(): AbortSignal {
@@ -356,7 +373,7 @@ class Revocation {
   revoke(reason: AccessRevoked): void {
     this.reason = reason;
     try {
-      this.#listener?.();
+      this.#listener?.(reason);
     } finally {
       this.#controller?.abort(reason);
     }

