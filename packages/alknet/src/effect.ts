@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Committed } from "@alknet/core/identity-store";
+import type { Committed } from "@alknet/core/store-change";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
 import { printJson, say } from "./terminal.ts";

@@ -18,16 +18,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { authenticate } from "./access.ts";
 import { type ApiKeyEntry, createToken, hashToken, tokenPrefix } from "./api-key.ts";
+import { credentialConformance } from "./credential-conformance.ts";
 import { FakeClock } from "./fake-clock.ts";
-import type { IdentityStore, IdentityStoreOptions } from "./identity-store.ts";
 import { parsePeer, type PeerEntry } from "./peers.ts";
 import type { Invitation } from "./store-backend.ts";
-
-/** An empty database, and ways to it. Disposing removes it; the stores are closed before. */
-export interface StoreFixture extends AsyncDisposable {
-  /** A store on the database, as another process would have it: with connections of its own. */
-  open(options?: IdentityStoreOptions): Promise<IdentityStore>;
-}
+import type { StoreFixture } from "./store-fixture.ts";
 
 export interface ConformanceOptions {
   /** Fields of a peer that this store cannot keep, because its table has no column for them. */
@@ -74,6 +69,8 @@ export function identityStoreConformance(
   { without = [] }: ConformanceOptions = {},
 ): void {
   const keeps = (field: (typeof without)[number]): boolean => !without.includes(field);
+
+  credentialConformance(name, make);
 
   describe(`identity store on ${name}`, { concurrency: false }, () => {
     test("a write resolves when look-ups here see it", async () => {
@@ -456,33 +453,6 @@ export function identityStoreConformance(
         await store.redeem(other.secretHash, { ...joiner, isTaken: (name) => name === "Den" }),
         { outcome: "name taken", peerId: "Den" },
       );
-    });
-
-    test("credentials come back byte for byte, also with an empty salt", async () => {
-      await using fixture = await make();
-      await using here = await fixture.open();
-      await using there = await fixture.open();
-      const bytes = Uint8Array.from({ length: 256 }, (_, at) => at);
-      const value = { keyVersion: 3, salt: new Uint8Array(0), iv: bytes.slice(0, 12), data: bytes };
-      assert.equal(here.credentials.get("github"), undefined);
-      const { change } = await here.credentials.put("github", value);
-      await there.effectOf(change);
-      for (const store of [here, there]) {
-        const found = store.credentials.get("github");
-        assert.equal(found?.keyVersion, 3);
-        assert.deepEqual(Buffer.from(found.salt), Buffer.alloc(0));
-        assert.deepEqual(Buffer.from(found.iv), Buffer.from(value.iv));
-        assert.deepEqual(Buffer.from(found.data), Buffer.from(bytes));
-      }
-      await here.credentials.put("github", { ...value, keyVersion: 4 });
-      assert.equal(here.credentials.get("github")?.keyVersion, 4);
-      const { change: removed } = await here.credentials.delete("github");
-      await there.effectOf(removed);
-      assert.equal(there.credentials.get("github"), undefined);
-      await here.credentials.delete("github");
-      await assert.rejects(here.credentials.put(HOSTILE, value), { name: "TypeError" });
-      const large = { ...value, data: new Uint8Array(70_000) };
-      await assert.rejects(here.credentials.put("github", large), { name: "RangeError" });
     });
 
     test("the audit says who changed what when, and no secret", async () => {

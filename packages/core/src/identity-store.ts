@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cut, Identity, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { type CredentialStore, credentialStore } from "./credential-store.ts";
 import { IdentityIndex, type IdentityProblem, type Rebuild } from "./identity-index.ts";
 import { type Logger, silentLogger } from "./log.ts";
 import { mayBePeerId, parsePeer, type PeerEntry, PeerError } from "./peers.ts";
@@ -27,41 +28,14 @@ import type {
   StoreBackend,
   StoreTransaction,
 } from "./store-backend.ts";
+import type { ChangeOptions, Committed } from "./store-change.ts";
 import { StoreError } from "./store-error.ts";
-import {
-  checkCredential,
-  checkInvitation,
-  checkInvited,
-  checkPeer,
-  notFound,
-  peerChange,
-} from "./store-rules.ts";
+import { checkInvitation, checkInvited, checkPeer, notFound, peerChange } from "./store-rules.ts";
 
 export interface IdentityStoreOptions {
   readonly roles?: Roles | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
-}
-
-/** Who makes a change, for the audit. @default "owner" */
-export interface ChangeOptions {
-  readonly actor?: string | undefined;
-}
-
-/** A committed change. */
-export interface Committed {
-  /** Its number, by which other processes know it; see {@linkcode IdentityStore.effectOf}. 0: nothing had to change. */
-  readonly change: number;
-  /** What it has ended in this process. */
-  readonly cut: Cut;
-}
-
-/** Sealed secrets by provider; look-up is synchronous. */
-export interface CredentialStore {
-  get(provider: string): EncryptedData | undefined;
-  put(provider: string, value: EncryptedData, options?: ChangeOptions): Promise<Committed>;
-  /** What is not there is no error. */
-  delete(provider: string, options?: ChangeOptions): Promise<Committed>;
 }
 
 /** What came of an invitation. */
@@ -236,11 +210,11 @@ class Store implements IdentityStore {
     this.#clock = clock;
     this.#logger = logger;
     this.#index = new IdentityIndex({ roles, clock });
-    this.credentials = {
-      get: (provider) => this.#secrets.get(provider),
-      put: (provider, value, by) => this.#putCredential(provider, value, by),
-      delete: (provider, by) => this.#deleteCredential(provider, by),
-    };
+    this.credentials = credentialStore({
+      snapshot: () => this.#secrets,
+      commit: (run) => this.#commit(run),
+      note: (...what) => this.#note(...what),
+    });
   }
 
   async open(): Promise<void> {
@@ -369,30 +343,6 @@ class Store implements IdentityStore {
       await transaction.deleteApiKey(prefix);
       await this.#note(transaction, actor, "token.revoke", prefix, {});
       return { apiKeys: [prefix] };
-    });
-  }
-
-  async #putCredential(
-    provider: string,
-    value: EncryptedData,
-    { actor = "owner" }: ChangeOptions = {},
-  ): Promise<Committed> {
-    checkCredential(provider, value);
-    return await this.#commit(async (transaction) => {
-      await transaction.putCredential(provider, value);
-      await this.#note(transaction, actor, "credential.put", provider, {});
-      return { credentials: [provider] };
-    });
-  }
-
-  async #deleteCredential(
-    provider: string,
-    { actor = "owner" }: ChangeOptions = {},
-  ): Promise<Committed> {
-    return await this.#commit(async (transaction) => {
-      await transaction.deleteCredential(provider);
-      await this.#note(transaction, actor, "credential.delete", provider, {});
-      return { credentials: [provider] };
     });
   }
 

@@ -12,11 +12,12 @@ import { CloseCode } from "./close-code.ts";
 import type { Connection } from "./connection.ts";
 import { deadlines } from "./deadlines.ts";
 import type { Dialer } from "./dialer.ts";
-import type { Committed, IdentityStore } from "./identity-store.ts";
+import type { IdentityStore } from "./identity-store.ts";
 import { type InvitationTicket, parseInvitation } from "./invitation-ticket.ts";
 import { isPeerName, mayBePeerId, type PeerEntry } from "./peers.ts";
 import { readMessage } from "./read-message.ts";
 import { REGISTER_ALPN } from "./register.ts";
+import type { Committed } from "./store-change.ts";
 import { MAX_ADDRESSES } from "./ticket.ts";
 import { decodeReply, encodeJoinRequest, type JoinedReply, type Refusal } from "./wire/register.ts";
 

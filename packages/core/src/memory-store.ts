@@ -159,10 +159,15 @@ export class MemoryDatabase {
       deletePeer: async (peerId) => void peers.delete(peerId.toLowerCase()),
       putApiKey: async (entry) => void apiKeys.set(entry.prefix, entry),
       deleteApiKey: async (prefix) => void apiKeys.delete(prefix),
-      putCredential: async (provider, { keyVersion, salt, iv, data }) => {
-        const copy = [salt, iv, data].map((bytes) => Uint8Array.from(bytes));
-        const [saltCopy, ivCopy, dataCopy] = copy as [Uint8Array, Uint8Array, Uint8Array];
-        credentials.set(provider, { keyVersion, salt: saltCopy, iv: ivCopy, data: dataCopy });
+      credentials: async (providers = [...credentials.keys()]) =>
+        providers.flatMap((provider): Loaded[] => {
+          const value = credentials.get(provider);
+          return value === undefined ? [] : [{ kind: "credential", provider, value }];
+        }),
+      putCredential: async (provider, { key_version, salt, iv, data }) => {
+        const [saltCopy, ivCopy, dataCopy] = [salt, iv, data].map((it) => Uint8Array.from(it));
+        const value = { key_version, salt: saltCopy!, iv: ivCopy!, data: dataCopy! };
+        credentials.set(provider, Object.freeze(value));
       },
       deleteCredential: async (provider) => void credentials.delete(provider),
       invitation: async (by) =>

@@ -10,9 +10,13 @@
 import type { ApiKeyEntry } from "./api-key.ts";
 import type { PeerEntry } from "./peers.ts";
 
-/** A secret, sealed by the vault: a store keeps it and cannot open it. Lengths in bytes, 64 KiB in all at most. */
+/**
+ * A secret, sealed by the vault, which has this shape from there: a store keeps it and cannot open it. 64 KiB in all at
+ * most.
+ */
 export interface EncryptedData {
-  readonly keyVersion: number;
+  /** Which key it is sealed under; later ones are higher. */
+  readonly key_version: number;
   /** May be empty. */
   readonly salt: Uint8Array;
   readonly iv: Uint8Array;
@@ -91,7 +95,7 @@ export interface BackendEvents {
   state(state: BackendState): void;
 }
 
-/** One transaction. All names are compared without upper and lower case. */
+/** One transaction. Names of peers are compared without upper and lower case. */
 export interface StoreTransaction {
   peer(peerId: string): Promise<PeerEntry | undefined>;
   apiKey(prefix: string): Promise<ApiKeyEntry | undefined>;
@@ -101,6 +105,8 @@ export interface StoreTransaction {
   deletePeer(peerId: string): Promise<void>;
   putApiKey(entry: ApiKeyEntry): Promise<void>;
   deleteApiKey(prefix: string): Promise<void>;
+  /** The credentials of these providers, or all; also what cannot be used. @default all */
+  credentials(providers?: readonly string[]): Promise<readonly Loaded[]>;
   putCredential(provider: string, value: EncryptedData): Promise<void>;
   deleteCredential(provider: string): Promise<void>;
   invitation(by: { id: string } | { secretHash: string }): Promise<Invitation | undefined>;

@@ -67,9 +67,9 @@ export function checkInvitation(invitation: Invitation): void {
   parsePeer({ peerId: peerId ?? id, fingerprints: [], scopes, enabled: true });
 }
 
-/** @throws {RangeError | TypeError} */
+/** Also of what is read: other programs write into databases, too. @throws {RangeError | TypeError} */
 export function checkCredential(provider: string, value: EncryptedData): void {
-  const { keyVersion, salt, iv, data } = value;
+  const { key_version, salt, iv, data } = value;
   if (!/^[a-z0-9][a-z0-9._:/-]{0,127}$/i.test(provider)) {
     const expected = 'expected 1 to 128 letters, digits, ".", "_", "-", ":" or "/"';
     throw new TypeError(
@@ -82,8 +82,10 @@ export function checkCredential(provider: string, value: EncryptedData): void {
       `cannot keep credential ${provider}: ${length} bytes, expected at most 65,536`,
     );
   }
-  if (!Number.isSafeInteger(keyVersion) || keyVersion < 0) {
-    throw new RangeError(`cannot keep credential ${provider}: expected a whole number as version`);
+  if (!Number.isSafeInteger(key_version) || key_version < 0) {
+    throw new RangeError(
+      `cannot keep credential ${provider}: key version ${key_version}, expected a whole number`,
+    );
   }
 }
 

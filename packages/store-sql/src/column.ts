@@ -18,14 +18,21 @@ const MAX_BYTES = 65_536;
 /** Most entries of a list, most names of an object. */
 const MAX_ENTRIES = 1_024;
 
-/** A value that is not what its column is for. The message names the column, and not the value if it is long. */
+/** A value that is not what its column is for. The message names the column, and not the value if it is long or secret. */
 export class ColumnError extends Error {
   override readonly name = "ColumnError";
   readonly code = "COLUMN_INVALID";
   readonly column: string;
 
-  constructor(column: string, expected: string, value: unknown) {
-    super(`cannot read column ${column}: expected ${expected}, got ${shown(value)}`);
+  constructor(
+    column: string,
+    expected: string,
+    value: unknown,
+    { isSecret = false }: { readonly isSecret?: boolean } = {},
+  ) {
+    const hide = isSecret && typeof value === "string";
+    const got = hide ? `text of ${value.length} characters` : shown(value);
+    super(`cannot read column ${column}: expected ${expected}, got ${got}`);
     this.column = column;
   }
 }
@@ -100,7 +107,8 @@ export function readBoolean(column: string, value: unknown): boolean {
 /** @throws {ColumnError} */
 export function readBytes(column: string, value: unknown): Uint8Array {
   if (value instanceof Uint8Array && value.length <= MAX_BYTES) return value;
-  throw new ColumnError(column, `at most ${MAX_BYTES} bytes`, value);
+  // Who writes text where sealed bytes belong may have written the secret itself: it goes into no message.
+  throw new ColumnError(column, `at most ${MAX_BYTES} bytes`, value, { isSecret: true });
 }
 
 /** Lists that are written as one text; a short one is the same text in every row. */

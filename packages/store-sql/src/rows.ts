@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type ApiKeyEntry, parseApiKey } from "@alknet/core/api-key";
 import { parsePeer, type PeerEntry } from "@alknet/core/peers";
 import type { AuditEntry, EncryptedData, Invitation, Loaded } from "@alknet/core/store-backend";
+import { checkCredential } from "@alknet/core/store-rules";
 import {
   readBoolean,
   readBytes,
@@ -139,22 +140,23 @@ export function writeApiKey(entry: ApiKeyEntry): Values<"api_keys"> {
 }
 
 export function readCredential(row: SqlRow): Loaded {
-  const [provider, keyVersion, salt, iv, data] = row;
-  return reading(`credential ${subject(provider)}`, () => ({
-    kind: "credential",
-    provider: readText("provider", provider),
-    value: Object.freeze({
-      keyVersion: readCount("key_version", keyVersion),
+  const [name, version, salt, iv, data] = row;
+  return reading(`credential ${subject(name)}`, () => {
+    const provider = readText("provider", name);
+    const value = Object.freeze({
+      key_version: readCount("key_version", version),
       salt: readBytes("salt", salt),
       iv: readBytes("iv", iv),
       data: readBytes("data", data),
-    }),
-  }));
+    });
+    checkCredential(provider, value);
+    return { kind: "credential", provider, value };
+  });
 }
 
 export function writeCredential(provider: string, value: EncryptedData): Values<"credentials"> {
-  const { keyVersion, salt, iv, data } = value;
-  return { provider, key_version: keyVersion, salt, iv, data };
+  const { key_version, salt, iv, data } = value;
+  return { provider, key_version, salt, iv, data };
 }
 
 /** @throws {ColumnError} */

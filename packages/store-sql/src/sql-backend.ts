@@ -244,6 +244,12 @@ class Within implements StoreTransaction {
     await this.#write(this.#sql.deleteApiKey(prefix));
   }
 
+  async credentials(providers?: readonly string[]): Promise<readonly Loaded[]> {
+    const query =
+      providers === undefined ? this.#sql.credentials : this.#sql.credentialsNamed(providers);
+    return (await this.#session.query(this.#sql.forUpdate(query))).map(readCredential);
+  }
+
   async putCredential(
     ...[provider, value]: Parameters<StoreTransaction["putCredential"]>
   ): Promise<void> {

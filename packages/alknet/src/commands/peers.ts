@@ -7,11 +7,12 @@
 import { readFileSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import { parseFingerprint } from "@alknet/core/fingerprint";
-import type { Committed, IdentityStore } from "@alknet/core/identity-store";
+import type { IdentityStore } from "@alknet/core/identity-store";
 import type { PeerEntry } from "@alknet/core/peers";
 import { whyPowerful } from "@alknet/core/powerful-scopes";
 import { formatScopeEntry, parseScopeEntry } from "@alknet/core/scope-entry";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
+import type { Committed } from "@alknet/core/store-change";
 import { parseMoment } from "@alknet/core/time-span";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
