@@ -56,5 +56,16 @@ export function remoteError(code: string, message: string, options?: CallErrorOp
 
 /** What every call in hand ends with when its connection does. */
 export function connectionLost(cause?: unknown): CallError {
-  return remoteError("INTERNAL", "connection closed", cause === undefined ? undefined : { cause });
+  const options = cause === undefined ? undefined : { cause };
+  const error = remoteError("INTERNAL", "connection closed", options);
+  lost.add(error);
+  return error;
 }
+
+/** Whether `error` is of this side: nobody knows whether the call was carried out. */
+export function isConnectionLost(error: unknown): error is CallError {
+  return error instanceof CallError && lost.has(error);
+}
+
+/** Those made by {@linkcode connectionLost}: the peer's errors may have the same code and text. */
+const lost = new WeakSet<CallError>();
