@@ -12,6 +12,7 @@ import {
   type Credential,
   type Cut,
   type Grant,
+  type Identity,
   type IdentityProvider,
   ownerContext,
 } from "./access.ts";
@@ -210,6 +211,29 @@ test("a grant's follower is told before its signal's listeners, soon when it is 
   assert.equal(told.length, 2);
   await Promise.resolve();
   assert.equal(told[2], 'access revoked: peer "laptop" no longer has tunnel:dial');
+});
+
+test("hold() gives a right that is no scope, for as long as the peer has it", () => {
+  const owning = (...names: string[]) => [
+    peer("laptop", LAPTOP, [], { resources: { container: names } }),
+  ];
+  const owns = (name: string) => (it: Identity) =>
+    it.resources["container"]?.includes(name) === true;
+  const peers = staticIdentities(owning("web", "db"));
+  using auth = authenticate(peers, key(LAPTOP));
+  using web = auth.hold("container/web", owns("web"));
+  using db = auth.hold("container/db", owns("db"));
+  assert.throws(() => auth.hold("container/mail", owns("mail")), {
+    code: "ACCESS_DENIED",
+    message: 'access denied: peer "laptop" lacks container/mail',
+  });
+  peers.replace(owning("db"));
+  assert.equal((web.signal.reason as AccessRevoked).code, "ACCESS_REVOKED");
+  assert.equal(db.signal.aborted, false);
+  using owner = ownerContext();
+  assert.equal(owner.hold("container/mail", () => false).action, "container/mail");
+  using stranger = authenticate(peers, key(PHONE));
+  assert.throws(() => stranger.hold("container/db", () => true), { code: "ACCESS_DENIED" });
 });
 
 test("a change of rights ends the grants that fall, and no others", () => {

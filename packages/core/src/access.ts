@@ -88,6 +88,14 @@ export interface AuthContext {
    */
   grant(action: string, resource?: Resource): Grant;
   /**
+   * Take a right that is no scope, such as an entry of the peer's `resources`, and hold it while the work lasts.
+   *
+   * @param right names it, in messages and as the grant's `action`.
+   * @param stands whether the peer has it: asked now, and again after every change. It must not throw.
+   * @throws {AccessDenied | AccessRevoked} as `grant`.
+   */
+  hold(right: string, stands: (peer: Identity) => boolean): Grant;
+  /**
    * For filtering lists, and for refusing early: never the check before an act. A host without
    * `address` is allowed if some address of it would be.
    */
@@ -169,6 +177,9 @@ export function ownerContext(): OwnedAuthContext {
       parseRequest(action, resource);
       return { action, signal: never, followRevocation() {}, [Symbol.dispose]() {} };
     },
+    hold(right) {
+      return { action: right, signal: never, followRevocation() {}, [Symbol.dispose]() {} };
+    },
     allows(action, resource) {
       parseRequest(action, resource);
       return true;
@@ -189,6 +200,9 @@ function stranger(fingerprint: string | undefined): OwnedAuthContext {
     grant(action, resource) {
       const request = parseRequest(action, resource);
       throw new AccessDenied(action, "not a peer", neededScope(request));
+    },
+    hold(right) {
+      throw new AccessDenied(right, "not a peer", right);
     },
     allows(action, resource) {
       parseRequest(action, resource);
@@ -232,12 +246,26 @@ class PeerContext implements OwnedAuthContext {
 
   grant(action: string, resource?: Resource): Grant {
     const request = parseRequest(action, resource);
+    this.#checkStanding();
+    const rights = rightsOf(this.#peer);
+    if (!permits(rights, request)) throw denied(this.#peer, rights, request);
+    return this.#hold(action, request);
+  }
+
+  hold(right: string, stands: (peer: Identity) => boolean): Grant {
+    this.#checkStanding();
+    if (stands(this.#peer)) return this.#hold(right, stands);
+    throw new AccessDenied(right, `${quoted(this.#peer)} lacks ${right}`, right);
+  }
+
+  #checkStanding(): void {
     if (this.#revocation.reason !== undefined) throw this.#revocation.reason;
     // Nobody would tell it that it has fallen.
     if (this.#disposed) throw new AccessRevoked("access revoked: the connection has ended");
-    const rights = rightsOf(this.#peer);
-    if (!permits(rights, request)) throw denied(this.#peer, rights, request);
-    const grant = new HeldGrant(request, (done) => this.#release(done));
+  }
+
+  #hold(action: string, right: Right): Grant {
+    const grant = new HeldGrant(action, right, (done) => this.#release(done));
     this.#held.add(grant);
     return grant;
   }
@@ -289,7 +317,7 @@ class PeerContext implements OwnedAuthContext {
     this.#peer = identity;
     const rights = rightsOf(identity);
     for (const grant of this.#held) {
-      if (permits(rights, grant.request)) continue;
+      if (grant.stands(identity, rights)) continue;
       this.#held.delete(grant);
       cut.grants++;
       grant.revoke(
@@ -312,18 +340,24 @@ class PeerContext implements OwnedAuthContext {
   }
 }
 
+/** What a grant stands on: a scope that covers a request, or what its holder makes of the peer. */
+type Right = Request | ((peer: Identity) => boolean);
+
 class HeldGrant implements Grant {
-  readonly request: Request;
+  readonly action: string;
+  readonly #right: Right;
   readonly #release: (grant: HeldGrant) => void;
   readonly #revocation = new Revocation();
 
-  constructor(request: Request, release: (grant: HeldGrant) => void) {
-    this.request = request;
+  constructor(action: string, right: Right, release: (grant: HeldGrant) => void) {
+    this.action = action;
+    this.#right = right;
     this.#release = release;
   }
 
-  get action(): string {
-    return this.request.action;
+  stands(peer: Identity, rights: Rights): boolean {
+    const right = this.#right;
+    return typeof right === "function" ? right(peer) : permits(rights, right);
   }
 
   get signal(): AbortSignal {
