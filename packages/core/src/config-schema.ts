@@ -17,6 +17,7 @@ import {
   type Config,
   DEFAULT_HANDLERS,
   DEFAULT_LISTEN,
+  DEFAULT_LOCK_AFTER,
   DEFAULT_LOG_LEVEL,
   DEFAULT_TIMES,
   DEFAULT_TUNNEL,
@@ -28,6 +29,7 @@ import { parseFingerprint } from "./fingerprint.ts";
 import { parseHostPort } from "./host.ts";
 import { parseBlock } from "./ip-address.ts";
 import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
+import { LOCK_AFTER_PATTERN, LOCK_AFTER_RANGE, parseLockAfter } from "./lock-after.ts";
 import { LOG_LEVELS } from "./log.ts";
 import { DEFAULT_PORT, isPeerName, MAX_PER_PEER, type PeerEntry } from "./peers.ts";
 import { parseScope } from "./scope.ts";
@@ -118,26 +120,6 @@ function duration(description: string, value: number, [least, most]: readonly [n
       formatDuration(value),
     )
     .check(z.meta({ description: `${description} ${sentence(range)}` }));
-}
-
-/** A {@linkcode duration}, or `never`. */
-function durationOrNever(description: string, value: number, bounds: readonly [number, number]) {
-  const [least, most] = bounds;
-  const range = `${formatDuration(least)} to ${formatDuration(most)}, or never`;
-  const within = (written: string): void => {
-    const milliseconds = parseDurationOrNever(written);
-    if (milliseconds === undefined || (milliseconds >= least && milliseconds <= most)) return;
-    throw new RangeError(`cannot use ${JSON.stringify(written)}: expected ${range}`);
-  };
-  const pattern = `^never$|${DURATION_PATTERN}`;
-  return z
-    ._default(z.string().check(parses(within), z.meta({ pattern })), formatDuration(value))
-    .check(z.meta({ description: `${description} ${sentence(range)}` }));
-}
-
-/** Milliseconds; `undefined`: never. */
-function parseDurationOrNever(text: string): number | undefined {
-  return text === "never" ? undefined : parseDuration(text);
 }
 
 function sentence(words: string): string {
@@ -468,11 +450,16 @@ const tunnel = section("What one peer may have of the tunnel; where to is in its
 });
 
 const vault = section("The vault, if there is one: when it locks, and what opens it.", {
-  lock_after: durationOrNever(
-    "Time without use after which the vault locks itself.",
-    DEFAULT_VAULT.lockAfter ?? 0,
-    [1_000, 30 * 86_400_000],
-  ),
+  lock_after: z
+    ._default(
+      z.string().check(parses(parseLockAfter), z.meta({ pattern: LOCK_AFTER_PATTERN })),
+      formatDuration(DEFAULT_LOCK_AFTER),
+    )
+    .check(
+      z.meta({
+        description: `Time without use after which the vault locks itself. ${sentence(LOCK_AFTER_RANGE)}`,
+      }),
+    ),
   keyring: flag(
     "`true`: a key in the system's keyring opens the vault: `alknet vault unlock-key add --keyring`.",
     DEFAULT_VAULT.keyring,
@@ -693,7 +680,7 @@ function toConfig(document: ConfigDocument, path: string): Config {
       passwordFile: fileAt(store.password_file),
     }),
     vault: Object.freeze({
-      lockAfter: parseDurationOrNever(vault.lock_after),
+      lockAfter: parseLockAfter(vault.lock_after),
       keyring: vault.keyring,
       keyFile: fileAt(vault.key_file),
     }),

@@ -104,8 +104,9 @@ export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   openingPerPeer: 256,
   deadline: 10_000,
 });
+export const DEFAULT_LOCK_AFTER = 3_600_000;
 export const DEFAULT_VAULT: ConfigVault = Object.freeze({
-  lockAfter: 3_600_000,
+  lockAfter: DEFAULT_LOCK_AFTER,
   keyring: false,
   keyFile: undefined,
 });
