@@ -67,19 +67,27 @@ export function checkInvitation(invitation: Invitation): void {
   parsePeer({ peerId: peerId ?? id, fingerprints: [], scopes, enabled: true });
 }
 
+/** Most that a credential may be when it is sealed: salt, iv and data together, in bytes. */
+export const MAX_SEALED = 65_536;
+
+/** @throws {TypeError} if no credential can have the name. */
+export function checkProvider(provider: string): void {
+  if (/^[a-z0-9][a-z0-9._:/-]{0,127}$/i.test(provider)) return;
+  const expected =
+    '1 to 128 letters, digits, ".", "_", "-", ":" or "/", the first a letter or digit';
+  throw new TypeError(
+    `cannot keep a credential for ${JSON.stringify(provider.slice(0, 100))}: expected ${expected}`,
+  );
+}
+
 /** Also of what is read: other programs write into databases, too. @throws {RangeError | TypeError} */
 export function checkCredential(provider: string, value: EncryptedData): void {
+  checkProvider(provider);
   const { key_version, salt, iv, data } = value;
-  if (!/^[a-z0-9][a-z0-9._:/-]{0,127}$/i.test(provider)) {
-    const expected = 'expected 1 to 128 letters, digits, ".", "_", "-", ":" or "/"';
-    throw new TypeError(
-      `cannot keep a credential for ${JSON.stringify(provider.slice(0, 100))}: ${expected}`,
-    );
-  }
   const length = salt.length + iv.length + data.length;
-  if (length > 65_536) {
+  if (length > MAX_SEALED) {
     throw new RangeError(
-      `cannot keep credential ${provider}: ${length} bytes, expected at most 65,536`,
+      `cannot keep credential ${provider}: ${length} bytes, expected at most ${MAX_SEALED}`,
     );
   }
   if (!Number.isSafeInteger(key_version) || key_version < 0) {
