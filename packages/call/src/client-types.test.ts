@@ -5,7 +5,7 @@ import * as z from "zod";
 import type { CallError } from "./call-error.ts";
 import type { Subscription } from "./call-session.ts";
 import type { Client } from "./client-types.ts";
-import { withEventId } from "./event-id.ts";
+import { withEventId } from "./output-stream.ts";
 import { operation } from "./operation.ts";
 
 const list = operation({

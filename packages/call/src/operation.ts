@@ -31,7 +31,8 @@ import type { AuthContext, Identity } from "@alknet/core/access";
 import type { Logger } from "@alknet/core/log";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { CallError } from "./call-error.ts";
-import type { EventWithId } from "./event-id.ts";
+import type { EventItem } from "./output-stream.ts";
+import type { ForwardedFor } from "./wire/event.ts";
 
 /** `query` may be repeated without harm, `mutation` may not, `subscription` answers with many items. */
 export type OperationType = "query" | "mutation" | "subscription";
@@ -72,7 +73,8 @@ export type Access = "anyone" | AccessRule;
 /** What the handler may itself call, and with whose rights: its own, never its caller's. */
 export interface Composition {
   /**
-   * Operations within reach, by name, by glob of a name, or those of one peer. All else is `NOT_FOUND`.
+   * Operations within reach, by name, by glob of a name, or those of one peer. All else is `NOT_FOUND`. To be
+   * named here is to be allowed what asks for no more than `call:invoke`.
    */
   readonly operations: readonly (string | AnyOperation | PeerPin)[];
   /** Rights that it calls them with. @default none */
@@ -110,7 +112,7 @@ export interface OperationSpec<
   readonly errors?: Errors | undefined;
   /** @default the scope `call:invoke:<name>` */
   readonly access?: Access | undefined;
-  /** A subscription that can go on after `lastEventId`; see {@linkcode EventWithId}. @default false */
+  /** A subscription whose items have ids, and that can go on after one of them; see `withEventId`. @default false */
   readonly resumable?: boolean | undefined;
   /** @default nothing is within reach */
   readonly composes?: Composition | undefined;
@@ -147,7 +149,7 @@ export type Handler<
 ) => HandlerResult<Type, StandardSchemaV1.InferInput<Output>>;
 
 type HandlerResult<Type extends OperationType, Output> = Type extends "subscription"
-  ? AsyncIterable<Output | EventWithId<Output>>
+  ? AsyncIterable<Output | EventItem<Output>>
   : Output | Promise<Output>;
 
 /** What a caller gives. */
@@ -186,7 +188,7 @@ export interface OperationContext<Errors extends ErrorDeclarations = ErrorDeclar
   /** The peer at the root of it all, however deep the composition. For logs and quotas, never for rights. */
   readonly originator: Identity | undefined;
   /** For whom the calling peer says it is acting. Its word only: for logs and quotas, never for rights. */
-  readonly forwardedFor: ForwardedIdentity | undefined;
+  readonly forwardedFor: ForwardedFor | undefined;
   /** Those of the operation at the root of the composition. */
   readonly capabilities: Capabilities;
   /** Notes of this call, for middleware. Empty at its beginning, and not given to what it calls. */
@@ -215,10 +217,7 @@ type ErrorArguments<Declaration extends ErrorDeclaration> = Declaration extends 
   : [details?: undefined, message?: string];
 
 /** A caller's rights. What is granted through here is held until the call is over, or disposed of before. */
-export type Rights = Pick<AuthContext, "grant" | "allows">;
-
-/** A serialised identity, as it travels in `forwarded_for`. */
-export type ForwardedIdentity = Pick<Identity, "id" | "scopes" | "resources">;
+export type Rights = Pick<AuthContext, "grant" | "hold" | "allows">;
 
 /** What becomes of a call when the one that started it is cancelled or over. */
 export type AbortPolicy =
