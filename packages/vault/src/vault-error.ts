@@ -36,7 +36,17 @@ export type VaultErrorCode =
   /** There is a vault file already. */
   | "VAULT_EXISTS"
   /** There is no vault file. */
-  | "VAULT_MISSING";
+  | "VAULT_MISSING"
+  /** The vault file is no regular file, too large, or the system refuses to read, lock or write it. */
+  | "VAULT_UNREADABLE"
+  /** Another process has been writing the vault file for too long. */
+  | "VAULT_BUSY"
+  /** Another vault is in the place of the one that was opened. */
+  | "VAULT_CHANGED"
+  /** The vault file does not open with this unlock key. */
+  | "UNLOCK_KEY_WRONG"
+  /** What should be an unlock key is none, cannot be read, or can be read by others. */
+  | "UNLOCK_KEY_INVALID";
 
 export interface VaultErrorOptions extends ErrorOptions {
   /** What the person can do about it. */

@@ -1,0 +1,57 @@
+/**
+ * AES-256-GCM (NIST SP 800-38D), the tag of 16 bytes at the end of the ciphertext.
+ *
+ * @module
+ */
+
+import { createCipheriv, createDecipheriv } from "node:crypto";
+import { IV_LENGTH, TAG_LENGTH } from "./encrypted-data.ts";
+import { wipe } from "./wipe.ts";
+
+/**
+ * Seal `plaintext`.
+ *
+ * @param key 32 bytes.
+ * @param iv 12 bytes, never twice with one key.
+ * @param additional what is not in the result, and without which it does not open.
+ */
+export function sealAesGcm(
+  key: Uint8Array,
+  iv: Uint8Array,
+  plaintext: Uint8Array,
+  additional?: Uint8Array,
+): Uint8Array {
+  const cipher = createCipheriv("aes-256-gcm", key, iv);
+  if (additional !== undefined) cipher.setAAD(additional);
+  const sealed = Buffer.allocUnsafeSlow(plaintext.length + TAG_LENGTH);
+  sealed.set(cipher.update(plaintext));
+  cipher.final();
+  sealed.set(cipher.getAuthTag(), plaintext.length);
+  return sealed;
+}
+
+/**
+ * Open what {@linkcode sealAesGcm} has sealed.
+ *
+ * @returns the plaintext, in memory of its own, the caller's to wipe; `undefined` if anything is not as it was.
+ */
+export function openAesGcm(
+  key: Uint8Array,
+  iv: Uint8Array,
+  sealed: Uint8Array,
+  additional?: Uint8Array,
+): Uint8Array | undefined {
+  const end = sealed.length - TAG_LENGTH;
+  if (end < 0 || iv.length !== IV_LENGTH) return undefined;
+  const decipher = createDecipheriv("aes-256-gcm", key, iv, { authTagLength: TAG_LENGTH });
+  if (additional !== undefined) decipher.setAAD(additional);
+  decipher.setAuthTag(sealed.subarray(end));
+  const plaintext = decipher.update(sealed.subarray(0, end));
+  try {
+    decipher.final();
+  } catch {
+    wipe(plaintext);
+    return undefined;
+  }
+  return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+}
