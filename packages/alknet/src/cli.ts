@@ -13,6 +13,7 @@ import {
   addTokenCommands,
   type MakeCommand,
 } from "./cli-peers.ts";
+import { addVaultCommands } from "./cli-vault.ts";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { lookAtHome, makeHome } from "./home-folder.ts";
@@ -218,6 +219,7 @@ function commands(context: Context): Command {
 
   addPeersCommands(context, command);
   addTokenCommands(context, command);
+  addVaultCommands(context, command);
   addLogCommand(context, command);
   addConfigCommands(context, command);
 
@@ -239,7 +241,7 @@ function commands(context: Context): Command {
 }
 
 /** Commands that make nothing where nothing is. */
-const LOOK_ONLY: readonly string[] = ["status", "doctor", "config", "completion"];
+const LOOK_ONLY: readonly string[] = ["status", "doctor", "config", "vault", "completion"];
 
 const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 

@@ -22,5 +22,7 @@ export interface Context {
   readonly killed: AbortSignal;
   /** Have `listener` called on SIGHUP, until it is disposed of. @default never */
   readonly onhangup?: ((listener: () => void) => Disposable) | undefined;
+  /** What starts this program again: command and arguments. */
+  readonly program: readonly string[];
   readonly version: string;
 }

@@ -62,6 +62,11 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
   CUT: [ExitCode.NOT_CONNECTED, DOCTOR],
   REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
   ACCESS_REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
+  VAULT_LOCKED: [ExitCode.VAULT_LOCKED, "alknet vault unlock"],
+  MNEMONIC_INVALID: [ExitCode.USAGE],
+  INVALID_PATH: [ExitCode.USAGE, "for example m/74'/0'/0'/1'"],
+  ENCRYPTED_DATA_INVALID: [ExitCode.USAGE],
+  DURATION_INVALID: [ExitCode.USAGE],
   EADDRINUSE: [ExitCode.FAILED, "choose another port, or see who has it: alknet doctor"],
   EADDRNOTAVAIL: [ExitCode.FAILED, "that address is not one of this machine"],
 };

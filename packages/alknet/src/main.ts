@@ -58,6 +58,7 @@ const exitCode =
         interrupted: interrupted.signal,
         killed: killed.signal,
         onhangup,
+        program: [process.execPath, ...process.execArgv, import.meta.filename],
         version: ownVersion(),
       })
     : await tellError(terminal, home.error, args.includes("--json"));

@@ -45,6 +45,8 @@ export function testHome(): TestHome {
   };
 }
 
+const MAIN = join(import.meta.dirname, "main.ts");
+
 export interface Outcome {
   readonly code: number;
   readonly stdout: string;
@@ -76,6 +78,7 @@ export async function run(
     openTty: async () => undefined,
     interrupted,
     killed: new AbortController().signal,
+    program: [process.execPath, "--conditions=@alknet/source", MAIN],
     version: "1.2.3",
     terminal: {
       data: {
@@ -110,8 +113,7 @@ export interface Program extends AsyncDisposable {
 
 /** Start the program, as `alknet` does. */
 export function start({ folder }: TestHome, args: readonly string[]): Program {
-  const main = join(import.meta.dirname, "main.ts");
-  const child = spawn(process.execPath, ["--conditions=@alknet/source", main, ...args], {
+  const child = spawn(process.execPath, ["--conditions=@alknet/source", MAIN, ...args], {
     env: { ...process.env, ALKNET_HOME: folder, NODE_OPTIONS: "" },
     stdio: ["ignore", "pipe", "pipe"],
   });

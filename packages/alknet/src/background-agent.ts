@@ -1,0 +1,42 @@
+/**
+ * An agent of the vault in a process of its own, which goes on when this one ends.
+ *
+ * @module
+ */
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { CommandError } from "./command-error.ts";
+import type { Context } from "./context.ts";
+import { vaultClient } from "./vault-agent-client.ts";
+import type { VaultOperations } from "./vault-agent-operations.ts";
+
+/**
+ * Start one in the background, and wait until it answers; it is locked, unless a key of this machine opens it.
+ *
+ * @throws {CommandError} `AGENT_NOT_STARTED`
+ */
+export async function startAgent({ home, program }: Context): Promise<VaultOperations> {
+  const [command = "", ...args] = program;
+  const child = spawn(command, [...args, "vault", "agent", "--json"], {
+    // The home is that of this process. A session of its own: a Ctrl-C here is not meant for it.
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let words = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (words += text));
+  const ready = once(child.stdout, "data").then(() => true);
+  const ended = once(child, "close").then(() => false);
+  const started = await Promise.race([ready, ended]);
+  if (!started) {
+    const why = words.trim() === "" ? "it ended at once" : words.trim();
+    throw new CommandError(`cannot start the agent: ${why}`, {
+      code: "AGENT_NOT_STARTED",
+      hint: "see what it says: alknet vault agent",
+    });
+  }
+  child.stdout.destroy();
+  child.stderr.destroy();
+  child.unref();
+  return vaultClient(home);
+}

@@ -1,0 +1,214 @@
+/**
+ * `alknet vault derive`, `ssh-key`, `age-key` and `pkarr-key`: keys of the vault, public ones for whoever may use it, and
+ * private ones for who has the passphrase.
+ *
+ * @module
+ */
+
+import { loadConfig } from "@alknet/core/config-file";
+import { ageIdentityFile, ageRecipient } from "@alknet/vault/age-identity";
+import {
+  ageKeyPath,
+  formatPath,
+  IDENTITY_PATH,
+  parsePath,
+  pkarrKeyPath,
+  SSH_HOST_PATH,
+  sshKeyPath,
+} from "@alknet/vault/derivation-path";
+import { opensshPrivateKeyFile, sshFingerprint, sshPublicKeyLine } from "@alknet/vault/openssh-key";
+import { pkarrPublicKey, pkarrSecretKey } from "@alknet/vault/pkarr-key";
+import { createVault, type Vault } from "@alknet/vault/vault";
+import { secretBytes, wipe } from "@alknet/vault/wipe";
+import type { Context } from "../context.ts";
+import { openVault } from "../open-vault.ts";
+import { openVaultByPassphrase } from "../open-vault-file.ts";
+import { confirm, type PassphraseFlags } from "../read-secret.ts";
+import { printJson, say } from "../terminal.ts";
+import type { NamedKey, VaultOperations } from "../vault-agent-operations.ts";
+
+export interface KeyOptions extends PassphraseFlags {
+  readonly json: boolean;
+  /** Print the private key. */
+  readonly private: boolean;
+  /** Do so without a question. */
+  readonly force: boolean;
+}
+
+export interface NamedKeyOptions extends KeyOptions {
+  readonly name: string;
+}
+
+export interface SshKeyOptions extends NamedKeyOptions {
+  /** Whether the agent asks before each use; `undefined`: as it is. */
+  readonly confirm?: boolean | undefined;
+  /** Take it off the agent's list. */
+  readonly forget: boolean;
+}
+
+/** Names that may stand for paths. */
+const PATHS: Readonly<Record<string, string>> = {
+  identity: IDENTITY_PATH,
+  "ssh-host": SSH_HOST_PATH,
+};
+
+/** The Ed25519 key at a path, in hex. */
+export async function deriveCommand(
+  context: Context,
+  pathOrName: string,
+  options: KeyOptions,
+): Promise<void> {
+  const path = formatPath(parsePath(PATHS[pathOrName] ?? pathOrName));
+  if (options.private) {
+    return await printPrivate(context, options, `the private key of ${path}`, (vault) => {
+      using key = vault.deriveEd25519(path);
+      return hexLine(key.privateKey);
+    });
+  }
+  await usingVault(context, options, async (vault) => {
+    const publicKey = Buffer.from(await vault.publicKey(path)).toString("hex");
+    tellPublic(context, options, publicKey, { path, publicKey });
+  });
+}
+
+/** The public line; the agent offers the key from then on. */
+export async function sshKeyCommand(context: Context, options: SshKeyOptions): Promise<void> {
+  const { name, confirm: asks } = options;
+  const path = sshKeyPath(name);
+  if (options.private) {
+    return await printPrivate(context, options, `the private SSH key "${name}"`, (vault) => {
+      using key = vault.deriveEd25519(path);
+      return opensshPrivateKeyFile(key.privateKey, key.publicKey, name);
+    });
+  }
+  await usingVault(context, options, async (vault) => {
+    if (options.forget) return await forgetKey(context, vault, options);
+    const known = (await vault.names()).find((each) => each.kind === "ssh" && each.name === name);
+    const key: NamedKey = { kind: "ssh", name, confirm: asks ?? known?.confirm ?? false };
+    if (known?.confirm !== key.confirm) await vault.addName(key);
+    const publicKey = await vault.publicKey(path);
+    const line = sshPublicKeyLine(publicKey, name);
+    const fingerprint = sshFingerprint(publicKey);
+    tellPublic(context, options, line, { ...key, path, publicKey: line, fingerprint });
+    if (known === undefined && !options.json && context.terminal.words.isTerminal) {
+      say(
+        context.terminal,
+        '\nThe agent has it now; for ssh: eval "$(alknet vault agent --background)"',
+      );
+    }
+  });
+}
+
+/** The recipient, which is X25519's: it takes the vault itself to make. */
+export async function ageKeyCommand(context: Context, options: NamedKeyOptions): Promise<void> {
+  const path = ageKeyPath(options.name);
+  if (options.private) {
+    return await printPrivate(context, options, `the age identity "${options.name}"`, (vault) =>
+      withSecret(vault, path, ageIdentityFile),
+    );
+  }
+  await usingVaultFile(context, options, async (vault) => {
+    const recipient = withSecret(vault, path, ageRecipient);
+    tellPublic(context, options, recipient, { name: options.name, path, recipient });
+  });
+}
+
+/** The public key as pkarr writes it. */
+export async function pkarrKeyCommand(context: Context, options: NamedKeyOptions): Promise<void> {
+  const path = pkarrKeyPath(options.name);
+  if (options.private) {
+    return await printPrivate(context, options, `the pkarr key "${options.name}"`, (vault) =>
+      withSecret(vault, path, (seed) => lineOf(pkarrSecretKey(seed))),
+    );
+  }
+  await usingVault(context, options, async (vault) => {
+    const publicKey = pkarrPublicKey(await vault.publicKey(path));
+    tellPublic(context, options, publicKey, { name: options.name, path, publicKey });
+  });
+}
+
+async function forgetKey(
+  { terminal }: Context,
+  vault: VaultOperations,
+  { name, json }: SshKeyOptions,
+): Promise<void> {
+  const removed = await vault.removeName({ kind: "ssh", name });
+  if (json) return printJson(terminal, { kind: "ssh", name, removed });
+  say(terminal, removed ? "The agent offers it no more." : "The agent does not offer that.");
+}
+
+function tellPublic(
+  { terminal }: Context,
+  { json }: KeyOptions,
+  line: string,
+  document: object,
+): void {
+  if (json) printJson(terminal, document);
+  else terminal.data.write(`${line}\n`);
+}
+
+/** What an agent never gives away: it takes the passphrase, and a yes. */
+async function printPrivate(
+  context: Context,
+  options: KeyOptions,
+  what: string,
+  textOf: (vault: Vault) => Uint8Array,
+): Promise<void> {
+  const { data } = context.terminal;
+  const where = data.isTerminal ? "on this terminal" : "on standard output";
+  await confirm(context, `Print ${what} ${where}?`, options.force);
+  await usingVaultFile(context, options, async (vault) => {
+    const text = textOf(vault);
+    try {
+      await data.writeBytes(text);
+    } finally {
+      wipe(text);
+    }
+  });
+}
+
+async function usingVault(
+  context: Context,
+  flags: PassphraseFlags,
+  work: (vault: VaultOperations) => Promise<void>,
+): Promise<void> {
+  const config = await loadConfig(context.home.config);
+  await using opened = await openVault(context, config, flags);
+  await work(opened.vault);
+}
+
+async function usingVaultFile(
+  context: Context,
+  flags: PassphraseFlags,
+  work: (vault: Vault) => Promise<void>,
+): Promise<void> {
+  using file = await openVaultByPassphrase(context, flags);
+  using vault = createVault();
+  vault.unlockSeed(file.seed);
+  await work(vault);
+}
+
+function withSecret<Result>(
+  vault: Vault,
+  path: string,
+  use: (secret: Uint8Array) => Result,
+): Result {
+  const secret = vault.derivePrivate32(path);
+  try {
+    return use(secret);
+  } finally {
+    wipe(secret);
+  }
+}
+
+function hexLine(bytes: Uint8Array): Uint8Array {
+  return lineOf(pkarrSecretKey(bytes));
+}
+
+/** With a line end; `text` is wiped. */
+function lineOf(text: Uint8Array): Uint8Array {
+  const line = secretBytes(text.length + 1).fill(0x0a);
+  line.set(text);
+  wipe(text);
+  return line;
+}

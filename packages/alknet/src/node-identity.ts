@@ -1,0 +1,75 @@
+/**
+ * What this node's identity is, and where it comes from: the file that `identity` of the configuration names, else the
+ * vault if there is one, else `identity.key`.
+ *
+ * @module
+ */
+
+import { createPrivateKey } from "node:crypto";
+import { existsSync } from "node:fs";
+import type { Config } from "@alknet/core/config";
+import type { Fingerprint } from "@alknet/core/fingerprint";
+import { fingerprintOfPublicKey } from "@alknet/core/fingerprint";
+import type { Home } from "@alknet/core/home";
+import {
+  identityFromKey,
+  loadOrCreateIdentity,
+  type NodeIdentity,
+} from "@alknet/core/identity-file";
+import { IDENTITY_PATH } from "@alknet/vault/derivation-path";
+import { wipe } from "@alknet/vault/wipe";
+import type { Context } from "./context.ts";
+import type { VaultOperations } from "./vault-agent-operations.ts";
+
+/** Where the identity comes from: a file with the key, or the vault's file. */
+export type IdentitySource =
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "vault"; readonly path: string };
+
+export function identitySource(
+  home: Pick<Home, "identity" | "vault">,
+  { identity }: Pick<Config, "identity">,
+): IdentitySource {
+  if (identity !== undefined) return { kind: "file", path: identity };
+  if (existsSync(home.vault)) return { kind: "vault", path: home.vault };
+  return { kind: "file", path: home.identity };
+}
+
+/**
+ * This node's identity, with its private key. One in a file is made if there is none.
+ *
+ * @throws {IdentityError}
+ * @throws as `openVault`: `VAULT_LOCKED` (exit code 5) if it is the vault's, and nothing opens that.
+ */
+export async function nodeIdentity(context: Context, config: Config): Promise<NodeIdentity> {
+  const source = identitySource(context.home, config);
+  if (source.kind === "file") return loadOrCreateIdentity(source.path);
+  const { openVault } = await import("./open-vault.ts");
+  await using opened = await openVault(context, config);
+  return await vaultIdentity(opened.vault);
+}
+
+/**
+ * The fingerprint of {@linkcode nodeIdentity}.
+ *
+ * @throws as {@linkcode nodeIdentity}
+ */
+export async function nodeFingerprint(context: Context, config: Config): Promise<Fingerprint> {
+  const source = identitySource(context.home, config);
+  if (source.kind === "file") return loadOrCreateIdentity(source.path).fingerprint;
+  const { openVault } = await import("./open-vault.ts");
+  await using opened = await openVault(context, config);
+  return fingerprintOfPublicKey(await opened.vault.publicKey(IDENTITY_PATH));
+}
+
+/** The identity that an unlocked vault gives. @throws `VAULT_LOCKED` */
+export async function vaultIdentity(vault: VaultOperations): Promise<NodeIdentity> {
+  const { identity: key, sshHost } = await vault.nodeKeys();
+  try {
+    return identityFromKey(
+      createPrivateKey({ key, format: "raw-private", asymmetricKeyType: "ed25519" }),
+    );
+  } finally {
+    wipe(key, sshHost);
+  }
+}

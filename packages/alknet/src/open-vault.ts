@@ -1,0 +1,154 @@
+/**
+ * The vault of this folder, unlocked, for commands: the one of the agent that runs, or one that lives as long as the
+ * command does.
+ *
+ * What opens it, in this order: stdin if that was asked for; the keyring or the file that `[vault]` of the configuration
+ * names, or a systemd credential; a person at the terminal.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import type { Config } from "@alknet/core/config";
+import { systemdUnlockKey, unlockKeyFile, type UnlockKeySource } from "@alknet/vault/unlock-key";
+import { wipe } from "@alknet/vault/wipe";
+import { CommandError, ExitCode } from "./command-error.ts";
+import type { Context } from "./context.ts";
+import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
+import { say } from "./terminal.ts";
+import { createVaultAgent } from "./vault-agent.ts";
+import { vaultClient } from "./vault-agent-client.ts";
+import type { VaultOperations } from "./vault-agent-operations.ts";
+
+/** An unlocked vault; disposing lets go of it, and locks it if it was opened for this command. */
+export interface UnlockedVault extends AsyncDisposable {
+  readonly vault: VaultOperations;
+}
+
+const NOT_FROM_STDIN: PassphraseFlags = { passphraseStdin: false };
+
+/**
+ * Open the vault for a command.
+ *
+ * @throws {CommandError} `VAULT_MISSING`; `VAULT_LOCKED` (exit code 5) if nothing opens it.
+ * @throws {VaultError} as the vault file, and what was given to open it, make it.
+ */
+export async function openVault(
+  context: Context,
+  config: Config,
+  flags: PassphraseFlags = NOT_FROM_STDIN,
+): Promise<UnlockedVault> {
+  requireVault(context);
+  const running = await runningVault(context);
+  if (running !== undefined) {
+    await unlockVault(context, config, running, flags);
+    return { vault: running, async [Symbol.asyncDispose]() {} };
+  }
+  const { home } = context;
+  const agent = await createVaultAgent({ home, lockAfter: undefined });
+  try {
+    await unlockVault(context, config, agent, flags);
+  } catch (error) {
+    await agent[Symbol.asyncDispose]();
+    throw error;
+  }
+  return { vault: agent, [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose]() };
+}
+
+/** The vault of the agent that runs in this folder, locked or not; `undefined`: there is none. */
+export async function runningVault({
+  home,
+}: Pick<Context, "home">): Promise<VaultOperations | undefined> {
+  try {
+    const client = vaultClient(home);
+    await client.status();
+    return client;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "VAULT_AGENT_NOT_RUNNING") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Unlock `vault`, unless it is.
+ *
+ * @throws as {@linkcode openVault}
+ */
+export async function unlockVault(
+  context: Context,
+  config: Config,
+  vault: VaultOperations,
+  flags: PassphraseFlags = NOT_FROM_STDIN,
+): Promise<void> {
+  if ((await vault.status()).unlocked) return;
+  let why: Error | undefined;
+  if (!flags.passphraseStdin) {
+    try {
+      if (await unlockByMachine(context, config, vault)) return;
+    } catch (error) {
+      // A person may know the passphrase still.
+      why = error as Error;
+      say(context.terminal, `note: ${why.message}`);
+    }
+  }
+  try {
+    await tryPassphrases(context, flags, (passphrase) => vault.unlock({ passphrase }));
+  } catch (error) {
+    throw (error as { code?: unknown }).code === "NO_TERMINAL" ? locked(why) : error;
+  }
+}
+
+/**
+ * Unlock `vault` with the key that this machine keeps, if it does.
+ *
+ * @returns whether it did.
+ * @throws if there is one, and it cannot be had or does not open it.
+ */
+export async function unlockByMachine(
+  context: Context,
+  config: Config,
+  vault: VaultOperations,
+): Promise<boolean> {
+  for (const source of await unlockKeySources(context, config)) {
+    const unlockKey = await source.read();
+    if (unlockKey === undefined) continue;
+    try {
+      await vault.unlock({ unlockKey });
+      return true;
+    } finally {
+      wipe(unlockKey);
+    }
+  }
+  return false;
+}
+
+/** @throws {CommandError} `VAULT_MISSING` */
+export function requireVault({ home }: Pick<Context, "home">): void {
+  if (existsSync(home.vault)) return;
+  throw new CommandError(`there is no vault in this folder: ${home.vault}`, {
+    code: "VAULT_MISSING",
+    hint: "make one: alknet vault create; or bring one back from its words: alknet vault import",
+  });
+}
+
+/** Where this machine may have a key, the likeliest first. */
+async function unlockKeySources(
+  { home }: Context,
+  { vault: { keyring, keyFile } }: Config,
+): Promise<readonly UnlockKeySource[]> {
+  const systemd = systemdUnlockKey(process.env);
+  if (keyFile !== undefined) return [unlockKeyFile(keyFile), systemd];
+  if (!keyring) return [systemd];
+  const { keyringKey } = await import("./keyring.ts");
+  return [keyringKey(home.vault), systemd];
+}
+
+/** @param why what should have opened it did not. */
+function locked(why: Error | undefined): CommandError {
+  return new CommandError(`the vault is locked${why === undefined ? "" : `: ${why.message}`}`, {
+    code: "VAULT_LOCKED",
+    hint: "alknet vault unlock",
+    exitCode: ExitCode.VAULT_LOCKED,
+    cause: why,
+  });
+}
