@@ -6,6 +6,7 @@
 
 import { Argument, Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
 import { addConfigCommands } from "./cli-config.ts";
+import { addCredentialCommands } from "./cli-credential.ts";
 import { addInviteCommands } from "./cli-pairing.ts";
 import {
   addLogCommand,
@@ -219,6 +220,7 @@ function commands(context: Context): Command {
 
   addPeersCommands(context, command);
   addTokenCommands(context, command);
+  addCredentialCommands(context, command);
   addVaultCommands(context, command);
   addLogCommand(context, command);
   addConfigCommands(context, command);

@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { openSqliteStore } from "@alknet/store-sqlite/sqlite-store";
 import { run, testHome, type TestHome } from "./testing.ts";
 
 async function completed(home: TestHome, ...words: string[]): Promise<string[]> {
@@ -27,6 +28,19 @@ test("commands, options and names of peers are completed, each where it may stan
   assert.deepEqual(await completed(home, "peers", "add", "d"), []);
   assert.deepEqual(await completed(home, "completion", "b"), ["bash"]);
   assert.deepEqual(await completed(home, "ping", "--t"), ["--tcp"]);
+});
+
+test("names of credentials are completed where one is to be named", async () => {
+  using home = testHome();
+  const value = { key_version: 2, salt: new Uint8Array(), iv: new Uint8Array(12) };
+  {
+    await using store = await openSqliteStore({ path: home.home.database });
+    await store.credentials.put("github", { ...value, data: new Uint8Array(20) });
+  }
+  assert.deepEqual(await completed(home, "credential", "re"), ["remove"]);
+  for (const command of ["set", "get", "remove"]) {
+    assert.deepEqual(await completed(home, "credential", command, "g"), ["github"]);
+  }
 });
 
 test("a home that is not there, or is broken, completes commands and makes nothing", async () => {

@@ -1,5 +1,5 @@
 /**
- * `alknet completion bash|zsh|fish`: what a shell needs to complete commands, options and names of peers.
+ * `alknet completion bash|zsh|fish`: what a shell needs to complete commands, options, and names of peers and credentials.
  *
  * The scripts only ask: `alknet __complete -- WORD…` prints what may stand in the place of the last word, a line each
  * with a description after a tab. So they never grow old; a node that learns a peer needs no new script.
@@ -8,7 +8,9 @@
  */
 
 import type { Command } from "commander";
+import type { Config } from "@alknet/core/config";
 import { loadConfig } from "@alknet/core/config-file";
+import type { IdentityStore } from "@alknet/core/identity-store";
 import type { Context } from "../context.ts";
 import { openStoreToRead } from "../open-store.ts";
 import { printable } from "../terminal.ts";
@@ -88,6 +90,7 @@ async function wordsAt(context: Context, { command, given, ofOption }: Place) {
   for (const choice of argument?.argChoices ?? []) found.push([choice, ""]);
   const isPeer = argument?.name() === "target" || isNameOfPeer(command, argument?.name());
   if (isPeer) found.push(...(await peersOf(context)));
+  if (argument?.name() === "provider") found.push(...(await credentialsOf(context)));
   return found;
 }
 
@@ -97,11 +100,26 @@ function isNameOfPeer(command: Command, argument: string | undefined): boolean {
 }
 
 async function peersOf(context: Context): Promise<Suggestion[]> {
+  return await known(context, ({ peers }, store) => {
+    const names = new Set([...peers, ...(store?.peers ?? [])].map(({ peerId }) => peerId));
+    return [...names].map((name) => [name, "peer"]);
+  });
+}
+
+async function credentialsOf(context: Context): Promise<Suggestion[]> {
+  return await known(context, (_, store) =>
+    (store?.credentials.list() ?? []).map(({ provider }) => [provider, "credential"]),
+  );
+}
+
+async function known(
+  context: Context,
+  look: (config: Config, store: IdentityStore | undefined) => Suggestion[],
+): Promise<Suggestion[]> {
   try {
     const config = await loadConfig(context.home.config);
     await using store = await openStoreToRead(context, config);
-    const names = new Set([...config.peers, ...(store?.peers ?? [])].map(({ peerId }) => peerId));
-    return [...names].map((name) => [name, "peer"]);
+    return look(config, store);
   } catch {
     // What is wrong with them, every other command says.
     return [];
