@@ -9,11 +9,13 @@
 
 import { type CompiledAccess, compileAccess } from "./access-control.ts";
 import { type Authority, compileAuthority } from "./authority.ts";
-import type { AnyOperation } from "./operation.ts";
+import { errorMaker } from "./call-failure.ts";
+import type { AnyOperation, OperationContext } from "./operation.ts";
 
 /** Where an operation comes from. Only what is local, or of a session, composes. */
 export type Provenance =
   | "local"
+  | "services"
   | "session"
   | "from-call"
   | "from-openapi"
@@ -26,9 +28,13 @@ export interface Registration {
   readonly provenance: Provenance;
   /** Not for the wire. */
   readonly internal: boolean;
+  /** Its errors go to the caller as they are: they are another node's answer, or the protocol's own. */
+  readonly transparent: boolean;
   readonly access: CompiledAccess;
   /** Its own, for what it calls. Of what does not compose, it reaches nothing. */
   readonly authority: Authority;
+  /** Makes its declared errors. */
+  readonly error: OperationContext["error"];
 }
 
 /** Operations by name. */
@@ -118,8 +124,10 @@ export function register(operation: AnyOperation, provenance: Provenance): Regis
     operation,
     provenance,
     internal: visibility === "internal" || provenance === "session",
+    transparent: provenance === "from-call" || provenance === "services",
     access: compileAccess(name, access),
     authority: compileAuthority(name, composes),
+    error: errorMaker(errors),
   });
 }
 
