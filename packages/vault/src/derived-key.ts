@@ -87,6 +87,5 @@ export function ed25519PublicKey(privateKey: Uint8Array): Uint8Array {
 }
 
 function ed25519KeyObject(privateKey: Uint8Array): KeyObject {
-  // Raw and not DER: OpenSSL's decoders leave copies behind.
   return createPrivateKey({ key: privateKey, format: "raw-private", asymmetricKeyType: "ed25519" });
 }

@@ -20,7 +20,7 @@ import {
   TAG_LENGTH,
 } from "./encrypted-data.ts";
 import { type CachedKey, KeyCache } from "./key-cache.ts";
-import { formatMnemonic, newEntropy, seedFromMnemonicSync, type WordCount } from "./mnemonic.ts";
+import { formatMnemonic, newEntropy, seedFromMnemonic, type WordCount } from "./mnemonic.ts";
 import { REDACTED, redact } from "./redacted.ts";
 import { deriveSecp256k1Key, secp256k1PublicKey } from "./secp256k1.ts";
 import { deriveEd25519Seed } from "./slip10.ts";
@@ -79,7 +79,7 @@ export class Vault implements Disposable {
    */
   unlock(phrase: Uint8Array, passphrase?: Uint8Array): void {
     this.#refuseUnlocked();
-    this.#seed = seedFromMnemonicSync(phrase, passphrase);
+    this.#seed = seedFromMnemonic(phrase, passphrase);
   }
 
   /**

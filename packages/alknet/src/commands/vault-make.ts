@@ -200,7 +200,7 @@ async function makeVault(
 ): Promise<MadeVault> {
   const { home } = context;
   using secrets = new DisposableStack();
-  const seed = secrets.adopt(await seedFromMnemonic(phrase, bip39), wipe);
+  const seed = secrets.adopt(seedFromMnemonic(phrase, bip39), wipe);
   using vault = createVault();
   vault.unlockSeed(seed);
   const fingerprint = fingerprintOfPublicKey(vault.publicKey(IDENTITY_PATH));
