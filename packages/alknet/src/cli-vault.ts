@@ -10,6 +10,7 @@ import type { AgentOptions } from "./commands/vault-agent.ts";
 import type { NamedKeyOptions, KeyOptions, SshKeyOptions } from "./commands/vault-keys.ts";
 import type { UnlockOptions } from "./commands/vault-lock.ts";
 import type { CreateVaultOptions, MakeVaultOptions } from "./commands/vault-make.ts";
+import type { VaultRotateOptions } from "./commands/vault-rotate.ts";
 import type { DecryptOptions, EncryptOptions } from "./commands/vault-seal.ts";
 import type { AddUnlockKeyOptions } from "./commands/vault-unlock-key.ts";
 import type { Context } from "./context.ts";
@@ -194,6 +195,13 @@ function addSealCommands(context: Context, inVault: MakeVaultCommand): void {
     .option("--force", "print to a terminal, too", false)
     .action(
       async (options: DecryptOptions) => await (await load()).decryptCommand(context, options),
+    );
+
+  inVault("rotate", "seal all credentials of this node under a new key")
+    .option("--to <version>", "of the key (default: the one after the newest)", keyVersionOf)
+    .action(
+      async (options: VaultRotateOptions) =>
+        await (await import("./commands/vault-rotate.ts")).vaultRotate(context, options),
     );
 }
 
