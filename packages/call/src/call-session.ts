@@ -8,6 +8,7 @@ import type { Clock } from "@alknet/core/clock";
 import type { CloseReason, Connection } from "@alknet/core/connection";
 import type { Logger } from "@alknet/core/log";
 import type { CallLimits } from "./call-limits.ts";
+import { Session } from "./session.ts";
 import type { ForwardedFor } from "./wire/event.ts";
 
 export interface CallOptions {
@@ -116,10 +117,8 @@ export interface CallSession extends AsyncDisposable {
 
 /** How much is open in a session: all zero when nothing goes on. */
 export interface CallStats {
-  /** Calls of ours that wait for an answer. */
-  readonly calls: number;
-  /** Subscriptions of ours that have not ended. */
-  readonly subscriptions: number;
+  /** Calls and subscriptions of ours that have not ended. */
+  readonly outgoing: number;
   /** Calls and subscriptions of the peer that are being answered. */
   readonly incoming: number;
   /** Handlers that have not returned; those of cancelled calls too. */
@@ -148,7 +147,7 @@ export interface CallSessionOptions {
  * Begin a session on `connection`, and own it: `close()` of the session closes it. The same on both sides.
  */
 export function callSession(connection: Connection, options: CallSessionOptions = {}): CallSession {
-  throw new Error(`cannot begin a session of ${connection.alpn}: not written yet`, {
-    cause: options,
-  });
+  const session = new Session(connection, options);
+  session.start();
+  return session;
 }

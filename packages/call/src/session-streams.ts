@@ -1,0 +1,126 @@
+/**
+ * Which stream a frame goes on. Small calls share one; a subscription, or a large request, has its own where
+ * the carrier has many, so that what holds up or loses one is no concern of the others.
+ *
+ * @module
+ */
+
+import { type Connection, StreamLimit } from "@alknet/core/connection";
+import { CallStream, type StreamHost } from "./call-stream.ts";
+import type { Outgoing } from "./outgoing-calls.ts";
+import type { Frame } from "./wire/frame.ts";
+
+/** Streams of ours that one call each has, at once: what the peer grants is for others too. */
+const MAX_OWN = 16;
+
+/** Requests above this have their own stream, in bytes. */
+const LARGE = 65_536;
+
+export class SessionStreams {
+  readonly #connection: Connection;
+  readonly #host: StreamHost;
+  readonly #streams = new Set<CallStream>();
+  readonly #own = new Set<CallStream>();
+  #shared: CallStream | undefined;
+
+  constructor(connection: Connection, host: StreamHost) {
+    this.#connection = connection;
+    this.#host = host;
+  }
+
+  get size(): number {
+    return this.#streams.size;
+  }
+
+  [Symbol.iterator](): IterableIterator<CallStream> {
+    return this.#streams.values();
+  }
+
+  /** Take what the peer opens, until there will be none. */
+  async accept(): Promise<void> {
+    const { multiplexed } = this.#connection;
+    if (!multiplexed) this.#shared = this.#add();
+    // Of a connection with one stream, who dialed opens it, and the other side takes it.
+    if (!multiplexed && (await this.#openInto(this.#shared!))) return;
+    for (;;) {
+      const duplex = await this.#connection.accept();
+      if (duplex === undefined) break;
+      (multiplexed ? this.#add() : this.#shared!).attach(duplex);
+    }
+  }
+
+  /** Send the request of `call`, and tell it where that went. */
+  request(call: Outgoing, frame: Frame, isSubscription: boolean): void {
+    const wantsOwn = isSubscription || frame.length > LARGE;
+    if (!wantsOwn || !this.#connection.multiplexed || this.#own.size >= MAX_OWN) {
+      return put(call, frame, this.#sharedStream());
+    }
+    void this.#requestOnOwn(call, frame);
+  }
+
+  /** Send what belongs to `call` and is no request. */
+  follow(call: Outgoing, frame: Frame): void {
+    const { stream } = call;
+    (stream === undefined || stream.unusable ? this.#sharedStream() : stream).send(frame);
+  }
+
+  /** Have the peer stop what it does for `call`. */
+  abort(call: Outgoing, frame: Frame, reason: Error): void {
+    const { stream } = call;
+    // A request that has not left needs no abort.
+    if (stream === undefined) return;
+    if (!stream.cancel(call.frame)) this.follow(call, frame);
+    if (this.#own.has(stream)) stream.destroy(reason);
+  }
+
+  forget(stream: CallStream): void {
+    this.#streams.delete(stream);
+    this.#own.delete(stream);
+    if (this.#shared === stream && this.#connection.multiplexed) this.#shared = undefined;
+  }
+
+  #sharedStream(): CallStream {
+    const shared = this.#shared;
+    if (shared !== undefined && !shared.unusable) return shared;
+    const stream = (this.#shared = this.#add());
+    void this.#openInto(stream);
+    return stream;
+  }
+
+  #add(): CallStream {
+    const stream = new CallStream(this.#host);
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /** @returns false if the peer opens it: this connection has one stream, and we have not dialed it. */
+  async #openInto(stream: CallStream): Promise<boolean> {
+    try {
+      stream.attach(await this.#connection.open());
+    } catch (error) {
+      if (error instanceof StreamLimit) return false;
+      stream.destroy(error as Error);
+    }
+    return true;
+  }
+
+  async #requestOnOwn(call: Outgoing, frame: Frame): Promise<void> {
+    const giveUp = new AbortController();
+    // What is not to be had at once may take forever: the peer's limit is reached.
+    setImmediate(() => giveUp.abort());
+    const duplex = await this.#connection.open({ signal: giveUp.signal }).catch(() => undefined);
+    if (call.ended) return void duplex?.destroy();
+    if (duplex === undefined) return put(call, frame, this.#sharedStream());
+    const stream = this.#add();
+    this.#own.add(stream);
+    put(call, frame, stream);
+    stream.attach(duplex);
+    stream.end();
+  }
+}
+
+function put(call: Outgoing, frame: Frame, stream: CallStream): void {
+  call.stream = stream;
+  call.frame = stream.send(frame);
+  stream.outgoing.add(call);
+}
