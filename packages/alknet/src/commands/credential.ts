@@ -6,10 +6,10 @@
  * @module
  */
 
-import { checkProvider } from "@alknet/core/store-rules";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { nearestWord } from "@alknet/core/nearest-word";
 import type { EncryptedData } from "@alknet/core/store-backend";
+import { checkProvider } from "@alknet/core/store-rules";
 import { encodeBase64Bytes } from "@alknet/vault/base64-bytes";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "../command-error.ts";
