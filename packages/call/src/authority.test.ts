@@ -25,22 +25,28 @@ test("compileAuthority() reaches what is named: by name, by glob, as an operatio
 });
 
 test("an authority has the rights that it declares, and no peer has its name", () => {
-  const { grant, hold, allows, peer } = compileAuthority("agent/chat", {
+  const authority = compileAuthority("agent/chat", {
     operations: [],
     scopes: ["fs:read:/srv/**"],
     resources: { container: ["web"] },
   });
-  assert.equal(grant("fs:read", "/srv/a").action, "fs:read");
-  assert.throws(() => grant("fs:write", "/srv/a"), {
+  assert.equal(authority.grant("fs:read", "/srv/a").action, "fs:read");
+  assert.throws(() => authority.grant("fs:write", "/srv/a"), {
     code: "ACCESS_DENIED",
     missing: "fs:write:/srv/a",
   });
-  assert.equal(allows("fs:read", "/etc"), false);
-  assert.equal(hold("x", ({ resources }) => resources["container"]?.[0] === "web").action, "x");
-  assert.throws(() => hold("x", () => false), { code: "ACCESS_DENIED" });
-  assert.throws(() => parsePeer({ peerId: peer.id, fingerprints: [], scopes: [], enabled: true }), {
-    code: "PEER_INVALID",
-  });
+  assert.equal(authority.allows("fs:read", "/etc"), false);
+  assert.equal(
+    authority.hold("x", ({ resources }) => resources["container"]?.[0] === "web").action,
+    "x",
+  );
+  assert.throws(() => authority.hold("x", () => false), { code: "ACCESS_DENIED" });
+  assert.throws(
+    () => parsePeer({ peerId: authority.peer.id, fingerprints: [], scopes: [], enabled: true }),
+    {
+      code: "PEER_INVALID",
+    },
+  );
 });
 
 test("compileAuthority() refuses scopes and globs that do not parse", () => {
@@ -52,7 +58,7 @@ test("compileAuthority() refuses scopes and globs that do not parse", () => {
 });
 
 test("an operation that declares no composition reaches nothing", () => {
-  const { reaches, allows } = compileAuthority("a/b", undefined);
-  assert.equal(reaches("a/b"), false);
-  assert.equal(allows("fs:read"), false);
+  const authority = compileAuthority("a/b", undefined);
+  assert.equal(authority.reaches("a/b"), false);
+  assert.equal(authority.allows("fs:read"), false);
 });

@@ -24,9 +24,9 @@ import type { Composition } from "./operation.ts";
 export interface Authority extends Subject {
   readonly peer: Identity;
   /** Whether it may call the operation, wherever it is. */
-  reaches(operation: string): boolean;
+  readonly reaches: (operation: string) => boolean;
   /** Whether it may call the operation of that peer. */
-  reachesAt(peer: string, operation: string): boolean;
+  readonly reachesAt: (peer: string, operation: string) => boolean;
 }
 
 /**

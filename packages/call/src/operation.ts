@@ -203,10 +203,10 @@ export interface OperationContext<Errors extends ErrorDeclarations = ErrorDeclar
   /** The last item that a subscriber saw before, if the operation is resumable. */
   readonly lastEventId: string | undefined;
   /** A declared error, to be thrown: `throw context.error("FILE_NOT_FOUND", { path })`. */
-  error<Code extends keyof Errors & string>(
+  readonly error: <Code extends keyof Errors & string>(
     code: Code,
     ...details: ErrorArguments<Errors[Code]>
-  ): CallError;
+  ) => CallError;
 }
 
 /** `details` where they are declared, and a message. */
