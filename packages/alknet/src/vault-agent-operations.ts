@@ -8,12 +8,7 @@
  */
 
 import type { EncryptedData } from "@alknet/vault/encrypted-data";
-
-/** What opens a vault file; the bytes stay the caller's to wipe. */
-export type UnlockWith =
-  | { readonly passphrase: Uint8Array }
-  /** 32 bytes, as a key file or the system's keyring keeps them. */
-  | { readonly unlockKey: Uint8Array };
+import type { VaultFileSecret } from "@alknet/vault/vault-file";
 
 /** A key that is known by its name; the path follows from kind and name. */
 export interface NamedKey {
@@ -23,15 +18,19 @@ export interface NamedKey {
   readonly confirm: boolean;
 }
 
-/** How the agent is. */
-export interface VaultAgentStatus {
-  /** Of the agent's process. */
+/** How a vault is. */
+export interface VaultStatus {
+  /** Of the process that holds it. */
   readonly pid: number;
   readonly unlocked: boolean;
   /** Idle time after which it locks itself, in milliseconds; undefined: never. */
   readonly lockAfter: number | undefined;
   /** Time until it will, if nobody uses it, in milliseconds; undefined: it is locked, or never. */
   readonly locksIn: number | undefined;
+}
+
+/** How the agent is. */
+export interface VaultAgentStatus extends VaultStatus {
   /** What `SSH_AUTH_SOCK` is to be set to. */
   readonly sshAgentSocket: string;
   /** Whether `ssh-add -x` has locked that socket; keys are not offered there until `ssh-add -X`. */
@@ -56,9 +55,9 @@ export interface SealOptions {
  * of `@alknet/vault/vault-error`.
  */
 export interface VaultOperations {
-  status(): Promise<VaultAgentStatus>;
+  status(): Promise<VaultStatus>;
   /** @throws `ALREADY_UNLOCKED`, `VAULT_PASSPHRASE_WRONG`, `VAULT_DAMAGED`, … */
-  unlock(using: UnlockWith): Promise<void>;
+  unlock(using: VaultFileSecret): Promise<void>;
   /** Wipe every secret. Twice is no error. */
   lock(): Promise<void>;
   /** @param lockAfter milliseconds of idle time; undefined: never. Lasts until the agent ends. */
@@ -80,6 +79,11 @@ export interface VaultOperations {
   /** Take a name off the list; its key stays derivable. @returns whether it was there. */
   removeName(key: Pick<NamedKey, "kind" | "name">): Promise<boolean>;
   nodeKeys(): Promise<NodeKeys>;
+}
+
+/** The vault of an agent. */
+export interface VaultAgentOperations extends VaultOperations {
+  status(): Promise<VaultAgentStatus>;
 }
 
 /** The most that is sealed through an agent at once, in bytes. */

@@ -1,13 +1,23 @@
 /**
  * The vault's agent: opens the vault file once, and serves it on two sockets of the owner's until it is locked.
  *
+ * `vault.sock` is for Alknet's own programs. `ssh-agent.sock` speaks the SSH agent protocol and nothing else, so that
+ * forwarding it hands nobody more than SSH signatures, by the named SSH keys alone.
+ *
  * @module
  */
 
 import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Home } from "@alknet/core/home";
 import { type Logger, silentLogger } from "@alknet/core/log";
-import type { VaultOperations } from "./vault-agent-operations.ts";
+import { type LogDigest, logDigest } from "@alknet/core/log-digest";
+import { createSshAgent } from "@alknet/vault/ssh-agent";
+import { CommandError } from "./command-error.ts";
+import { holdVault } from "./held-vault.ts";
+import { serveOwner } from "./owner-socket.ts";
+import { createAskpass, useQuestion } from "./vault-agent-askpass.ts";
+import type { VaultAgentOperations } from "./vault-agent-operations.ts";
+import { serveVaultClient } from "./vault-agent-server.ts";
 
 export interface VaultAgentOptions {
   readonly home: Pick<Home, "run" | "vault" | "vaultSocket" | "sshAgentSocket">;
@@ -20,10 +30,13 @@ export interface VaultAgentOptions {
 }
 
 /** An agent that serves; disposing it locks, and removes the sockets. */
-export interface VaultAgent extends VaultOperations, AsyncDisposable {
+export interface VaultAgent extends VaultAgentOperations, AsyncDisposable {
   /** Have `listener` called after each lock; secrets are gone by then. */
   onlock(listener: () => void): Disposable;
 }
+
+/** Clients at once on each socket. */
+const MAX_CLIENTS = 256;
 
 /**
  * Serve the vault of `home` on `vault.sock` and `ssh-agent.sock`; it begins locked.
@@ -32,6 +45,72 @@ export interface VaultAgent extends VaultOperations, AsyncDisposable {
  * @throws {FolderError} if the folder is not ours alone.
  */
 export async function createVaultAgent(options: VaultAgentOptions): Promise<VaultAgent> {
-  const { clock = systemClock, logger = silentLogger } = options;
-  throw new Error(`not written yet (${clock.now()}, ${typeof logger})`);
+  const { home, lockAfter, env = process.env } = options;
+  const { logger = silentLogger, clock = systemClock } = options;
+  const refusals = refusalLog(logger, clock);
+  const refused = (reason: string): void => refusals.add(reason, reason);
+  const vault = holdVault({ file: home.vault, lockAfter, clock });
+  const askpass = createAskpass(env, refused);
+  const sshAgent = createSshAgent({
+    keys: () => vault.sshKeys(),
+    confirm: (use, signal) => askpass.ask(useQuestion(use), signal),
+    onsigned: ({ comment }, { kind }) => logger.debug({ key: comment, kind }, "signed for SSH"),
+    onrefused: refused,
+    now: () => clock.now(),
+  });
+  vault.onlock(() => {
+    sshAgent.forget();
+    logger.info({}, "the vault is locked");
+  });
+  const agent: VaultAgentOperations = {
+    ...vault,
+    async status() {
+      return {
+        ...(await vault.status()),
+        sshAgentSocket: home.sshAgentSocket,
+        sshAgentLocked: sshAgent.locked,
+      };
+    },
+    async unlock(using) {
+      await vault.unlock(using);
+      logger.info({}, "the vault is unlocked");
+    },
+  };
+
+  await using serving = new AsyncDisposableStack();
+  serving.use(vault);
+  serving.defer(() => refusals.flush());
+  const limits = { maxClients: MAX_CLIENTS, taken: alreadyRunning };
+  const { run, vaultSocket, sshAgentSocket } = home;
+  serving.use(
+    await serveOwner({ run, socket: vaultSocket }, (it) => serveVaultClient(it, agent), limits),
+  );
+  serving.use(
+    await serveOwner({ run, socket: sshAgentSocket }, (it) => sshAgent.serve(it), limits),
+  );
+  const served = serving.move();
+  return {
+    ...agent,
+    onlock: (listener) => vault.onlock(listener),
+    [Symbol.asyncDispose]: () => served.disposeAsync(),
+  };
+}
+
+/** Who has the agent forwarded can bring these about as often as they like. */
+function refusalLog(logger: Logger, clock: Clock): LogDigest<string> {
+  return logDigest<string>({
+    each: 3,
+    one: (reason) => logger.warn({}, `vault agent: refused ${reason}`),
+    more: (count, last, mixed) =>
+      logger.warn({ count }, mixed ? "vault agent: refused more" : `vault agent: refused ${last}`),
+    quiet: (reason) => logger.debug({}, `vault agent: refused ${reason}`),
+    clock,
+  });
+}
+
+function alreadyRunning(): CommandError {
+  return new CommandError("a vault agent of this folder is running already", {
+    code: "ALREADY_RUNNING",
+    hint: "see it with: alknet vault status",
+  });
 }
