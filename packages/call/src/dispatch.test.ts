@@ -183,6 +183,7 @@ test("output is what its schema makes of it: what is not declared does not leave
 });
 
 test("what can be awaited is awaited, promise or not", async () => {
+  // oxlint-disable-next-line unicorn/no-thenable
   const thenable = { then: (resolve: (value: number) => void) => resolve(5) };
   const query = echo("db/query", { handler: () => thenable });
   await using pair = callPair({ operations: [query] });
