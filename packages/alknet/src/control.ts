@@ -15,11 +15,11 @@
  * @module
  */
 
-import { chmodSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { readFileSync, writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { privateFolder } from "@alknet/core/home";
 import { CommandError } from "./command-error.ts";
+import { checkOwner, isNobody, isPipe, serveOwner } from "./owner-socket.ts";
 
 /** Where the socket is. */
 export interface ControlPath {
@@ -32,6 +32,8 @@ export interface ControlPath {
 const MAX_REQUEST = 4_096;
 /** Longest answer, in bytes. */
 const MAX_ANSWER = 16 * 2 ** 20;
+/** Clients at once. */
+const MAX_CLIENTS = 16;
 /** Time for a request to come, and for an answer, in milliseconds. */
 const DEADLINE = 5_000;
 
@@ -59,53 +61,27 @@ export interface ControlServer extends AsyncDisposable {}
  * @throws {FolderError} if the folder is not ours alone.
  */
 export async function serveControl(path: ControlPath, answers: Answers): Promise<ControlServer> {
-  const pipe = path.controlSocket.startsWith("\\\\");
-  if (!pipe) privateFolder(path.run);
-  if (await answersAt(path.controlSocket)) {
-    throw new CommandError(`a node of this folder is running already`, {
-      code: "ALREADY_RUNNING",
-      hint: "see it with: alknet status",
-    });
-  }
-  // Nobody listens there: what a node that was killed has left.
-  if (!pipe) rmSync(path.controlSocket, { force: true });
+  const { run, controlSocket: socket } = path;
+  const limits = { maxClients: MAX_CLIENTS, taken: alreadyRunning };
+  const server = await serveOwner({ run, socket }, (client) => serve(client, answers), limits);
+  // For when it does not answer: whoever listens there is the one who wrote this last.
+  if (!isPipe(socket)) writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
+  return server;
+}
 
-  const live = new Set<Socket>();
-  const server = createServer((socket) => {
-    live.add(socket);
-    socket.on("error", () => {});
-    socket.once("close", () => live.delete(socket));
-    socket.setTimeout(DEADLINE, () => socket.destroy());
-    let request = "";
-    socket.setEncoding("utf8");
-    socket.on("data", (chunk: string) => {
-      request += chunk;
-      const end = request.indexOf("\n");
-      if (end < 0 && request.length <= MAX_REQUEST) return;
-      socket.removeAllListeners("data").resume();
-      void answer(socket, request.slice(0, end), answers);
-    });
+function serve(socket: Socket, answers: Answers): void {
+  socket.setTimeout(DEADLINE, () => socket.destroy());
+  // Who follows, and wants no more, ends its side.
+  socket.once("end", () => socket.end());
+  let request = "";
+  socket.setEncoding("utf8");
+  socket.on("data", (chunk: string) => {
+    request += chunk;
+    const end = request.indexOf("\n");
+    if (end < 0 && request.length <= MAX_REQUEST) return;
+    socket.removeAllListeners("data").resume();
+    void answer(socket, request.slice(0, end), answers);
   });
-  server.maxConnections = 16;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(path.controlSocket, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-  if (!pipe) {
-    chmodSync(path.controlSocket, 0o600);
-    // For when it does not answer: whoever listens there is the one who wrote this last.
-    writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
-  }
-  return {
-    async [Symbol.asyncDispose]() {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      for (const socket of live) socket.destroy();
-      await closed;
-    },
-  };
 }
 
 /**
@@ -146,7 +122,7 @@ async function* lines(
   signal: AbortSignal,
   idle: number,
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
-  checkOwner(path);
+  checkOwner({ run: path.run, socket: path.controlSocket }, notRunning);
   const socket = connect(path.controlSocket);
   const onabort = (): void => void socket.destroy();
   signal.addEventListener("abort", onabort, { once: true });
@@ -168,8 +144,7 @@ async function* lines(
   } catch (error) {
     if (signal.aborted) return;
     if (error instanceof CommandError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ECONNREFUSED") throw notRunning();
+    if (isNobody(error)) throw notRunning();
     throw new CommandError(`cannot ask the node: ${(error as Error).message}`, { cause: error });
   } finally {
     signal.removeEventListener("abort", onabort);
@@ -226,43 +201,6 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-function answersAt(socketPath: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(socketPath);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}
-
-/** Somebody else's socket would tell us what its owner likes. */
-function checkOwner({ run, controlSocket }: ControlPath): void {
-  if (process.getuid === undefined) return;
-  let folder;
-  let socket;
-  try {
-    folder = lstatSync(run);
-    socket = lstatSync(controlSocket);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw notRunning();
-    throw error;
-  }
-  const uid = process.getuid();
-  if (!folder.isDirectory() || folder.uid !== uid || (folder.mode & 0o077) !== 0) {
-    throw new CommandError(`cannot trust ${run}: expected a folder of ours alone, mode 0700`, {
-      code: "FOLDER_PERMISSIONS",
-      hint: `chmod 700 ${run}`,
-    });
-  }
-  if (!socket.isSocket() || socket.uid !== uid) {
-    throw new CommandError(`cannot trust ${controlSocket}: expected a socket of ours`, {
-      code: "FOLDER_PERMISSIONS",
-    });
-  }
-}
-
 function pidFile({ run }: ControlPath): string {
   return join(run, "node.pid");
 }
@@ -281,6 +219,13 @@ function silent(path: ControlPath): CommandError {
       pid === ""
         ? "end it, and start it again: alknet up"
         : `end it, and start it again: kill -KILL ${pid}; alknet up`,
+  });
+}
+
+function alreadyRunning(): CommandError {
+  return new CommandError("a node of this folder is running already", {
+    code: "ALREADY_RUNNING",
+    hint: "see it with: alknet status",
   });
 }
 

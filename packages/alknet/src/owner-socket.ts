@@ -98,7 +98,8 @@ export function isNobody(error: unknown): boolean {
   return code === "ENOENT" || code === "ECONNREFUSED";
 }
 
-function isPipe(path: string): boolean {
+/** Whether it is a named pipe of Windows, which is in no folder. */
+export function isPipe(path: string): boolean {
   return path.startsWith("\\\\");
 }
 
