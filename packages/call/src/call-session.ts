@@ -69,6 +69,8 @@ export interface IncomingCall {
   readonly lastEventId: string | undefined;
   /** What the peer will wait at most, in milliseconds, if it said so. */
   readonly timeout: number | undefined;
+  /** Items that the peer has room for, if it said so: it takes this for a subscription. */
+  readonly window: number | undefined;
   /**
    * When it will be aborted with `TIMEOUT`: absolute, of the session's clock `now()`, in milliseconds.
    * What the peer asked for, and of a call at most `CallLimits.callTime` from its arrival.

@@ -211,6 +211,12 @@ test("a handler that gives items for one output, or the other way round, is INVA
   }
 });
 
+test("who subscribes to what has no items is told so", async () => {
+  await using pair = callPair({ operations: [echo("a/one")] });
+  const { code } = await fails(pair.client.subscribe("a/one", { path: "" }).next());
+  assert.equal(code, "INVALID_OPERATION_TYPE");
+});
+
 const ROBOT = "robot's token";
 const robot = {
   tokenHash: `sha256:${createHash("sha256").update(ROBOT).digest("hex")}`,

@@ -69,8 +69,16 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     const registration = fromWire(call.operation);
     if (registration === undefined) throw notFound(call.operation);
     const admission = admit(registration.access, subject, call.input, ownership);
-    if (registration.operation.type === "subscription") call.subscribed();
     const context = new CallContext(spine, registration, call, subject, admission);
+    const { name, type } = registration.operation;
+    if (type === "subscription") call.subscribed();
+    else if (call.window !== undefined) {
+      context.end();
+      throw remoteError(
+        "INVALID_OPERATION_TYPE",
+        `${name} is a ${type}: it cannot be subscribed to`,
+      );
+    }
     const answer = execute(context, call.input, checkOutput);
     // Nothing can be taken back from what is over by now.
     if (answer instanceof Promise || answer instanceof OutputStream) context.followRights();

@@ -33,6 +33,7 @@ export class Incoming implements IncomingCall, Deadline {
   readonly forwardedFor: ForwardedFor | undefined;
   readonly lastEventId: string | undefined;
   readonly timeout: number | undefined;
+  readonly window: number | undefined;
   readonly stream: CallStream;
   /** Length of the request, in bytes. */
   readonly bytes: number;
@@ -65,6 +66,7 @@ export class Incoming implements IncomingCall, Deadline {
     this.forwardedFor = request.forwardedFor;
     this.lastEventId = request.lastEventId;
     this.timeout = request.timeout;
+    this.window = request.window;
     this.credit = request.window ?? Infinity;
   }
 
