@@ -2,42 +2,8 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { openSqliteStore } from "@alknet/store-sqlite/sqlite-store";
-import { createVaultFile } from "@alknet/vault/vault-file";
 import { type Outcome, run, type RunOptions, testHome, type TestHome } from "./testing.ts";
-import { createVaultAgent, type VaultAgent } from "./vault-agent.ts";
-
-const PASSPHRASE = "correct horse battery staple";
-
-/** A folder with a vault in it, locked. */
-async function vaultHome(): Promise<TestHome> {
-  const home = testHome();
-  using _made = await createVaultFile(
-    home.home.vault,
-    {
-      entropy: new Uint8Array(32).fill(1),
-      seed: new Uint8Array(64).fill(2),
-      passphraseUsed: false,
-      names: [],
-    },
-    Buffer.from(PASSPHRASE),
-  );
-  return home;
-}
-
-/** A folder with a vault, and an agent that has it open. */
-async function openHome(): Promise<AsyncDisposable & { home: TestHome; agent: VaultAgent }> {
-  const home = await vaultHome();
-  const agent = await createVaultAgent({ home: home.home, lockAfter: undefined });
-  await agent.unlock({ passphrase: Buffer.from(PASSPHRASE) });
-  return {
-    home,
-    agent,
-    async [Symbol.asyncDispose]() {
-      await agent[Symbol.asyncDispose]();
-      home[Symbol.dispose]();
-    },
-  };
-}
+import { PASSPHRASE, startAgent, vaultHome } from "./testing-vault.ts";
 
 function credential(home: TestHome, words: string, options?: RunOptions): Promise<Outcome> {
   return run(home, ["credential", ...words.split(" ")], options);
@@ -70,8 +36,8 @@ function codeOf({ document }: { document: Record<string, unknown> }): unknown {
 }
 
 test("a credential is set, listed, given back as it was, replaced and removed", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   const key = "-----BEGIN KEY-----\n\u0000é\n-----END KEY-----\n";
   await set(home, "aws/eu-1", key);
   await set(home, "github", "first");
@@ -95,8 +61,8 @@ test("a credential is set, listed, given back as it was, replaced and removed", 
 });
 
 test("programs are told the same as JSON, the secret as base64", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   const made = await json(home, "credential set github", { input: "token" });
   const effect = { running: false, closedConnections: 0, endedGrants: 0 };
   const document = { provider: "github", key_version: 2, replaced: false, ...effect };
@@ -121,8 +87,8 @@ test("programs are told the same as JSON, the secret as base64", async () => {
 });
 
 test("a secret is not written onto a terminal unless that is meant", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   await set(home, "github", "token");
   const refused = await credential(home, "get github", { terminal: true });
   assert.deepEqual([refused.code, refused.stdout], [2, ""]);
@@ -132,8 +98,8 @@ test("a secret is not written onto a terminal unless that is meant", async () =>
 });
 
 test("the end of a single line is kept and told of, and left out with --trim", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   const noted = await credential(home, "set github", { input: "token\n" });
   assert.match(noted.stderr, /the end of the line is part of the secret; without it: --trim/);
   assert.equal(await get(home, "github"), "token\n");
@@ -152,8 +118,8 @@ test("the end of a single line is kept and told of, and left out with --trim", a
 });
 
 test("what cannot be kept is refused before the vault is asked, and changes nothing", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   await set(home, "github", "token");
   const name = await json(home, "credential set a%b");
   assert.deepEqual([name.code, codeOf(name)], [2, "PROVIDER_INVALID"]);
@@ -172,9 +138,10 @@ test("what cannot be kept is refused before the vault is asked, and changes noth
 });
 
 test("a name that is nearly right is told", async () => {
-  await using opened = await openHome();
-  await set(opened.home, "github", "token");
-  const { stderr } = await credential(opened.home, "get GitHup");
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
+  await set(home, "github", "token");
+  const { stderr } = await credential(home, "get GitHup");
   assert.match(stderr, /there is no credential for "GitHup"\nhint: did you mean github\?/);
 });
 
@@ -184,8 +151,8 @@ test("without a vault, or with a locked one, nothing is set or got, and the list
   assert.deepEqual([missing.code, codeOf(missing)], [1, "VAULT_MISSING"]);
   assert.equal((await credential(bare, "list")).code, 0);
 
-  await using opened = await openHome();
-  const { home, agent } = opened;
+  using home = await vaultHome();
+  await using agent = await startAgent(home);
   await set(home, "github", "token");
   await agent.lock();
   for (const words of ["credential set other", "credential get github", "vault rotate"]) {
@@ -206,15 +173,14 @@ test("the passphrase is the first line of stdin, and never becomes part of the s
   const wrong = await json(home, "credential get github --passphrase-stdin", { input: "no\n" });
   assert.deepEqual([wrong.code, codeOf(wrong)], [1, "VAULT_PASSPHRASE_WRONG"]);
   // An agent has it open, and asks for none.
-  await using agent = await createVaultAgent({ home: home.home, lockAfter: undefined });
-  await agent.unlock({ passphrase: Buffer.from(PASSPHRASE) });
+  await using _agent = await startAgent(home);
   await credential(home, "set gitlab --passphrase-stdin", { input });
   assert.equal(await get(home, "gitlab"), "token");
 });
 
 test("a row that was moved to another provider does not open, and what to do is said", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   await set(home, "github", "token");
   await set(home, "gitlab", "another");
   {
@@ -236,8 +202,8 @@ test("a row that was moved to another provider does not open, and what to do is 
 });
 
 test("a spoilt row is told of by list, get and rotate, and mended by set", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   await set(home, "github", "token");
   await set(home, "gitlab", "token");
   {
@@ -257,8 +223,8 @@ test("a spoilt row is told of by list, get and rotate, and mended by set", async
 });
 
 test("all credentials are sealed under the next key, or under one that is named", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   const none = await run(home, ["vault", "rotate"]);
   assert.match(none.stderr, /^0 credentials sealed anew/m);
   await set(home, "a", "of a");
@@ -282,8 +248,8 @@ test("all credentials are sealed under the next key, or under one that is named"
 });
 
 test("sealing all anew says how far it is to a person, and changes nothing when interrupted", async () => {
-  await using opened = await openHome();
-  const { home } = opened;
+  using home = await vaultHome();
+  await using _agent = await startAgent(home);
   for (const name of ["a", "b", "c"]) await set(home, name, "token");
   const stopped = await run(home, ["vault", "rotate"], { interrupted: AbortSignal.abort() });
   assert.equal(stopped.code, 130);
