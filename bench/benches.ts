@@ -62,6 +62,26 @@ export const benches: Readonly<Record<string, Listed>> = {
       "one forwarded flow over 100 ms and 1 Gbit/s, with and without loss, against ssh -L (root)",
     load: () => import("./tunnel-wan.ts"),
   },
+  "call-64": {
+    about: "calls of 200 characters, 64 in flight, against grpc-js, tRPC and Cap'n Web",
+    load: () => import("./call-64.ts"),
+  },
+  "call-sequential": {
+    about: "the time of one such call, one after another",
+    load: () => import("./call-sequential.ts"),
+  },
+  "call-subscription": {
+    about: "items of 200 characters of one subscription, against the same",
+    load: () => import("./call-subscription.ts"),
+  },
+  "call-bulk": {
+    about: "items of a mebibyte of one subscription, against the same",
+    load: () => import("./call-bulk.ts"),
+  },
+  "call-open": {
+    about: "memory of 10,000 calls that wait, and 1,000 subscriptions beside one that is not read",
+    load: () => import("./call-open.ts"),
+  },
   identity: {
     about: "look-ups, rights and a full reload with 100,000 peers in SQLite, against their limits",
     load: () => import("./identity.ts"),

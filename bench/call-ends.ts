@@ -5,7 +5,6 @@
  */
 
 import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { type Comparison, compare, type Outcome, type RunOptions, takeTurns } from "./harness.ts";
 import { makePki, type Pki } from "./pki.ts";
 import { startNode, type Worker } from "./worker.ts";
@@ -116,10 +115,8 @@ const CARRIERS = { unix: "Unix socket", tcp: "TCP+TLS", quic: "QUIC" } as const;
 
 function peerName(side: Side): string {
   const name = PACKAGES[side as (typeof PEERS)[number]];
-  const { version } = JSON.parse(readFileSync(require.resolve(`${name}/package.json`), "utf8")) as {
-    version: string;
-  };
-  return `${name} ${version}`;
+  // Exact versions, all of them.
+  const manifest = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  const { devDependencies } = JSON.parse(manifest) as { devDependencies: Record<string, string> };
+  return `${name} ${devDependencies[name]}`;
 }
-
-const require = createRequire(import.meta.url);

@@ -56,13 +56,7 @@ async function serve(): Promise<string> {
       { request }: { request: Text },
       answer: (error: Error | null, value: Text) => void,
     ): void => answer(null, { text: request.text }),
-    follow: async (call: ServerWritableStream<Follow, Text>): Promise<void> => {
-      const { count, size } = call.request;
-      for await (const text of produce(count, size)) {
-        if (!call.write({ text })) await new Promise((resolve) => call.once("drain", resolve));
-      }
-      call.end();
-    },
+    follow: (call: ServerWritableStream<Follow, Text>): void => void send(call),
   });
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
@@ -70,6 +64,14 @@ async function serve(): Promise<string> {
     );
   });
   return `127.0.0.1:${port}`;
+}
+
+async function send(call: ServerWritableStream<Follow, Text>): Promise<void> {
+  const { count, size } = call.request;
+  for await (const text of produce(count, size)) {
+    if (!call.write({ text })) await new Promise((resolve) => call.once("drain", resolve));
+  }
+  call.end();
 }
 
 function caller(): Caller {
