@@ -5,6 +5,8 @@
  */
 
 import { type CredentialStore, credentialContext } from "@alknet/core/credential-store";
+import type { IdentityProblem } from "@alknet/core/identity-index";
+import type { IdentityStore } from "@alknet/core/identity-store";
 import type { EncryptedData } from "@alknet/core/store-backend";
 import { MAX_SEALED } from "@alknet/core/store-rules";
 import {
@@ -62,6 +64,13 @@ export function newestVersion(credentials: Pick<CredentialStore, "list">): numbe
   const versions = credentials.list().map(({ value }) => value.key_version);
   // What no vault can have written does not count.
   return Math.max(CURRENT_KEY_VERSION, ...versions.filter((it) => it <= MAX_KEY_VERSION));
+}
+
+/** Rows of credentials that cannot be used. */
+export function credentialProblems({
+  problems,
+}: Pick<IdentityStore, "problems">): readonly IdentityProblem[] {
+  return problems.filter(({ subject }) => subject.startsWith("credential "));
 }
 
 /** What is about the row, and not about the vault, is said with the name of the row. */

@@ -16,10 +16,15 @@ import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { tellEffect } from "../effect.ts";
 import { MAX_LINE } from "../hidden-line.ts";
-import { withStore } from "../open-store.ts";
+import { type OpenedStore, withStore } from "../open-store.ts";
 import { openVault, requireVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
-import { MAX_SECRET, openCredential, sealCredential } from "../sealed-credential.ts";
+import {
+  credentialProblems,
+  MAX_SECRET,
+  openCredential,
+  sealCredential,
+} from "../sealed-credential.ts";
 import { secretInput } from "../secret-input.ts";
 import { printable, printFields, printJson, say } from "../terminal.ts";
 
@@ -35,26 +40,43 @@ export interface SetCredentialOptions extends Json, PassphraseFlags {
 export async function setCredential(
   context: Context,
   provider: string,
-  { json, trim, passphraseStdin }: SetCredentialOptions,
+  options: SetCredentialOptions,
 ): Promise<void> {
   requireVault(context);
   checkName(provider);
-  await withStore(context, "create", async ({ store, config }) => {
-    const { credentials } = store;
-    const unlocking = passphraseStdin ? await withItsLine(context) : context;
-    await using opened = await openVault(unlocking, config, { passphraseStdin });
-    const secret = await readSecret(context, provider, trim);
-    let value: EncryptedData;
-    try {
-      value = await sealCredential(opened.vault, credentials, provider, secret);
-    } finally {
-      wipe(secret);
-    }
+  await withStore(context, "create", async (opened) => {
+    const { credentials } = opened.store;
+    const value = await readSealed(context, opened, provider, options);
     const replaced = credentials.get(provider) !== undefined;
     const committed = await credentials.put(provider, value);
-    const document = { provider, key_version: value.key_version, replaced };
-    await tellEffect(context, committed, { json, document, ends: false });
+    const document = { provider, ...version(value), replaced };
+    await tellEffect(context, committed, { json: options.json, document, ends: false });
   });
+}
+
+/** Open the vault, have the secret given, and seal it. */
+async function readSealed(
+  context: Context,
+  { store, config }: OpenedStore,
+  provider: string,
+  { trim, passphraseStdin }: SetCredentialOptions,
+): Promise<EncryptedData> {
+  using secrets = new DisposableStack();
+  // Whether or not the vault asks for it: a passphrase must not become part of the secret that comes after it.
+  const line = passphraseStdin ? await context.input.line(MAX_LINE) : undefined;
+  secrets.adopt(line, wipe);
+  const unlocking = passphraseStdin ? { ...context, input: inputOf(line) } : context;
+  await using opened = await openVault(unlocking, config, { passphraseStdin });
+  const secret = secrets.adopt(await readSecret(context, provider, trim), wipe);
+  return await sealCredential(opened.vault, store.credentials, provider, secret);
+}
+
+/** As if `bytes` were all of stdin. */
+function inputOf(bytes: Uint8Array | undefined): Context["input"] {
+  const chunks = async function* (): AsyncGenerator<Uint8Array> {
+    if (bytes !== undefined) yield bytes;
+  };
+  return { ...secretInput(chunks()), isTerminal: false };
 }
 
 export interface GetCredentialOptions extends Json, PassphraseFlags {
@@ -98,7 +120,7 @@ export async function listCredentials(context: Context, { json }: Json): Promise
       ...version(value),
       sealed_bytes: value.data.length,
     }));
-    const problems = problemsOf(store);
+    const problems = credentialProblems(store);
     if (json) return printJson(terminal, { credentials, problems });
     for (const { subject, message } of problems) say(terminal, `note: ${subject}: ${message}`);
     if (credentials.length === 0) {
@@ -144,7 +166,9 @@ function checkName(provider: string): void {
 function notThere(store: IdentityStore, provider: string): never {
   const names = store.credentials.list().map((it) => it.provider);
   const near = nearestWord(provider, names);
-  const problem = problemsOf(store).find(({ subject }) => subject === `credential ${provider}`);
+  const problem = credentialProblems(store).find(
+    ({ subject }) => subject === `credential ${provider}`,
+  );
   const text =
     problem === undefined
       ? `there is no credential for ${JSON.stringify(printable(provider))}`
@@ -160,25 +184,8 @@ function notThere(store: IdentityStore, provider: string): never {
   });
 }
 
-/** Rows of credentials that cannot be used. */
-function problemsOf({ problems }: IdentityStore): IdentityStore["problems"] {
-  return problems.filter(({ subject }) => subject.startsWith("credential "));
-}
-
 function version({ key_version }: EncryptedData): { readonly key_version: number } {
   return { key_version };
-}
-
-/**
- * The context with the first line of stdin alone as its input: it is read whether or not the vault wants it, so that
- * a passphrase which an unlocked vault does not ask for never becomes part of the secret.
- */
-async function withItsLine(context: Context): Promise<Context> {
-  const line = await context.input.line(MAX_LINE);
-  const chunks = async function* (): AsyncGenerator<Uint8Array> {
-    if (line !== undefined) yield line;
-  };
-  return { ...context, input: { ...secretInput(chunks()), isTerminal: false } };
 }
 
 /** The caller wipes it. */

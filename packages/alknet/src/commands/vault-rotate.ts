@@ -12,7 +12,7 @@ import { Interrupted } from "../interrupted.ts";
 import { withStore } from "../open-store.ts";
 import { openVault, requireVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
-import { newestVersion, resealCredential } from "../sealed-credential.ts";
+import { credentialProblems, newestVersion, resealCredential } from "../sealed-credential.ts";
 import { say } from "../terminal.ts";
 
 export interface VaultRotateOptions extends PassphraseFlags {
@@ -33,7 +33,7 @@ export async function vaultRotate(
   const { terminal, interrupted } = context;
   requireVault(context);
   await withStore(context, "change", async ({ store, config }) => {
-    const { credentials, problems } = store;
+    const { credentials } = store;
     const newest = newestVersion(credentials);
     const version = to ?? newest + 1;
     if (version < newest || version > MAX_KEY_VERSION) {
@@ -58,15 +58,15 @@ export async function vaultRotate(
       })
       .finally(progress.end);
     const { providers } = resealed;
-    const unusable = problems.filter(({ subject }) => subject.startsWith("credential "));
+    const problems = credentialProblems(store);
     if (!json) {
-      for (const { subject, message } of unusable) {
+      for (const { subject, message } of problems) {
         say(terminal, `note: ${subject} is left as it is: ${message}`);
       }
       const count = `${providers.length} ${providers.length === 1 ? "credential" : "credentials"}`;
       say(terminal, `${count} sealed anew, under key version ${version}`);
     }
-    const document = { key_version: version, providers, problems: unusable };
+    const document = { key_version: version, providers, problems };
     await tellEffect(context, resealed, { json, document, ends: false });
   });
 }
