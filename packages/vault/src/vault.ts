@@ -7,7 +7,8 @@
  * @module
  */
 
-import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { randomFillSync } from "node:crypto";
+import { openAesGcm, sealAesGcm } from "./aes-gcm.ts";
 import { encryptionKeyPath, ETHEREUM_PATH, formatPath, parsePath } from "./derivation-path.ts";
 import { DerivedKey, ed25519PublicKey } from "./derived-key.ts";
 import {
@@ -17,7 +18,6 @@ import {
   IV_LENGTH,
   MAX_PLAINTEXT,
   SALT_LENGTH,
-  TAG_LENGTH,
 } from "./encrypted-data.ts";
 import { type CachedKey, KeyCache } from "./key-cache.ts";
 import { formatMnemonic, newEntropy, seedFromMnemonic, type WordCount } from "./mnemonic.ts";
@@ -174,15 +174,9 @@ export class Vault implements Disposable {
       throw new RangeError(`cannot seal ${plaintext.length} bytes: at most ${MAX_PLAINTEXT}`);
     }
     const key = this.#encryptionKey(version);
-    const random = randomBytes(SALT_LENGTH + IV_LENGTH);
-    const salt = random.subarray(0, SALT_LENGTH);
-    const iv = random.subarray(SALT_LENGTH);
-    const cipher = createCipheriv("aes-256-gcm", key, iv);
-    if (context !== undefined) cipher.setAAD(contextBytes(context));
-    const data = Buffer.allocUnsafeSlow(plaintext.length + TAG_LENGTH);
-    data.set(cipher.update(plaintext));
-    cipher.final();
-    data.set(cipher.getAuthTag(), plaintext.length);
+    const salt = randomFillSync(new Uint8Array(SALT_LENGTH));
+    const iv = randomFillSync(new Uint8Array(IV_LENGTH));
+    const data = sealAesGcm(key, iv, plaintext, contextBytes(context));
     return { key_version: version, salt, iv, data };
   }
 
@@ -195,21 +189,12 @@ export class Vault implements Disposable {
   decrypt(sealed: EncryptedData, { context }: DecryptOptions = {}): Uint8Array {
     checkEncryptedData(sealed);
     const key = this.#encryptionKey(sealed.key_version);
-    const end = sealed.data.length - TAG_LENGTH;
-    const decipher = createDecipheriv("aes-256-gcm", key, sealed.iv, { authTagLength: TAG_LENGTH });
-    if (context !== undefined) decipher.setAAD(contextBytes(context));
-    decipher.setAuthTag(sealed.data.subarray(end));
-    const plaintext = decipher.update(sealed.data.subarray(0, end));
-    try {
-      decipher.final();
-    } catch {
-      wipe(plaintext);
-      throw new VaultError(
-        "DECRYPTION_FAILED",
-        "cannot open sealed data: another key, another context, or changed bytes",
-      );
-    }
-    return new Uint8Array(plaintext.buffer, plaintext.byteOffset, plaintext.length);
+    const plaintext = openAesGcm(key, sealed.iv, sealed.data, contextBytes(context));
+    if (plaintext !== undefined) return plaintext;
+    throw new VaultError(
+      "DECRYPTION_FAILED",
+      "cannot open sealed data: another key, another context, or changed bytes",
+    );
   }
 
   /**
@@ -264,9 +249,8 @@ function publicKeyOf(key: CachedKey): Uint8Array {
 }
 
 /** Two contexts must not have the same bytes, and "none" must not be one of them. */
-function contextBytes(context: string): Uint8Array {
-  if (context === "" || !context.isWellFormed()) {
-    throw new RangeError(`a context must be well-formed text that is not empty`);
-  }
-  return Buffer.from(context);
+function contextBytes(context: string | undefined): Uint8Array | undefined {
+  if (context === undefined) return undefined;
+  if (context !== "" && context.isWellFormed()) return Buffer.from(context);
+  throw new RangeError("a context must be well-formed text that is not empty");
 }
