@@ -98,4 +98,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "the same, from a commit in PostgreSQL to nodes that listen to it (root)",
     load: () => import("./revocation-postgres.ts"),
   },
+  "vault-agent": {
+    about: "a signature over the SSH agent's socket, and 8 clients at once, against ssh-agent",
+    load: () => import("./vault-agent.ts"),
+  },
 };
