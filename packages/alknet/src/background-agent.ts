@@ -9,14 +9,14 @@ import { once } from "node:events";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { vaultClient } from "./vault-agent-client.ts";
-import type { VaultOperations } from "./vault-agent-operations.ts";
+import type { VaultAgentOperations } from "./vault-agent-operations.ts";
 
 /**
  * Start one in the background, and wait until it answers; it is locked, unless a key of this machine opens it.
  *
  * @throws {CommandError} `AGENT_NOT_STARTED`
  */
-export async function startAgent({ home, program }: Context): Promise<VaultOperations> {
+export async function startAgent({ home, program }: Context): Promise<VaultAgentOperations> {
   const [command = "", ...args] = program;
   const child = spawn(command, [...args, "vault", "agent", "--json"], {
     // The home is that of this process. A session of its own: a Ctrl-C here is not meant for it.

@@ -7,13 +7,14 @@
 import type { Config } from "@alknet/core/config";
 import { loadConfig } from "@alknet/core/config-file";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
-import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
+import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
 import { joinIdentities } from "@alknet/core/joined-identities";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { resetCodeOf } from "@alknet/core/quic-connection";
 import { bind } from "@alknet/quic/endpoint";
 import type { Context } from "./context.ts";
+import { nodeIdentity } from "./node-identity.ts";
 import { openStoreToRead } from "./open-store.ts";
 import { transport } from "./transport.ts";
 
@@ -32,10 +33,11 @@ export interface Client extends AsyncDisposable {
 export async function openClient(context: Context, logger?: Logger): Promise<Client> {
   const { home } = context;
   const config = await loadConfig(home.config);
+  // First: it may ask a person.
+  const identity = await nodeIdentity(context, config);
   const configured = staticIdentities(config.peers);
   // Names that were learnt by joining. Without a database there are none, and nothing is made.
   const store = await openStoreToRead(context, config, logger);
-  const identity = loadOrCreateIdentity(config.identity ?? home.identity);
   const dialer = createDialer({
     identity,
     identities: store === undefined ? configured : joinIdentities([configured, store]),

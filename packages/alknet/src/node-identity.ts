@@ -8,8 +8,11 @@
 import { createPrivateKey } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
-import type { Fingerprint } from "@alknet/core/fingerprint";
-import { fingerprintOfPublicKey } from "@alknet/core/fingerprint";
+import {
+  type Fingerprint,
+  fingerprintOfPublicKey,
+  parseFingerprint,
+} from "@alknet/core/fingerprint";
 import type { Home } from "@alknet/core/home";
 import {
   identityFromKey,
@@ -19,6 +22,8 @@ import {
 import { IDENTITY_PATH } from "@alknet/vault/derivation-path";
 import { wipe } from "@alknet/vault/wipe";
 import type { Context } from "./context.ts";
+import { askNode } from "./control.ts";
+import type { NodeStatus } from "./node-status.ts";
 import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** Where the identity comes from: a file with the key, or the vault's file. */
@@ -45,7 +50,7 @@ export async function nodeIdentity(context: Context, config: Config): Promise<No
   const source = identitySource(context.home, config);
   if (source.kind === "file") return loadOrCreateIdentity(source.path);
   const { openVault } = await import("./open-vault.ts");
-  await using opened = await openVault(context, config);
+  using opened = await openVault(context, config);
   return await vaultIdentity(opened.vault);
 }
 
@@ -57,9 +62,33 @@ export async function nodeIdentity(context: Context, config: Config): Promise<No
 export async function nodeFingerprint(context: Context, config: Config): Promise<Fingerprint> {
   const source = identitySource(context.home, config);
   if (source.kind === "file") return loadOrCreateIdentity(source.path).fingerprint;
+  const known = await knownFingerprint(context.home, config);
+  if (known !== undefined) return known;
   const { openVault } = await import("./open-vault.ts");
-  await using opened = await openVault(context, config);
+  using opened = await openVault(context, config);
   return fingerprintOfPublicKey(await opened.vault.publicKey(IDENTITY_PATH));
+}
+
+/**
+ * The fingerprint of {@linkcode nodeIdentity}, if that is there and nobody has to be asked; nothing is made.
+ *
+ * @throws {IdentityError}
+ */
+export async function knownFingerprint(
+  home: Home,
+  config: Pick<Config, "identity">,
+): Promise<Fingerprint | undefined> {
+  const source = identitySource(home, config);
+  if (!existsSync(source.path)) return undefined;
+  if (source.kind === "file") return loadOrCreateIdentity(source.path).fingerprint;
+  const { runningVault } = await import("./open-vault.ts");
+  const vault = await runningVault({ home });
+  if (vault !== undefined && (await vault.status()).unlocked) {
+    return fingerprintOfPublicKey(await vault.publicKey(IDENTITY_PATH));
+  }
+  // A node goes on when its vault locks.
+  const node = (await askNode(home, "status").catch(() => undefined)) as NodeStatus | undefined;
+  return node === undefined ? undefined : parseFingerprint(node.fingerprint);
 }
 
 /** The identity that an unlocked vault gives. @throws `VAULT_LOCKED` */

@@ -8,6 +8,7 @@ import type { IdentityProblem } from "@alknet/core/identity-index";
 import type { LimitsReport } from "@alknet/core/limits";
 import type { BackendState } from "@alknet/core/store-backend";
 import type { ConfigStatus } from "./config-reload.ts";
+import type { VaultAgentStatus } from "./vault-agent-operations.ts";
 
 export interface NodeStatus {
   readonly version: string;
@@ -35,6 +36,8 @@ export interface NodeStatus {
   readonly store: { readonly path: string; readonly state: BackendState };
   /** Whether the file of the configuration is what is in use. */
   readonly configuration: ConfigStatus;
+  /** Of the vault's agent; `undefined`: there is no vault, or none that answers. */
+  readonly vault?: VaultAgentStatus | undefined;
   /** Entries that grant less than was meant. */
   readonly problems: readonly IdentityProblem[];
   /** Who is penalised, who uses most. Times in milliseconds. */

@@ -44,7 +44,7 @@ export interface Node extends AsyncDisposable {
   readonly addresses: readonly string[];
   readonly ticket: string;
   /** All but what whoever reads the configuration knows. */
-  status(): Omit<NodeStatus, "configuration">;
+  status(): Omit<NodeStatus, "configuration" | "vault">;
   /**
    * Put another configuration in place; what needs a restart stays as it is.
    *

@@ -10,18 +10,19 @@
 
 import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
+import type { Home } from "@alknet/core/home";
 import { systemdUnlockKey, unlockKeyFile, type UnlockKeySource } from "@alknet/vault/unlock-key";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
+import { holdVault } from "./held-vault.ts";
 import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
 import { say } from "./terminal.ts";
-import { createVaultAgent } from "./vault-agent.ts";
 import { vaultClient } from "./vault-agent-client.ts";
-import type { VaultOperations } from "./vault-agent-operations.ts";
+import type { VaultAgentOperations, VaultOperations } from "./vault-agent-operations.ts";
 
 /** An unlocked vault; disposing lets go of it, and locks it if it was opened for this command. */
-export interface UnlockedVault extends AsyncDisposable {
+export interface UnlockedVault extends Disposable {
   readonly vault: VaultOperations;
 }
 
@@ -42,23 +43,18 @@ export async function openVault(
   const running = await runningVault(context);
   if (running !== undefined) {
     await unlockVault(context, config, running, flags);
-    return { vault: running, async [Symbol.asyncDispose]() {} };
+    return { vault: running, [Symbol.dispose]() {} };
   }
-  const { home } = context;
-  const agent = await createVaultAgent({ home, lockAfter: undefined });
-  try {
-    await unlockVault(context, config, agent, flags);
-  } catch (error) {
-    await agent[Symbol.asyncDispose]();
-    throw error;
-  }
-  return { vault: agent, [Symbol.asyncDispose]: () => agent[Symbol.asyncDispose]() };
+  const vault = holdVault({ file: context.home.vault, lockAfter: undefined });
+  // Nothing has to be wiped if this fails: it is locked then.
+  await unlockVault(context, config, vault, flags);
+  return { vault, [Symbol.dispose]: () => vault[Symbol.dispose]() };
 }
 
 /** The vault of the agent that runs in this folder, locked or not; `undefined`: there is none. */
 export async function runningVault({
   home,
-}: Pick<Context, "home">): Promise<VaultOperations | undefined> {
+}: Pick<Context, "home">): Promise<VaultAgentOperations | undefined> {
   try {
     const client = vaultClient(home);
     await client.status();
@@ -109,7 +105,7 @@ export async function unlockByMachine(
   config: Config,
   vault: VaultOperations,
 ): Promise<boolean> {
-  for (const source of await unlockKeySources(context, config)) {
+  for (const source of await unlockKeySources(context.home, config)) {
     const unlockKey = await source.read();
     if (unlockKey === undefined) continue;
     try {
@@ -132,10 +128,10 @@ export function requireVault({ home }: Pick<Context, "home">): void {
 }
 
 /** Where this machine may have a key, the likeliest first. */
-async function unlockKeySources(
-  { home }: Context,
+export async function unlockKeySources(
+  home: Pick<Home, "vault">,
   { vault: { keyring, keyFile } }: Config,
-): Promise<readonly UnlockKeySource[]> {
+): Promise<readonly [UnlockKeySource, ...UnlockKeySource[]]> {
   const systemd = systemdUnlockKey(process.env);
   if (keyFile !== undefined) return [unlockKeyFile(keyFile), systemd];
   if (!keyring) return [systemd];

@@ -1,19 +1,17 @@
 /**
- * This node's fingerprint for messages: when there is one, and nothing is made for it.
+ * This node's fingerprint for messages: when there is one, and nobody has to be asked.
  *
  * @module
  */
 
-import { existsSync } from "node:fs";
 import { loadConfig } from "@alknet/core/config-file";
 import type { Home } from "@alknet/core/home";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { knownFingerprint } from "./node-identity.ts";
 
-/** `undefined` if there is no identity yet, or it cannot be used: then that is not the news. */
+/** `undefined` if there is no identity yet, it is locked away, or cannot be used: then that is not the news. */
 export async function ownFingerprint(home: Home): Promise<string | undefined> {
   try {
-    const { identity = home.identity } = await loadConfig(home.config);
-    return existsSync(identity) ? loadOrCreateIdentity(identity).fingerprint : undefined;
+    return await knownFingerprint(home, await loadConfig(home.config));
   } catch {
     return undefined;
   }

@@ -111,17 +111,18 @@ export interface Program extends AsyncDisposable {
   readonly exited: Promise<Outcome>;
 }
 
-/** Start the program, as `alknet` does. */
-export function start({ folder }: TestHome, args: readonly string[]): Program {
+/** Start the program, as `alknet` does. @param input what is piped in; without it nothing is. */
+export function start({ folder }: TestHome, args: readonly string[], input?: string): Program {
   const child = spawn(process.execPath, ["--conditions=@alknet/source", MAIN, ...args], {
     env: { ...process.env, ALKNET_HOME: folder, NODE_OPTIONS: "" },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
   });
+  child.stdin?.on("error", () => {}).end(input);
   let stdout = "";
   let stderr = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => (stderr += text));
   const line = Promise.withResolvers<Record<string, unknown>>();
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+  child.stdout!.setEncoding("utf8").on("data", (text: string) => {
     stdout += text;
     const end = stdout.indexOf("\n");
     if (end < 0) return;

@@ -7,6 +7,8 @@ import { homePaths } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { checkConfig, checkIdentity, checkRunFolder } from "./files.ts";
 
+const config = { identity: undefined };
+
 function scratch() {
   const folder = mkdtempSync(join(tmpdir(), "alknet-checks-"));
   const home = homePaths({
@@ -22,7 +24,7 @@ function scratch() {
 test("the checks of files find nothing wrong with an empty folder", async () => {
   using here = scratch();
   assert.equal((await checkConfig(here.home)).finding.state, "ok");
-  assert.equal(checkIdentity(here.home.identity).state, "ok");
+  assert.equal((await checkIdentity(here.home, config)).state, "ok");
   assert.equal(checkRunFolder(here.home), undefined);
 });
 
@@ -35,12 +37,12 @@ test("checkConfig() tells where the mistake is", async () => {
   assert.match(finding.text, /alknet\.toml:2:1: unknown key "lissten".*did you mean "listen"/);
 });
 
-test("checkIdentity() tells who else can read the key, and the command that ends it", () => {
+test("checkIdentity() tells who else can read the key, and the command that ends it", async () => {
   using here = scratch();
   const { fingerprint } = loadOrCreateIdentity(here.home.identity);
-  assert.equal(checkIdentity(here.home.identity).text, fingerprint);
+  assert.equal((await checkIdentity(here.home, config)).text, fingerprint);
   chmodSync(here.home.identity, 0o644);
-  const finding = checkIdentity(here.home.identity);
+  const finding = await checkIdentity(here.home, config);
   assert.equal(finding.state, "problem");
   assert.match(finding.fix!, /chmod 600 /);
 });

@@ -10,8 +10,8 @@ import { existsSync, lstatSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import { loadConfig } from "@alknet/core/config-file";
 import type { Home } from "@alknet/core/home";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { explain } from "../explain.ts";
+import { identitySource, knownFingerprint } from "../node-identity.ts";
 import type { Finding } from "./finding.ts";
 
 /** The configuration, when it is valid, and what there is to say about it. */
@@ -35,13 +35,18 @@ export async function checkConfig({
 }
 
 /** The key: there, ours, and closed to others. */
-export function checkIdentity(path: string): Finding {
+export async function checkIdentity(
+  home: Home,
+  config: Pick<Config, "identity">,
+): Promise<Finding> {
   const check = "key";
+  const { kind, path } = identitySource(home, config);
   if (!existsSync(path)) {
     return { check, state: "ok", text: `there is no ${path} yet: alknet up or alknet id makes it` };
   }
   try {
-    return { check, state: "ok", text: loadOrCreateIdentity(path).fingerprint };
+    const fingerprint = await knownFingerprint(home, config);
+    return { check, state: "ok", text: fingerprint ?? `in the ${kind}, which is locked` };
   } catch (error) {
     const { message, hint } = explain(error);
     return { check, state: "problem", text: message, fix: hint };

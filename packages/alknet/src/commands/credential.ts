@@ -66,7 +66,7 @@ async function readSealed(
   const line = passphraseStdin ? await context.input.line(MAX_LINE) : undefined;
   secrets.adopt(line, wipe);
   const unlocking = passphraseStdin ? { ...context, input: inputOf(line) } : context;
-  await using opened = await openVault(unlocking, config, { passphraseStdin });
+  using opened = await openVault(unlocking, config, { passphraseStdin });
   const secret = secrets.adopt(await readSecret(context, provider, trim), wipe);
   return await sealCredential(opened.vault, store.credentials, provider, secret);
 }
@@ -99,7 +99,7 @@ export async function getCredential(
   }
   await withStore(context, "read", async ({ store, config }) => {
     const value = store.credentials.get(provider) ?? notThere(store, provider);
-    await using opened = await openVault(context, config, { passphraseStdin });
+    using opened = await openVault(context, config, { passphraseStdin });
     const secret = await openCredential(opened.vault, provider, value);
     try {
       if (json) return await printSecretJson(context, { provider, ...version(value) }, secret);

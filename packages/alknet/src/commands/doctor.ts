@@ -4,7 +4,6 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import { styleText } from "node:util";
 import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
@@ -20,9 +19,11 @@ import type { Finding } from "../checks/finding.ts";
 import { checkNode, checkNodeStore } from "../checks/node.ts";
 import { checkStore, problemFinding } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
+import { checkVault } from "../checks/vault.ts";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { Interrupted } from "../interrupted.ts";
+import { knownFingerprint } from "../node-identity.ts";
 import { DISABLED, formatRefusal, type RefusalStatus } from "../node-status.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
@@ -54,8 +55,9 @@ export async function doctor(
   if (config !== undefined && checked?.store !== undefined) {
     for (const each of shadowedEntries(config, checked.store)) found(problemFinding(each));
   }
-  const key = checkIdentity(config?.identity ?? home.identity);
+  const key = await checkIdentity(home, config ?? { identity: undefined });
   found(key);
+  for (const each of await checkVault(home, config)) found(each);
   found(checkRunFolder(home));
   const { node, finding: running } = await checkNode(home);
   found(running);
@@ -84,8 +86,8 @@ export async function doctor(
           .slice(0, MAX_PEERS);
   const usable = config !== undefined && key.state === "ok";
   if (usable && tried.length > 0) {
-    // Without a key there is nobody to be let in; one is made when a node is named.
-    if (targets.length > 0 || existsSync(config?.identity ?? home.identity)) {
+    // Without a key there is nobody to be let in; one is made, or asked for, when a node is named.
+    if (targets.length > 0 || (await knownFingerprint(home, config)) !== undefined) {
       for (const each of await checkTargets(context, tried)) found(each);
     }
   }

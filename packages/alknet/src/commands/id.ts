@@ -5,18 +5,18 @@
  */
 
 import { loadConfig } from "@alknet/core/config-file";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import type { Context } from "../context.ts";
+import { identitySource, nodeFingerprint } from "../node-identity.ts";
 import { printJson, say } from "../terminal.ts";
 
-export async function id(
-  { home, terminal }: Context,
-  { json }: { readonly json: boolean },
-): Promise<void> {
-  const { name, identity = home.identity } = await loadConfig(home.config);
-  const { fingerprint } = loadOrCreateIdentity(identity);
+export async function id(context: Context, { json }: { readonly json: boolean }): Promise<void> {
+  const { home, terminal } = context;
+  const config = await loadConfig(home.config);
+  const { name } = config;
+  const fingerprint = await nodeFingerprint(context, config);
   if (json) {
-    printJson(terminal, { fingerprint, name, path: identity });
+    const { path } = identitySource(home, config);
+    printJson(terminal, { fingerprint, name, path });
     return;
   }
   terminal.data.write(`${fingerprint}\n`);

@@ -10,7 +10,6 @@ import { hostname } from "node:os";
 import { hashToken } from "@alknet/core/api-key";
 import type { Config } from "@alknet/core/config";
 import { formatDuration } from "@alknet/core/duration";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import {
   createInvitation,
@@ -30,6 +29,7 @@ import { parseSpan } from "@alknet/core/time-span";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { nodeAddresses } from "../node-addresses.ts";
+import { nodeFingerprint } from "../node-identity.ts";
 import { withStore } from "../open-store.ts";
 import { ownName } from "../own-name.ts";
 import { qrCode } from "../qr-code.ts";
@@ -59,7 +59,7 @@ export async function invite(context: Context, options: InviteOptions): Promise<
   const lifetime = lifetimeOf(options.expires);
   await withStore(context, "create", async ({ store, config }) => {
     if (peerId !== undefined) checkName(peerId, addsKey, store, config);
-    const { fingerprint } = loadOrCreateIdentity(config.identity ?? home.identity);
+    const fingerprint = await nodeFingerprint(context, config);
     const { addresses: all, running } = await nodeAddresses(home, config, options.address);
     // Port 0 is whatever the node will get.
     const addresses = all.filter((address) => !address.endsWith(":0"));

@@ -25,6 +25,7 @@ export async function status(
     ...node.addresses.map((address): [string, string] => ["address", address]),
     ...configurationLines(node),
     ["peers", String(node.peers)],
+    ...vaultLines(node),
     ...(node.store.state.kind === "ready"
       ? []
       : [["store", `cannot be read, its last contents hold: ${node.store.state.reason}`] as const]),
@@ -45,6 +46,15 @@ export async function status(
       return ["", `${time}  ${printable(who)}  ${printable(alpn)}  ${why}`];
     }),
   ]);
+}
+
+function vaultLines({ vault }: NodeStatus): [string, string][] {
+  if (vault === undefined) return [];
+  const { unlocked, locksIn, sshAgentSocket } = vault;
+  const locks = locksIn === undefined ? "" : `, locks in ${duration(Math.round(locksIn / 1_000))}`;
+  return [
+    ["vault", `${unlocked ? `unlocked${locks}` : "locked"}; SSH_AUTH_SOCK=${sshAgentSocket}`],
+  ];
 }
 
 /** What is near a limit, and who is kept out by a penalty. */

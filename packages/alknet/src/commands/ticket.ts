@@ -5,10 +5,10 @@
  */
 
 import { loadConfig } from "@alknet/core/config-file";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { formatTicket } from "@alknet/core/ticket";
 import type { Context } from "../context.ts";
 import { nodeAddresses } from "../node-addresses.ts";
+import { nodeFingerprint } from "../node-identity.ts";
 import { printJson, say } from "../terminal.ts";
 
 export interface TicketOptions {
@@ -16,10 +16,11 @@ export interface TicketOptions {
   readonly address?: readonly string[] | undefined;
 }
 
-export async function ticket({ home, terminal }: Context, options: TicketOptions): Promise<void> {
+export async function ticket(context: Context, options: TicketOptions): Promise<void> {
+  const { home, terminal } = context;
   const config = await loadConfig(home.config);
-  const { name, identity } = config;
-  const { fingerprint } = loadOrCreateIdentity(identity ?? home.identity);
+  const { name } = config;
+  const fingerprint = await nodeFingerprint(context, config);
   const { addresses } = await nodeAddresses(home, config, options.address);
   const text = formatTicket({ fingerprint, addresses, name });
   if (options.json) {

@@ -9,7 +9,6 @@ import { flushCompileCache } from "node:module";
 import { loadConfig } from "@alknet/core/config-file";
 import { watchConfig } from "@alknet/core/config-watch";
 import { formatHostPort } from "@alknet/core/host";
-import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { CommandError } from "../command-error.ts";
 import { configStatus } from "../config-reload.ts";
 import type { Context } from "../context.ts";
@@ -17,6 +16,7 @@ import { askNode, serveControl } from "../control.ts";
 import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
+import { holdNodeVault } from "../node-vault.ts";
 import { openStore } from "../open-store.ts";
 import { systemdNotifier } from "../systemd.ts";
 import { printFields, printJson, say, type Terminal } from "../terminal.ts";
@@ -30,14 +30,15 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
   const { home, terminal, interrupted, version } = context;
   setHeapBudget();
   const config = await loadConfig(home.config);
-  const identity = loadOrCreateIdentity(config.identity ?? home.identity);
-  const { fingerprint } = identity;
   const logger = await createLogger({
     level: verbose ? "debug" : config.log.level,
     human: terminal.words.isTerminal,
     write: (text) => terminal.words.write(text),
   });
   const tellSystemd = systemdNotifier({ socket: process.env["NOTIFY_SOCKET"], logger });
+  await using vault = await holdNodeVault(context, config, logger);
+  const { identity } = vault;
+  const { fingerprint } = identity;
   await using store = await openStore(context, config, logger);
   const node = await startNode({ config, identity, store, version, logger }).catch(
     async (error: NodeJS.ErrnoException) => {
@@ -49,6 +50,7 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
       onchange(next) {
         const cut = node.reconfigure(next);
         logger.level = verbose ? "debug" : next.log.level;
+        vault.reconfigure(next);
         return cut;
       },
       logger,
@@ -60,7 +62,11 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
       void reload.then(() => tellSystemd("ready"));
     });
     await using _control = await serveControl(home, {
-      status: () => ({ ...node.status(), configuration: configStatus(watch.state) }),
+      status: async () => ({
+        ...node.status(),
+        configuration: configStatus(watch.state),
+        vault: await vault.status(),
+      }),
       "reload-config": () => watch.reload(),
       effect: ({ change }) =>
         store.effectOf(Number(change), { signal: AbortSignal.timeout(4_000) }),

@@ -20,7 +20,7 @@ import { requireVault, runningVault, unlockByMachine } from "../open-vault.ts";
 import { shellWord } from "../shell-word.ts";
 import { printJson, say } from "../terminal.ts";
 import { createVaultAgent } from "../vault-agent.ts";
-import type { VaultOperations } from "../vault-agent-operations.ts";
+import type { VaultAgentOperations } from "../vault-agent-operations.ts";
 
 /** Shells that have a way of their own to set a variable. */
 export const AGENT_SHELLS = ["sh", "csh", "fish"] as const;
@@ -69,7 +69,7 @@ async function runAgent(context: Context, options: AgentOptions): Promise<void> 
 /** What a shell evaluates, and a person reads. */
 async function tellAgent(
   { terminal }: Context,
-  vault: VaultOperations,
+  vault: VaultAgentOperations,
   { json, shell }: AgentOptions,
 ): Promise<void> {
   const { pid, unlocked, sshAgentSocket } = await vault.status();

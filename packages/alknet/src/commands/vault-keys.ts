@@ -173,7 +173,7 @@ async function usingVault(
   work: (vault: VaultOperations) => Promise<void>,
 ): Promise<void> {
   const config = await loadConfig(context.home.config);
-  await using opened = await openVault(context, config, flags);
+  using opened = await openVault(context, config, flags);
   await work(opened.vault);
 }
 

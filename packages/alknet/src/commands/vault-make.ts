@@ -60,7 +60,7 @@ export async function createVaultCommand(
   if (options.check) await handOver(context, phrase);
   const made = await makeVault(context, config, { entropy, phrase, ...passphrases });
   if (options.force) await printWords(context, phrase, options);
-  await tellVault(context, made, options);
+  tellVault(context, made, options);
 }
 
 export async function importVaultCommand(
@@ -73,7 +73,7 @@ export async function importVaultCommand(
   const entropy = secrets.adopt(await readEntropy(context), wipe);
   const phrase = secrets.adopt(formatMnemonic(entropy), wipe);
   const made = await makeVault(context, config, { entropy, phrase, ...passphrases });
-  await tellVault(context, made, options);
+  tellVault(context, made, options);
 }
 
 interface Passphrases {
@@ -99,7 +99,7 @@ interface MadeVault {
   readonly unused: boolean;
 }
 
-/** @throws {CommandError} `VAULT_EXISTS`, `IDENTITY_EXISTS` */
+/** @throws {CommandError} `VAULT_EXISTS`, `IDENTITY_EXISTS`, `ALREADY_RUNNING` */
 async function mayMakeVault(
   { home }: Context,
   { replaceIdentity }: MakeVaultOptions,
@@ -109,6 +109,14 @@ async function mayMakeVault(
     throw new CommandError(`there is a vault already: ${home.vault}`, {
       code: "VAULT_EXISTS",
       hint: `if its words are safe, move it away: mv ${home.vault} ${home.vault}.old`,
+    });
+  }
+  const running = await askNode(home, "status").catch(() => undefined);
+  if (running !== undefined) {
+    // It would be one node to its peers, and another to the commands of this folder.
+    throw new CommandError("a node of this folder runs, with the key that it has now", {
+      code: "ALREADY_RUNNING",
+      hint: "stop it first, and start it again with the vault: alknet up",
     });
   }
   const config = await loadConfig(home.config);
@@ -232,18 +240,14 @@ async function printWords(
   data.write(json ? '",' : "\n");
 }
 
-async function tellVault(
+function tellVault(
   { terminal, home }: Context,
   made: MadeVault,
   { json, ...options }: MakeVaultOptions & { readonly force?: boolean },
-): Promise<void> {
+): void {
   const { path, fingerprint, sshHostKey, replaced, unused } = made;
-  const running = await askNode(home, "status").then(
-    () => true,
-    () => false,
-  );
   if (json) {
-    const document = { path, fingerprint, sshHostKey, replaced, identityInUse: !unused, running };
+    const document = { path, fingerprint, sshHostKey, replaced, identityInUse: !unused };
     if (options.force === true) terminal.data.write(`${JSON.stringify(document).slice(1)}\n`);
     else printJson(terminal, document);
     return;
@@ -263,7 +267,6 @@ async function tellVault(
       `note: ${home.config} names another key, which goes before: take out identity = …`,
     );
   }
-  if (running) say(terminal, "note: the node that runs has its old key until it is started again");
   say(terminal, "Whoever starts the node is asked for the passphrase: alknet up");
   say(terminal, "Where nobody is there to be asked: alknet vault unlock-key add --help");
 }

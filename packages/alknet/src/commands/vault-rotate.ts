@@ -46,7 +46,7 @@ export async function vaultRotate(
         },
       );
     }
-    await using opened = await openVault(context, config, { passphraseStdin });
+    using opened = await openVault(context, config, { passphraseStdin });
     const old = credentials.list().filter(({ value }) => value.key_version < version);
     const progress = progressOf(context, old.length);
     const resealed = await credentials

@@ -38,7 +38,7 @@ export async function encryptCommand(
   { context: bound, keyVersion: version, ...flags }: EncryptOptions,
 ): Promise<void> {
   const config = await loadConfig(context.home.config);
-  await using opened = await openVault(context, config, flags);
+  using opened = await openVault(context, config, flags);
   const plaintext = await context.input.rest(MAX_AGENT_PLAINTEXT);
   try {
     const sealed = await opened.vault.encrypt(plaintext, { context: bound, version });
@@ -61,7 +61,7 @@ export async function decryptCommand(
     });
   }
   const config = await loadConfig(context.home.config);
-  await using opened = await openVault(context, config, flags);
+  using opened = await openVault(context, config, flags);
   const sealed = parseSealed(await context.input.rest(MAX_SEALED));
   const plaintext = await opened.vault.decrypt(sealed, { context: bound });
   try {

@@ -1,0 +1,76 @@
+/**
+ * Checks of the vault: its file, whether it is open, and what is to open it where nobody is there.
+ *
+ * Nobody is asked for a passphrase, and nothing is unlocked: a doctor only looks.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import type { Config } from "@alknet/core/config";
+import type { Home } from "@alknet/core/home";
+import { inspectVaultFile, type VaultFileSummary } from "@alknet/vault/vault-file";
+import { explain } from "../explain.ts";
+import { runningVault, unlockKeySources } from "../open-vault.ts";
+import type { Finding } from "./finding.ts";
+
+/** What there is to say of the vault; nothing if there is none. */
+export async function checkVault(home: Home, config: Config | undefined): Promise<Finding[]> {
+  if (!existsSync(home.vault)) return [];
+  let summary: VaultFileSummary;
+  try {
+    summary = inspectVaultFile(home.vault);
+  } catch (error) {
+    return [problem("vault", error)];
+  }
+  const findings = [await checkAgent(home)];
+  if (config !== undefined) findings.push(...(await checkUnlockKeys(home, config, summary)));
+  return findings;
+}
+
+async function checkAgent(home: Home): Promise<Finding> {
+  const check = "vault";
+  try {
+    const vault = await runningVault({ home });
+    if (vault === undefined) {
+      return { check, state: "ok", text: `${home.vault}: locked, and no agent runs` };
+    }
+    const { unlocked, sshAgentSocket } = await vault.status();
+    const text = `${unlocked ? "unlocked" : "locked"}; for ssh: SSH_AUTH_SOCK=${sshAgentSocket}`;
+    return { check, state: "ok", text };
+  } catch (error) {
+    return problem(check, error);
+  }
+}
+
+/** What the configuration wants it opened by. */
+async function checkUnlockKeys(
+  home: Home,
+  config: Config,
+  { unlockKeys }: VaultFileSummary,
+): Promise<Finding[]> {
+  const check = "unlock key";
+  const { keyring, keyFile } = config.vault;
+  if (!keyring && keyFile === undefined) return [];
+  const [source] = await unlockKeySources(home, config);
+  try {
+    const key = await source.read();
+    if (key !== undefined) {
+      key.fill(0);
+      if (unlockKeys.length > 0) return [{ check, state: "ok", text: source.name }];
+    }
+    const text =
+      key === undefined
+        ? `there is none in ${source.name}: a person has to type the passphrase`
+        : `${source.name} has one, and the vault knows of none`;
+    const where = keyring ? "--keyring" : `--file ${keyFile}`;
+    return [{ check, state: "warning", text, fix: `alknet vault unlock-key add ${where}` }];
+  } catch (error) {
+    return [problem(check, error)];
+  }
+}
+
+function problem(check: string, error: unknown): Finding {
+  const { message, hint } = explain(error);
+  return { check, state: "problem", text: message, fix: hint };
+}

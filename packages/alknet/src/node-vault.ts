@@ -1,0 +1,94 @@
+/**
+ * The vault while a node runs: held by an agent of the node's own, or by the one that runs already.
+ *
+ * @module
+ */
+
+import { existsSync } from "node:fs";
+import type { Config } from "@alknet/core/config";
+import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
+import type { Logger } from "@alknet/core/log";
+import { CommandError } from "./command-error.ts";
+import type { Context } from "./context.ts";
+import { identitySource, vaultIdentity } from "./node-identity.ts";
+import { runningVault, unlockByMachine, unlockVault } from "./open-vault.ts";
+import { createVaultAgent } from "./vault-agent.ts";
+import type { VaultAgentOperations, VaultAgentStatus } from "./vault-agent-operations.ts";
+
+/** What a node has of the vault; disposing ends the agent, if it is the node's own. */
+export interface NodeVault extends AsyncDisposable {
+  readonly identity: NodeIdentity;
+  /** `undefined`: there is no vault, or its agent has ended. */
+  status(): Promise<VaultAgentStatus | undefined>;
+  /** Follow the configuration. */
+  reconfigure(config: Config): void;
+}
+
+/**
+ * Find the node's identity, and hold the vault if there is one: unlocked, if the identity is in it.
+ *
+ * @throws {IdentityError}
+ * @throws as `openVault`: `VAULT_LOCKED` (exit code 5) if nothing opens it.
+ */
+export async function holdNodeVault(
+  context: Context,
+  config: Config,
+  logger: Logger,
+): Promise<NodeVault> {
+  const { home } = context;
+  const source = identitySource(home, config);
+  if (!existsSync(home.vault)) {
+    return {
+      identity: loadOrCreateIdentity(source.path),
+      status: async () => undefined,
+      reconfigure() {},
+      async [Symbol.asyncDispose]() {},
+    };
+  }
+  await using opening = new AsyncDisposableStack();
+  const own = await ownAgent(context, config, logger);
+  if (own !== undefined) opening.use(own);
+  const vault: VaultAgentOperations = own ?? (await agentThatRuns(context));
+  let identity: NodeIdentity;
+  if (source.kind === "vault") {
+    await unlockVault(context, config, vault);
+    identity = await vaultIdentity(vault);
+  } else {
+    identity = loadOrCreateIdentity(source.path);
+    await unlockByMachine(context, config, vault).catch((error: Error) =>
+      logger.warn({ err: error }, "the vault stays locked"),
+    );
+  }
+  const ends = opening.move();
+  let { lockAfter } = config.vault;
+  return {
+    identity,
+    status: () => vault.status().catch(() => undefined),
+    reconfigure(next) {
+      // What somebody else has started has a time of its own.
+      if (own === undefined || next.vault.lockAfter === lockAfter) return;
+      ({ lockAfter } = next.vault);
+      void own.setLockAfter(lockAfter);
+    },
+    [Symbol.asyncDispose]: () => ends[Symbol.asyncDispose](),
+  };
+}
+
+/** `undefined` if another one runs. */
+async function ownAgent({ home }: Context, { vault: { lockAfter } }: Config, logger: Logger) {
+  try {
+    return await createVaultAgent({ home, lockAfter, logger });
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ALREADY_RUNNING") return undefined;
+    throw error;
+  }
+}
+
+async function agentThatRuns(context: Context): Promise<VaultAgentOperations> {
+  const vault = await runningVault(context);
+  if (vault !== undefined) return vault;
+  throw new CommandError("the vault's agent ended as the node started", {
+    code: "VAULT_AGENT_NOT_RUNNING",
+    hint: "once more: alknet up",
+  });
+}
