@@ -58,7 +58,7 @@ async function serve(): Promise<void> {
   });
   const [address] = endpoint.addresses;
   if (address === undefined) throw new Error("the endpoint has no address");
-  await obey(formatHostPort(address), { stats: () => ({ ...counts, ...usage() }) });
+  await obey(formatHostPort(address), { counts: () => counts });
 }
 
 async function dial(): Promise<void> {

@@ -52,9 +52,9 @@ export async function tcpHandshakeRate(
   count: number,
   parallel: number,
 ): Promise<number> {
-  const before = await server.ask<{ connections: number }>("stats");
+  const before = await server.ask<{ connections: number }>("counts");
   const { seconds } = await client.ask<Timed>(`handshakes count=${count} parallel=${parallel}`);
-  const after = await server.ask<{ connections: number }>("stats");
+  const after = await server.ask<{ connections: number }>("counts");
   const whole = Math.floor(count / parallel) * parallel;
   const served = after.connections - before.connections;
   if (served !== whole) throw new Error(`the server counted ${served} connections of ${whole}`);
