@@ -9,7 +9,7 @@ import type { Subscription } from "./call-session.ts";
 import type { Receiver } from "./outgoing-calls.ts";
 
 export interface BufferedSubscriptionOptions {
-  /** Items that the peer may send before it is told that there is room. */
+  /** Items that may be under way or unread, if they are small. */
   readonly window: number;
   /** Unread items above which the subscription ends: only a peer that knows no windows sends as many. */
   readonly unreadItems: number;
@@ -19,9 +19,19 @@ export interface BufferedSubscriptionOptions {
   readonly cancel: () => void;
 }
 
+/** Items that are asked for before it is known how large they are. */
+export const FIRST_ITEMS = 16;
+
+/** Bytes of items that may be under way or unread, as far as the largest so far tells. */
+const WINDOW_BYTES = 16 * 2 ** 20;
+
+/** Unread bytes above which the subscription ends: only a peer that knows no windows sends as many. */
+const UNREAD_BYTES = 256 * 2 ** 20;
+
 interface Item {
   readonly output: unknown;
   readonly eventId: string | undefined;
+  readonly bytes: number;
 }
 
 type Result = IteratorResult<unknown, undefined>;
@@ -31,15 +41,18 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
   /** Those before `#first` were read. */
   #items: Item[] = [];
   #first = 0;
+  #bytes = 0;
   #waiting: PromiseWithResolvers<Result>[] = [];
-  /** Read, and not told to the peer. */
-  #unsaid = 0;
+  /** Items that the peer may send now. */
+  #granted: number;
+  #largest = 0;
   #ended = false;
   #failure: { readonly error: unknown } | undefined;
   #lastEventId: string | undefined;
 
   constructor(options: BufferedSubscriptionOptions) {
     this.#options = options;
+    this.#granted = Math.min(options.window, FIRST_ITEMS);
   }
 
   get lastEventId(): string | undefined {
@@ -49,11 +62,8 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
   next(): Promise<Result> {
     const item = this.#items[this.#first];
     if (item !== undefined) {
-      this.#first++;
-      if (this.#first === this.#items.length) {
-        this.#items = [];
-        this.#first = 0;
-      }
+      this.#bytes -= item.bytes;
+      if (++this.#first === this.#items.length) this.#discard();
       return Promise.resolve(this.#handOut(item.output, item.eventId));
     }
     const failure = this.#failure;
@@ -84,18 +94,25 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
     return this;
   }
 
-  output(output: unknown, eventId: string | undefined): boolean {
+  output(output: unknown, eventId: string | undefined, bytes: number): boolean {
+    this.#granted--;
+    if (bytes > this.#largest) this.#largest = bytes;
     const waiting = this.#waiting.shift();
     if (waiting !== undefined) {
       waiting.resolve(this.#handOut(output, eventId));
       return false;
     }
-    this.#items.push({ output, eventId });
+    this.#items.push({ output, eventId, bytes });
+    this.#bytes += bytes;
     const { unreadItems } = this.#options;
-    if (this.#items.length - this.#first <= unreadItems) return false;
-    this.#options.cancel();
-    this.fail(remoteError("OVERFLOW", `more than ${unreadItems} items were not read`));
-    return true;
+    const unread = this.#items.length - this.#first;
+    if (unread > unreadItems || (this.#bytes > UNREAD_BYTES && unread > FIRST_ITEMS)) {
+      this.#options.cancel();
+      this.fail(remoteError("OVERFLOW", `${unread} items, ${this.#bytes} bytes, were not read`));
+      return true;
+    }
+    this.#grant();
+    return false;
   }
 
   end(): void {
@@ -104,13 +121,9 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
   }
 
   fail(error: unknown): void {
-    const [first] = this.#waiting;
-    if (first === undefined) {
-      this.#failure = { error };
-    } else {
-      this.#waiting.shift();
-      first.reject(error);
-    }
+    const first = this.#waiting.shift();
+    if (first === undefined) this.#failure = { error };
+    else first.reject(error);
     this.end();
   }
 
@@ -121,17 +134,25 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
 
   #handOut(output: unknown, eventId: string | undefined): Result {
     if (eventId !== undefined) this.#lastEventId = eventId;
-    this.#unsaid++;
-    if (this.#unsaid * 2 >= this.#options.window && !this.#ended) {
-      this.#options.credit(this.#unsaid);
-      this.#unsaid = 0;
-    }
+    this.#grant();
     return { value: output, done: false };
+  }
+
+  /** Let the peer send more, once that is half a window. */
+  #grant(): void {
+    if (this.#ended) return;
+    const fitting = Math.max(1, Math.floor(WINDOW_BYTES / this.#largest));
+    const window = Math.min(this.#options.window, fitting);
+    const room = window - this.#granted - (this.#items.length - this.#first);
+    if (room * 2 < window) return;
+    this.#granted += room;
+    this.#options.credit(room);
   }
 
   #discard(): void {
     this.#items = [];
     this.#first = 0;
+    this.#bytes = 0;
   }
 }
 

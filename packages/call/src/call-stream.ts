@@ -204,6 +204,7 @@ export class CallStream {
     if (this.#closed) return;
     this.#closed = true;
     this.#host.partial(-this.#reader.partialBytes);
+    this.#reader.discard();
     this.#host.closedStream(this, error);
     this.#wake();
   }

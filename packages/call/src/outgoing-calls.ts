@@ -19,8 +19,8 @@ export const CALL_TIME = 30_000;
 
 /** What becomes of a call. */
 export interface Receiver {
-  /** @returns true if nothing more is wanted. */
-  output(output: unknown, eventId: string | undefined): boolean;
+  /** @param bytes length of the event. @returns true if nothing more is wanted. */
+  output(output: unknown, eventId: string | undefined, bytes: number): boolean;
   /** There is no more. */
   end(): void;
   /** It failed; what came before may still be wanted. */
@@ -134,10 +134,11 @@ export class OutgoingCalls {
     return call;
   }
 
-  responded(stream: CallStream, { id, output, eventId }: Responded): void {
+  /** @param bytes length of the event. */
+  responded(stream: CallStream, { id, output, eventId }: Responded, bytes: number): void {
     const call = this.#table.get(id);
     if (call === undefined) return this.#stop(stream, id);
-    if (call.receiver.output(output, eventId)) this.#end(call);
+    if (call.receiver.output(output, eventId, bytes)) this.#end(call);
   }
 
   completed(id: string): void {
@@ -169,6 +170,14 @@ export class OutgoingCalls {
     this.#end(call);
     this.#stray = call.id;
     this.#options.abort(call);
+  }
+
+  /** Nobody wants any answer. */
+  cancelAll(error: CallError): void {
+    for (const call of this.#table.values()) {
+      this.drop(call);
+      call.receiver.fail(error);
+    }
   }
 
   /** What they were sent on is gone. */

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { type CallError, remoteError } from "./call-error.ts";
+import { type CallError, type CallErrorCode, remoteError } from "./call-error.ts";
 import { type CallStream, streamError } from "./call-stream.ts";
 import type { Requested } from "./wire/event.ts";
 
@@ -61,6 +61,14 @@ export class RequestGate {
     this.#hold(stream, request, bytes);
   }
 
+  /** Answer a request with an error. Who does not take the answers is cut off in the end. */
+  refuse(stream: CallStream, id: string, code: CallErrorCode, message: string): void {
+    this.#options.refuse(stream, id, remoteError(code, message));
+    if (stream.outgoingBytes < this.#options.outgoingBytes) return;
+    if (++this.#heldOf(stream).refusals <= MAX_REFUSALS) return;
+    stream.destroy(streamError("LIMIT", "the peer does not take what it asks for"));
+  }
+
   /** All that waited on `stream` has gone. */
   drained(stream: CallStream): void {
     const held = this.#held.get(stream);
@@ -98,17 +106,14 @@ export class RequestGate {
   }
 
   #hold(stream: CallStream, request: Requested, bytes: number): void {
-    let held = this.#held.get(stream);
-    if (held === undefined) {
-      this.#held.set(stream, (held = { requests: new Map(), bytes: 0, refusals: 0 }));
-    }
+    const held = this.#heldOf(stream);
     const { requests } = held;
     const isFull = requests.size >= REFUSE.requests || held.bytes + bytes > REFUSE.bytes;
     if (isFull && requests.size > 0) {
-      return this.#refuse(stream, held, request.id, "LIMIT", "too many calls wait to begin");
+      return this.refuse(stream, request.id, "LIMIT", "too many calls wait to begin");
     }
     if (requests.has(request.id)) {
-      return this.#refuse(stream, held, request.id, "INVALID_INPUT", "a call with this id is open");
+      return this.refuse(stream, request.id, "INVALID_INPUT", "a call with this id is open");
     }
     requests.set(request.id, { request, bytes });
     held.bytes += bytes;
@@ -116,9 +121,11 @@ export class RequestGate {
     if (isMuch && this.#options.mayPause()) stream.pause();
   }
 
-  #refuse(stream: CallStream, held: Held, id: string, code: string, message: string): void {
-    this.#options.refuse(stream, id, remoteError(code, message));
-    if (++held.refusals <= MAX_REFUSALS) return;
-    stream.destroy(streamError("LIMIT", "the peer does not take what it asks for"));
+  #heldOf(stream: CallStream): Held {
+    let held = this.#held.get(stream);
+    if (held === undefined) {
+      this.#held.set(stream, (held = { requests: new Map(), bytes: 0, refusals: 0 }));
+    }
+    return held;
   }
 }

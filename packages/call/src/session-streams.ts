@@ -5,8 +5,9 @@
  * @module
  */
 
+import type { Duplex } from "node:stream";
 import { type Connection, StreamLimit } from "@alknet/core/connection";
-import { CallStream, type StreamHost } from "./call-stream.ts";
+import { CallStream, type StreamHost, streamError } from "./call-stream.ts";
 import type { Outgoing } from "./outgoing-calls.ts";
 import type { Frame } from "./wire/frame.ts";
 
@@ -38,14 +39,14 @@ export class SessionStreams {
 
   /** Take what the peer opens, until there will be none. */
   async accept(): Promise<void> {
-    const { multiplexed } = this.#connection;
-    if (!multiplexed) this.#shared = this.#add();
-    // Of a connection with one stream, who dialed opens it, and the other side takes it.
-    if (!multiplexed && (await this.#openInto(this.#shared!))) return;
+    if (!this.#connection.multiplexed) {
+      this.#shared = this.#add();
+      return await this.#openInto(this.#shared);
+    }
     for (;;) {
       const duplex = await this.#connection.accept();
-      if (duplex === undefined) break;
-      (multiplexed ? this.#add() : this.#shared!).attach(duplex);
+      if (duplex === undefined) return;
+      this.#add().attach(duplex);
     }
   }
 
@@ -93,15 +94,24 @@ export class SessionStreams {
     return stream;
   }
 
-  /** @returns false if the peer opens it: this connection has one stream, and we have not dialed it. */
-  async #openInto(stream: CallStream): Promise<boolean> {
+  async #openInto(stream: CallStream): Promise<void> {
     try {
-      stream.attach(await this.#connection.open());
+      stream.attach(await this.#openOrTake());
     } catch (error) {
-      if (error instanceof StreamLimit) return false;
       stream.destroy(error as Error);
     }
-    return true;
+  }
+
+  async #openOrTake(): Promise<Duplex> {
+    try {
+      return await this.#connection.open();
+    } catch (error) {
+      if (!(error instanceof StreamLimit)) throw error;
+    }
+    // Of a connection with one stream, who dialed opens it, and the other side takes it.
+    const duplex = await this.#connection.accept();
+    if (duplex === undefined) throw streamError("OK", "the connection ended before it was used");
+    return duplex;
   }
 
   async #requestOnOwn(call: Outgoing, frame: Frame): Promise<void> {

@@ -9,8 +9,8 @@ import { type CloseReason, type Connection, ConnectionClosed } from "@alknet/cor
 import { deadlines } from "@alknet/core/deadlines";
 import { silentLogger } from "@alknet/core/log";
 import { withoutStack } from "@alknet/core/without-stack";
-import { BufferedSubscription } from "./buffered-subscription.ts";
-import { CallError, connectionLost, remoteError } from "./call-error.ts";
+import { BufferedSubscription, FIRST_ITEMS } from "./buffered-subscription.ts";
+import { CallError, connectionLost } from "./call-error.ts";
 import { type CallLimits, defaultCallLimits } from "./call-limits.ts";
 import type {
   CallOptions,
@@ -49,6 +49,8 @@ export class Session implements CallSession, StreamHost {
   #reason: CloseReason | undefined;
   #closing: Promise<void> | undefined;
   #partialBytes = 0;
+  /** The peer opens no more streams. */
+  #accepted = false;
   /** Who waits until no call of the peer is unanswered. */
   #idle: (() => void) | undefined;
 
@@ -87,7 +89,10 @@ export class Session implements CallSession, StreamHost {
     const drain = (): void => void this.#drain();
     if (connection.draining.aborted) drain();
     else connection.draining.addEventListener("abort", drain, { once: true });
-    void this.#streams.accept();
+    void this.#streams.accept().then(() => {
+      this.#accepted = true;
+      this.#finish();
+    });
   }
 
   get closed(): Promise<CloseReason> {
@@ -122,7 +127,8 @@ export class Session implements CallSession, StreamHost {
       if (!(Number.isInteger(window) && window >= 1 && window <= MAX_ITEMS)) {
         throw new RangeError(`cannot subscribe with window ${window}: expected 1 to ${MAX_ITEMS}`);
       }
-      call = this.#begin(subscription, operation, input, options, timeout, window);
+      const first = Math.min(window, FIRST_ITEMS);
+      call = this.#begin(subscription, operation, input, options, timeout, first);
     } catch (error) {
       subscription.cancel(error);
     }
@@ -157,7 +163,7 @@ export class Session implements CallSession, StreamHost {
       case "requested":
         return this.#requested(stream, event, bytes);
       case "responded":
-        return this.#outgoing.responded(stream, event);
+        return this.#outgoing.responded(stream, event, bytes);
       case "completed":
         return this.#outgoing.completed(event.id);
       case "error":
@@ -169,7 +175,7 @@ export class Session implements CallSession, StreamHost {
       case "credit":
         return this.#incoming.credit(event.id, event.items);
       case "invalid":
-        return this.#incoming.refuse(stream, event.id, remoteError("INVALID_INPUT", event.problem));
+        return this.#gate.refuse(stream, event.id, "INVALID_INPUT", event.problem);
     }
   }
 
@@ -218,8 +224,7 @@ export class Session implements CallSession, StreamHost {
 
   #requested(stream: CallStream, request: Requested, bytes: number): void {
     if (this.#draining) {
-      const error = remoteError("LIMIT", "the other side is closing");
-      return this.#incoming.refuse(stream, request.id, error);
+      return this.#gate.refuse(stream, request.id, "LIMIT", "the other side is closing");
     }
     this.#gate.arrive(stream, request, bytes);
   }
@@ -249,6 +254,7 @@ export class Session implements CallSession, StreamHost {
   }
 
   async #shutdown(): Promise<void> {
+    this.#outgoing.cancelAll(connectionLost());
     this.#lose(undefined);
     await new Promise<void>((resolve) => {
       const callOff = deadlines(this.#limits.drain, this.#clock).add(resolve);
@@ -286,7 +292,7 @@ export class Session implements CallSession, StreamHost {
   /** Once the connection and all its streams are gone. */
   #finish(): void {
     const reason = this.#reason;
-    if (reason === undefined || this.#streams.size > 0) return;
+    if (reason === undefined || !this.#accepted || this.#streams.size > 0) return;
     const cause = withoutStack(() => new ConnectionClosed(reason));
     this.#lose(cause);
     this.#incoming.loseAll(connectionLost(cause));

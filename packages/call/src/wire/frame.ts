@@ -18,6 +18,12 @@ const MAX_TEXT = 4_096;
 /** Least memory for a frame that comes in pieces, in bytes; it grows as they come. */
 const FIRST_PIECE = 65_536;
 
+/**
+ * Memory for a long frame, in bytes, which all readers take in turn: new memory costs five times as much as the
+ * copying into it.
+ */
+const SPARE = 2 * 2 ** 20;
+
 /** A frame, ready to be written: bytes, or characters of which each is a byte (`latin1`). */
 export type Frame = Buffer | string;
 
@@ -87,9 +93,7 @@ export class FrameReader {
       }
       const body = decodeBody(this.#partial, HEADER, this.#wanted);
       const bytes = this.#wanted - HEADER;
-      this.#partial = NOTHING;
-      this.#length = 0;
-      this.#wanted = HEADER;
+      this.discard();
       visit(body, bytes);
     }
     while (at < chunk.length) {
@@ -106,6 +110,14 @@ export class FrameReader {
     this.#keep(chunk, at, chunk.length);
   }
 
+  /** Forget what has come of a frame: its rest will not. */
+  discard(): void {
+    if (this.#partial.length === SPARE) spare = this.#partial;
+    this.#partial = NOTHING;
+    this.#length = 0;
+    this.#wanted = HEADER;
+  }
+
   /** @throws {FrameError} if the stream has ended within a frame. */
   end(): void {
     if (this.#length === 0) return;
@@ -118,8 +130,7 @@ export class FrameReader {
   #keep(chunk: Buffer, start: number, end: number): void {
     const length = this.#length + end - start;
     if (length > this.#partial.length) {
-      const room = Math.min(this.#wanted, Math.max(FIRST_PIECE, 4 * length));
-      const grown = Buffer.allocUnsafeSlow(room);
+      const grown = memoryFor(length, this.#wanted);
       this.#partial.copy(grown, 0, 0, this.#length);
       this.#partial = grown;
     }
@@ -129,6 +140,19 @@ export class FrameReader {
 }
 
 const NOTHING = Buffer.alloc(0);
+
+let spare: Buffer | undefined;
+
+/** @param length bytes that have come, of `wanted`. */
+function memoryFor(length: number, wanted: number): Buffer {
+  if (wanted > FIRST_PIECE && wanted <= SPARE && spare !== undefined) {
+    const taken = spare;
+    spare = undefined;
+    return taken;
+  }
+  const room = Math.min(wanted, Math.max(FIRST_PIECE, 4 * length));
+  return Buffer.allocUnsafeSlow(room > SPARE / 4 && wanted <= SPARE ? SPARE : room);
+}
 
 function bodyLength(bytes: Buffer, at: number): number {
   const length = bytes.readUInt32BE(at);
