@@ -12,6 +12,7 @@ import type { Home } from "@alknet/core/home";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { type LogDigest, logDigest } from "@alknet/core/log-digest";
 import { createSshAgent } from "@alknet/vault/ssh-agent";
+import { collectGarbage } from "./collect-garbage.ts";
 import { CommandError } from "./command-error.ts";
 import { holdVault } from "./held-vault.ts";
 import { serveOwner } from "./owner-socket.ts";
@@ -58,8 +59,10 @@ export async function createVaultAgent(options: VaultAgentOptions): Promise<Vaul
     onrefused: refused,
     now: () => clock.now(),
   });
+  let collected: Promise<void> | undefined;
   vault.onlock(() => {
     sshAgent.forget();
+    collected = collectGarbage();
     logger.info({}, "the vault is locked");
   });
   const agent: VaultAgentOperations = {
@@ -70,6 +73,10 @@ export async function createVaultAgent(options: VaultAgentOptions): Promise<Vaul
         sshAgentSocket: home.sshAgentSocket,
         sshAgentLocked: sshAgent.locked,
       };
+    },
+    async lock() {
+      await vault.lock();
+      await collected;
     },
     async unlock(using) {
       await vault.unlock(using);

@@ -1,0 +1,81 @@
+/**
+ * What a vault's agent leaves in its memory when it is locked: the real program, read from outside.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { encryptionKeyPath, IDENTITY_PATH, sshKeyPath } from "@alknet/vault/derivation-path";
+import { sshPublicKeyLine } from "@alknet/vault/openssh-key";
+import { createVault } from "@alknet/vault/vault";
+import { createVaultFile } from "@alknet/vault/vault-file";
+import { start, testHome } from "../packages/alknet/src/testing.ts";
+import { vaultClient } from "../packages/alknet/src/vault-agent-client.ts";
+import { scanMemory } from "./memory-scan.ts";
+
+/** How much of a secret has to be in one place to be found, in bytes. */
+const PIECE = 16;
+
+test("an agent that was used and locked has no secret in its memory", async () => {
+  using home = testHome();
+  using vault = createVault();
+  const seed = randomBytes(64);
+  vault.unlockSeed(seed);
+  const passphrase = Buffer.from(`correct horse ${randomBytes(8).toString("hex")}`);
+  const plaintext = randomBytes(64);
+  const names = [{ kind: "ssh", name: "work", confirm: false }] as const;
+  const secrets = { entropy: randomBytes(32), seed, passphraseUsed: false };
+  using file = await createVaultFile(home.home.vault, { ...secrets, names }, passphrase);
+  const unlockKey = await file.addUnlockKey("boot");
+  const needles = new Map<string, Uint8Array>([
+    ["seed", seed],
+    ["entropy", secrets.entropy],
+    ["passphrase", passphrase],
+    ["unlock key", unlockKey],
+    ["plaintext", plaintext],
+    ...([IDENTITY_PATH, sshKeyPath("work"), encryptionKeyPath(2)] as const).map(
+      (path): [string, Uint8Array] => [path, vault.derivePrivate32(path)],
+    ),
+  ]);
+  await using program = start(home, ["vault", "agent", "--json"]);
+  const { sshAgentSocket } = await program.ready;
+  const pid = program.child.pid!;
+  const client = vaultClient(home.home);
+  await client.unlock({ passphrase });
+  await client.lock();
+  await client.unlock({ unlockKey });
+  const sealed = await client.encrypt(plaintext);
+  await client.decrypt(sealed);
+  await client.rotate(sealed, 2);
+  await client.nodeKeys();
+  const line = sshPublicKeyLine(vault.publicKey(sshKeyPath("work")), "work");
+  writeFileSync(join(home.folder, "work.pub"), `${line}\n`);
+  for (let at = 0; at < 10; at++) {
+    execFileSync(
+      "ssh-keygen",
+      ["-q", "-Y", "sign", "-n", "file", "-f", join(home.folder, "work.pub")],
+      {
+        input: "text",
+        env: { ...process.env, SSH_AUTH_SOCK: String(sshAgentSocket) },
+      },
+    );
+  }
+  const pieces = new Map(
+    [...needles].flatMap(([name, bytes]) =>
+      Array.from({ length: Math.floor(bytes.length / PIECE) }, (_, at): [string, Uint8Array] => [
+        `${name}, byte ${at * PIECE}`,
+        bytes.subarray(at * PIECE, (at + 1) * PIECE),
+      ]),
+    ),
+  );
+  const found = (): string[] => [...new Set(scanMemory(pid, pieces).map(({ needle }) => needle))];
+  // They are there, and would be found.
+  assert.ok(found().includes("seed, byte 0"));
+  await client.lock();
+  assert.deepEqual(found(), []);
+});
