@@ -81,7 +81,7 @@ export async function knownFingerprint(
   const source = identitySource(home, config);
   if (!existsSync(source.path)) return undefined;
   if (source.kind === "file") return loadOrCreateIdentity(source.path).fingerprint;
-  const { runningVault } = await import("./open-vault.ts");
+  const { runningVault } = await import("./running-vault.ts");
   const vault = await runningVault({ home });
   if (vault !== undefined && (await vault.status()).unlocked) {
     return fingerprintOfPublicKey(await vault.publicKey(IDENTITY_PATH));

@@ -11,7 +11,8 @@ import type { Logger } from "@alknet/core/log";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { identitySource, vaultIdentity } from "./node-identity.ts";
-import { runningVault, unlockByMachine, unlockVault } from "./open-vault.ts";
+import { unlockByMachine, unlockVault } from "./open-vault.ts";
+import { runningVault } from "./running-vault.ts";
 import { createVaultAgent } from "./vault-agent.ts";
 import type { VaultAgentOperations, VaultAgentStatus } from "./vault-agent-operations.ts";
 

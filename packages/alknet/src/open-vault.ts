@@ -15,11 +15,10 @@ import { systemdUnlockKey, unlockKeyFile, type UnlockKeySource } from "@alknet/v
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
-import { holdVault } from "./held-vault.ts";
 import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
+import { runningVault } from "./running-vault.ts";
 import { say } from "./terminal.ts";
-import { vaultClient } from "./vault-agent-client.ts";
-import type { VaultAgentOperations, VaultOperations } from "./vault-agent-operations.ts";
+import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** An unlocked vault; disposing lets go of it, and locks it if it was opened for this command. */
 export interface UnlockedVault extends Disposable {
@@ -45,24 +44,12 @@ export async function openVault(
     await unlockVault(context, config, running, flags);
     return { vault: running, [Symbol.dispose]() {} };
   }
+  // All that makes keys: not wanted where an agent runs.
+  const { holdVault } = await import("./held-vault.ts");
   const vault = holdVault({ file: context.home.vault, lockAfter: undefined });
   // Nothing has to be wiped if this fails: it is locked then.
   await unlockVault(context, config, vault, flags);
   return { vault, [Symbol.dispose]: () => vault[Symbol.dispose]() };
-}
-
-/** The vault of the agent that runs in this folder, locked or not; `undefined`: there is none. */
-export async function runningVault({
-  home,
-}: Pick<Context, "home">): Promise<VaultAgentOperations | undefined> {
-  try {
-    const client = vaultClient(home);
-    await client.status();
-    return client;
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "VAULT_AGENT_NOT_RUNNING") return undefined;
-    throw error;
-  }
 }
 
 /**

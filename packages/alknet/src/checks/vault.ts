@@ -11,7 +11,8 @@ import type { Config } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { inspectVaultFile, type VaultFileSummary } from "@alknet/vault/vault-file";
 import { explain } from "../explain.ts";
-import { runningVault, unlockKeySources } from "../open-vault.ts";
+import { unlockKeySources } from "../open-vault.ts";
+import { runningVault } from "../running-vault.ts";
 import type { Finding } from "./finding.ts";
 
 /** What there is to say of the vault; nothing if there is none. */

@@ -6,6 +6,7 @@
 
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
+import { formatSeconds } from "../milliseconds.ts";
 import { formatRefusal, type NodeStatus } from "../node-status.ts";
 import { printable, printFields, printJson } from "../terminal.ts";
 
@@ -20,7 +21,7 @@ export async function status(
     return;
   }
   printFields(terminal, [
-    ["version", `${node.version} (pid ${node.pid}, up ${duration(node.uptime)})`],
+    ["version", `${node.version} (pid ${node.pid}, up ${formatSeconds(node.uptime)})`],
     ["fingerprint", node.fingerprint],
     ...node.addresses.map((address): [string, string] => ["address", address]),
     ...configurationLines(node),
@@ -35,7 +36,7 @@ export async function status(
     ...node.connections.map(
       ({ alpn, transport, peer, remoteAddress, seconds }): [string, string] => [
         "",
-        `${printable(peer ?? "-")}  ${alpn}  ${transport} ${remoteAddress ?? ""}  ${duration(seconds)}`,
+        `${printable(peer ?? "-")}  ${alpn}  ${transport} ${remoteAddress ?? ""}  ${formatSeconds(seconds)}`,
       ],
     ),
     ...limitLines(node.limits),
@@ -51,7 +52,8 @@ export async function status(
 function vaultLines({ vault }: NodeStatus): [string, string][] {
   if (vault === undefined) return [];
   const { unlocked, locksIn, sshAgentSocket } = vault;
-  const locks = locksIn === undefined ? "" : `, locks in ${duration(Math.round(locksIn / 1_000))}`;
+  const locks =
+    locksIn === undefined ? "" : `, locks in ${formatSeconds(Math.round(locksIn / 1_000))}`;
   return [
     ["vault", `${unlocked ? `unlocked${locks}` : "locked"}; SSH_AUTH_SOCK=${sshAgentSocket}`],
   ];
@@ -66,7 +68,7 @@ function limitLines(limits: NodeStatus["limits"]): [string, string][] {
   ];
   if (penalizedCount > 0) lines.push(["penalised", String(penalizedCount)]);
   for (const { source, left } of penalized) {
-    lines.push(["", `${source} for ${duration(Math.ceil(left / 1_000))} more`]);
+    lines.push(["", `${source} for ${formatSeconds(Math.ceil(left / 1_000))} more`]);
   }
   return lines;
 }
@@ -87,22 +89,4 @@ function configurationLines({ config, configuration }: NodeStatus): [string, str
     lines.push(["config", `${restart.join(", ")} ${verb} a restart: alknet up`]);
   }
   return lines;
-}
-
-/** `3 d 4 h`, `5 min 6 s`: the two largest units. */
-export function duration(seconds: number): string {
-  const parts: string[] = [];
-  let rest = Math.floor(seconds);
-  for (const [unit, size] of [
-    ["d", 86_400],
-    ["h", 3_600],
-    ["min", 60],
-    ["s", 1],
-  ] as const) {
-    if (rest >= size || (unit === "s" && parts.length === 0)) {
-      parts.push(`${Math.floor(rest / size)} ${unit}`);
-    }
-    rest %= size;
-  }
-  return parts.slice(0, 2).join(" ");
 }

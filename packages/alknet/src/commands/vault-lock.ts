@@ -8,10 +8,11 @@ import { loadConfig } from "@alknet/core/config-file";
 import { parseLockAfter } from "@alknet/core/lock-after";
 import { startAgent } from "../background-agent.ts";
 import type { Context } from "../context.ts";
-import { requireVault, runningVault, unlockVault } from "../open-vault.ts";
+import { formatSeconds } from "../milliseconds.ts";
+import { requireVault, unlockVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
+import { runningVault } from "../running-vault.ts";
 import { printJson, say } from "../terminal.ts";
-import { duration } from "./status.ts";
 
 interface Json {
   readonly json: boolean;
@@ -40,7 +41,7 @@ export async function unlockCommand(context: Context, options: UnlockOptions): P
     return printJson(terminal, { unlocked: true, before, started, pid, locksIn, sshAgentSocket });
   }
   const seconds = Math.round((locksIn ?? 0) / 1_000);
-  const end = locksIn === undefined ? "" : `; it locks after ${duration(seconds)} without use`;
+  const end = locksIn === undefined ? "" : `; it locks after ${formatSeconds(seconds)} without use`;
   say(
     terminal,
     `${before ? "It is unlocked already" : "Unlocked"}${end}. Lock it: alknet vault lock`,

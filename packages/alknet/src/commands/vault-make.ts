@@ -26,8 +26,8 @@ import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { makeHome } from "../home-folder.ts";
-import { runningVault } from "../open-vault.ts";
 import { ATTEMPTS, noTerminal, type PassphraseFlags, readNewPassphrase } from "../read-secret.ts";
+import { runningVault } from "../running-vault.ts";
 import { printFields, printJson, say } from "../terminal.ts";
 import { askWordsBack, MAX_PHRASE, readWords, showWords } from "../words-on-terminal.ts";
 

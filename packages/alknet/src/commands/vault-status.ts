@@ -7,10 +7,10 @@
 import { existsSync } from "node:fs";
 import { inspectVaultFile } from "@alknet/vault/vault-file";
 import type { Context } from "../context.ts";
-import { runningVault } from "../open-vault.ts";
+import { formatSeconds } from "../milliseconds.ts";
+import { runningVault } from "../running-vault.ts";
 import { printFields, printJson, say } from "../terminal.ts";
 import type { NamedKey, VaultAgentStatus } from "../vault-agent-operations.ts";
-import { duration } from "./status.ts";
 
 export async function vaultStatus(
   context: Context,
@@ -53,7 +53,7 @@ function stateOf(agent: VaultAgentStatus | undefined): string {
   if (agent === undefined) return "locked, and no agent runs";
   if (!agent.unlocked) return "locked";
   if (agent.locksIn === undefined) return "unlocked";
-  return `unlocked, locks in ${duration(Math.round(agent.locksIn / 1_000))} without use`;
+  return `unlocked, locks in ${formatSeconds(Math.round(agent.locksIn / 1_000))} without use`;
 }
 
 function agentLines({ pid, sshAgentSocket, sshAgentLocked }: VaultAgentStatus): [string, string][] {
