@@ -284,8 +284,12 @@ export class Session implements CallSession, StreamHost {
 
   #connectionClosed(reason: CloseReason): void {
     this.#reason = reason;
-    // What has come can still be read, and may be answers.
-    for (const stream of this.#streams) stream.resume();
+    for (const stream of [...this.#streams]) {
+      // We have stopped reading, and over QUIC nothing tells the end of a stream any more.
+      if (reason.by === "local") stream.destroy(CANCELLED);
+      // What has come can still be read, and may be answers.
+      else stream.resume();
+    }
     this.#finish();
   }
 
