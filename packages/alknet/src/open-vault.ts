@@ -18,7 +18,7 @@ import type { Context } from "./context.ts";
 import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { say } from "./terminal.ts";
-import type { VaultOperations } from "./vault-agent-operations.ts";
+import type { UnlockWith, VaultOperations } from "./vault-agent-operations.ts";
 
 /** An unlocked vault; disposing lets go of it, and locks it if it was opened for this command. */
 export interface UnlockedVault extends Disposable {
@@ -75,7 +75,7 @@ export async function unlockVault(
     }
   }
   try {
-    await tryPassphrases(context, flags, (passphrase) => vault.unlock({ passphrase }));
+    await tryPassphrases(context, flags, (passphrase) => unlock(vault, { passphrase }));
   } catch (error) {
     throw (error as { code?: unknown }).code === "NO_TERMINAL" ? locked(why) : error;
   }
@@ -96,13 +96,22 @@ export async function unlockByMachine(
     const unlockKey = await source.read();
     if (unlockKey === undefined) continue;
     try {
-      await vault.unlock({ unlockKey });
+      await unlock(vault, { unlockKey });
       return true;
     } finally {
       wipe(unlockKey);
     }
   }
   return false;
+}
+
+async function unlock(vault: VaultOperations, using: UnlockWith): Promise<void> {
+  try {
+    await vault.unlock(using);
+  } catch (error) {
+    // Somebody was faster, while a person was typing.
+    if ((error as { code?: unknown }).code !== "ALREADY_UNLOCKED") throw error;
+  }
 }
 
 /** @throws {CommandError} `VAULT_MISSING` */

@@ -8,6 +8,7 @@
  */
 
 import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { loadConfig } from "@alknet/core/config-file";
 import { parseLockAfter } from "@alknet/core/lock-after";
 import { startAgent } from "../background-agent.ts";
@@ -85,6 +86,10 @@ const SHELL_LINES: Readonly<Record<AgentShell, (socket: string, pid: number) => 
   fish: (socket, pid) => `set -gx SSH_AUTH_SOCK ${socket};\necho Agent pid ${pid};\n`,
 };
 
+/** How long an agent that was told to end is waited for, in milliseconds, and how often it is looked for. */
+const PATIENCE = 5_000;
+const PAUSE = 20;
+
 /** End the agent, unless it is that of a node, which is ended in its own way. */
 async function stopAgent(context: Context, { json }: AgentOptions): Promise<void> {
   const { terminal, home } = context;
@@ -105,6 +110,10 @@ async function stopAgent(context: Context, { json }: AgentOptions): Promise<void
   // First: whatever becomes of the process, it has no secrets any more.
   await vault.lock();
   process.kill(pid, "SIGTERM");
+  for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
+    if ((await runningVault(context)) === undefined) break;
+    await setTimeout(PAUSE);
+  }
   if (json) printJson(terminal, { pid });
   else say(terminal, `Locked, and ended: pid ${pid}`);
 }
