@@ -37,8 +37,13 @@ export async function serveOwner(
 ): Promise<AsyncDisposable> {
   const pipe = isPipe(path);
   if (!pipe) privateFolder(run);
-  if (await answersAt(path)) throw taken();
-  // Nobody listens there: what a process that was killed has left.
+  let left: string;
+  do {
+    left = whatIsAt(path);
+    if (await answersAt(path)) throw taken();
+    // Another one may have begun to serve there meanwhile.
+  } while (whatIsAt(path) !== left);
+  // Nobody serves there: what a process that was killed has left. From here to listen() nothing waits.
   if (!pipe) rmSync(path, { force: true });
 
   const live = new Set<Socket>();
@@ -101,6 +106,13 @@ export function isNobody(error: unknown): boolean {
 /** Whether it is a named pipe of Windows, which is in no folder. */
 export function isPipe(path: string): boolean {
   return path.startsWith("\\\\");
+}
+
+/** The same text as long as it is the same file; a number alone is soon another's. */
+function whatIsAt(path: string): string {
+  if (isPipe(path)) return "";
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? "" : `${stat.dev} ${stat.ino} ${stat.ctimeNs}`;
 }
 
 function answersAt(path: string): Promise<boolean> {
