@@ -12,13 +12,14 @@ import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { systemdUnlockKey, unlockKeyFile, type UnlockKeySource } from "@alknet/vault/unlock-key";
+import type { VaultFileSecret } from "@alknet/vault/vault-file";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { say } from "./terminal.ts";
-import type { UnlockWith, VaultOperations } from "./vault-agent-operations.ts";
+import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** An unlocked vault; disposing lets go of it, and locks it if it was opened for this command. */
 export interface UnlockedVault extends Disposable {
@@ -105,7 +106,7 @@ export async function unlockByMachine(
   return false;
 }
 
-async function unlock(vault: VaultOperations, using: UnlockWith): Promise<void> {
+async function unlock(vault: VaultOperations, using: VaultFileSecret): Promise<void> {
   try {
     await vault.unlock(using);
   } catch (error) {
