@@ -102,4 +102,9 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "a signature over the SSH agent's socket, and 8 clients at once, against ssh-agent",
     load: () => import("./vault-agent.ts"),
   },
+  "vault-crypto": {
+    about:
+      "64 KiB sealed and opened by a vault, against bare node:crypto; and keys derived a second",
+    load: () => import("./vault-crypto.ts"),
+  },
 };

@@ -134,18 +134,18 @@ export class Vault implements Disposable {
    * @throws {VaultError} `VAULT_LOCKED`, `INVALID_PATH` (each index must be hardened).
    */
   deriveEd25519(path: string): DerivedKey {
-    const { name, key } = this.#ed25519(path);
-    return new DerivedKey("ed25519", name, secretCopy(key.privateKey), publicKeyOf(key));
+    const key = this.#ed25519(path);
+    return new DerivedKey("ed25519", canonical(path), secretCopy(key.privateKey), publicKeyOf(key));
   }
 
   /** The 32-byte Ed25519 public key at a path. Errors as {@linkcode Vault.deriveEd25519}. */
   publicKey(path: string): Uint8Array {
-    return publicKeyOf(this.#ed25519(path).key);
+    return publicKeyOf(this.#ed25519(path));
   }
 
   /** 32 secret bytes at a path, for AES-256 or X25519; the caller's to wipe. Errors as {@linkcode Vault.deriveEd25519}. */
   derivePrivate32(path: string): Uint8Array {
-    return secretCopy(this.#ed25519(path).key.privateKey);
+    return secretCopy(this.#ed25519(path).privateKey);
   }
 
   /**
@@ -154,12 +154,13 @@ export class Vault implements Disposable {
    * @throws {VaultError} `VAULT_LOCKED`, `INVALID_PATH`, `DERIVATION_FAILED`.
    */
   deriveEthereum(path: string = ETHEREUM_PATH): DerivedKey {
-    const indices = parsePath(path);
-    const name = formatPath(indices);
     const seed = this.#unlockedSeed();
-    const key = this.#cache.use(`secp256k1 ${name}`, () => deriveSecp256k1Key(seed, indices));
+    const key = this.#cache.use(`secp256k1 ${path}`, () =>
+      deriveSecp256k1Key(seed, parsePath(path)),
+    );
     key.publicKey ??= secp256k1PublicKey(key.privateKey);
-    return new DerivedKey("secp256k1", name, secretCopy(key.privateKey), key.publicKey.slice());
+    const publicKey = key.publicKey.slice();
+    return new DerivedKey("secp256k1", canonical(path), secretCopy(key.privateKey), publicKey);
   }
 
   /**
@@ -174,8 +175,9 @@ export class Vault implements Disposable {
       throw new RangeError(`cannot seal ${plaintext.length} bytes: at most ${MAX_PLAINTEXT}`);
     }
     const key = this.#encryptionKey(version);
-    const salt = randomFillSync(new Uint8Array(SALT_LENGTH));
-    const iv = randomFillSync(new Uint8Array(IV_LENGTH));
+    const random = randomFillSync(new Uint8Array(SALT_LENGTH + IV_LENGTH));
+    const salt = random.subarray(0, SALT_LENGTH);
+    const iv = random.subarray(SALT_LENGTH);
     const data = sealAesGcm(key, iv, plaintext, contextBytes(context));
     return { key_version: version, salt, iv, data };
   }
@@ -218,14 +220,12 @@ export class Vault implements Disposable {
   }
 
   #encryptionKey(version: number): Uint8Array {
-    return this.#ed25519(encryptionKeyPath(version)).key.privateKey;
+    return this.#ed25519(encryptionKeyPath(version)).privateKey;
   }
 
-  #ed25519(path: string): { name: string; key: CachedKey } {
-    const indices = parsePath(path);
-    const name = formatPath(indices);
+  #ed25519(path: string): CachedKey {
     const seed = this.#unlockedSeed();
-    return { name, key: this.#cache.use(name, () => deriveEd25519Seed(seed, indices)) };
+    return this.#cache.use(`ed25519 ${path}`, () => deriveEd25519Seed(seed, parsePath(path)));
   }
 
   #unlockedSeed(): Uint8Array {
@@ -242,6 +242,10 @@ export class Vault implements Disposable {
 }
 
 redact(Vault.prototype, ({ unlocked }) => ({ unlocked, seed: REDACTED }));
+
+function canonical(path: string): string {
+  return formatPath(parsePath(path));
+}
 
 function publicKeyOf(key: CachedKey): Uint8Array {
   key.publicKey ??= ed25519PublicKey(key.privateKey);
