@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
+import { runningVault } from "./running-vault.ts";
 import { vaultClient } from "./vault-agent-client.ts";
 import type { VaultAgentOperations } from "./vault-agent-operations.ts";
 
@@ -16,7 +17,10 @@ import type { VaultAgentOperations } from "./vault-agent-operations.ts";
  *
  * @throws {CommandError} `AGENT_NOT_STARTED`
  */
-export async function startAgent({ home, program }: Context): Promise<VaultAgentOperations> {
+export async function startAgent({
+  home,
+  program,
+}: Pick<Context, "home" | "program">): Promise<VaultAgentOperations> {
   const [command = "", ...args] = program;
   const child = spawn(command, [...args, "vault", "agent", "--json"], {
     // The home is that of this process. A session of its own: a Ctrl-C here is not meant for it.
@@ -29,6 +33,9 @@ export async function startAgent({ home, program }: Context): Promise<VaultAgent
   const ended = once(child, "close").then(() => false);
   const started = await Promise.race([ready, ended]);
   if (!started) {
+    // Another shell may have started one at the same time, and was faster.
+    const other = await runningVault({ home });
+    if (other !== undefined) return other;
     const why = words.trim() === "" ? "it ended at once" : words.trim();
     throw new CommandError(`cannot start the agent: ${why}`, {
       code: "AGENT_NOT_STARTED",
