@@ -101,12 +101,14 @@ export class Invocation implements PromiseLike<unknown>, Subscription<unknown> {
   async #withSubscription<T>(
     work: (subscription: Subscription<unknown>) => Promise<T>,
   ): Promise<T> {
-    await this.#found;
-    const subscription = this.#subscription ?? (this.#call ? undefined : this.#asSubscription());
+    // Before anything is awaited: to be read is to be a subscription.
+    let subscription = this.#asSubscription();
     if (subscription === undefined) {
-      throw new TypeError(`cannot iterate ${this.#operation}: it is not a subscription`);
+      await this.#found;
+      subscription = this.#subscription;
     }
-    return await work(subscription);
+    if (subscription !== undefined) return await work(subscription);
+    throw new TypeError(`cannot iterate ${this.#operation}: it is not a subscription`);
   }
 
   #beginCall(): Promise<unknown> {

@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FakeClock } from "@alknet/core/testing";
+import { z } from "zod";
+import { type CallPair, callPair } from "./call-fixture.ts";
+import { client } from "./client.ts";
+import { type AnyOperation, operation } from "./operation.ts";
+import { withEventId } from "./output-stream.ts";
+import { type ReconnectingClient, reconnectingClient } from "./reconnecting-client.ts";
+
+const none = z.object({});
+
+/** A node that can be lost: each dial is a new connection to it. */
+function losable(operations: readonly AnyOperation[]) {
+  const pairs: CallPair[] = [];
+  return {
+    dials: 0,
+    /** What the next dial fails with. */
+    refuse: undefined as Error | undefined,
+    async dial() {
+      this.dials += 1;
+      if (this.refuse !== undefined) throw this.refuse;
+      const pair = callPair({ operations });
+      pairs.push(pair);
+      return pair.client;
+    },
+    /** Cut the connection in use. */
+    lose(): void {
+      pairs.at(-1)?.server.connection.abort(6);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const pair of pairs) await pair[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Let everything run that needs no time, until the client has asked for its pause number `count`. */
+async function paused(delays: readonly number[], count: number): Promise<void> {
+  while (delays.length < count) await new Promise(setImmediate);
+}
+
+function reconnecting(
+  node: ReturnType<typeof losable>,
+  clock: FakeClock,
+  delays: number[] = [],
+): ReconnectingClient {
+  return reconnectingClient({
+    dial: () => node.dial(),
+    clock,
+    random: () => 1,
+    onlost: (_, delay) => delays.push(delay),
+  });
+}
+
+/** Answers how often it was called. */
+function counter(): AnyOperation {
+  let calls = 0;
+  return operation({
+    name: "a/count",
+    type: "query",
+    input: none,
+    output: z.number(),
+    handler: () => ++calls,
+  });
+}
+
+test("pauses grow from 1 s to 60 s, and begin anew after a connection that was good", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([counter()]);
+  node.refuse = new Error("nobody there");
+  await using reconnect = reconnecting(node, clock, delays);
+  for (let tries = 1; tries < 8; tries += 1) {
+    await paused(delays, tries);
+    clock.advance(delays.at(-1)!);
+  }
+  await paused(delays, 8);
+  assert.deepEqual(delays, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  node.refuse = undefined;
+  clock.advance(60_000);
+  await reconnect.connected();
+  clock.advance(10_000);
+  node.lose();
+  await paused(delays, 9);
+  assert.equal(delays.at(-1), 1_000);
+});
+
+test("a call waits for its connection, within its own deadline", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([counter()]);
+  node.refuse = new Error("nobody there");
+  await using reconnect = reconnecting(node, clock, delays);
+  await paused(delays, 1);
+  const late = reconnect.call("a/count", {}, { timeout: 500 });
+  const call = reconnect.call("a/count", {});
+  const cancelled = new AbortController();
+  const signalled = reconnect.call("a/count", {}, { signal: cancelled.signal });
+  cancelled.abort(new Error("enough"));
+  await assert.rejects(signalled, { message: "enough" });
+  node.refuse = undefined;
+  clock.advance(500);
+  await assert.rejects(late, { code: "TIMEOUT", retryable: true });
+  clock.advance(500);
+  assert.equal(await call, 1);
+});
+
+test("a query that was under way is repeated, a mutation fails: nobody knows whether it was carried out", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  const begun = [0, 0];
+  let reached = Promise.withResolvers<void>();
+  const forever = (type: "query" | "mutation", at: 0 | 1) =>
+    operation({
+      name: `a/${type}`,
+      type,
+      input: none,
+      output: z.string(),
+      handler() {
+        begun[at]! += 1;
+        reached.resolve();
+        return begun[at] === 1 ? new Promise<string>(() => {}) : "answered";
+      },
+    });
+  await using node = losable([forever("query", 0), forever("mutation", 1)]);
+  await using reconnect = reconnecting(node, clock, delays);
+
+  const query = reconnect.call("a/query", {});
+  await reached.promise;
+  reached = Promise.withResolvers();
+  const mutation = reconnect.call("a/mutation", {});
+  const failed = assert.rejects(mutation, { code: "INTERNAL", message: "connection closed" });
+  await reached.promise;
+  node.lose();
+  await paused(delays, 1);
+  clock.advance(1_000);
+  assert.equal(await query, "answered");
+  await failed;
+  assert.deepEqual(begun, [2, 1]);
+});
+
+test("a subscription that can be resumed goes on behind the last item, another one ends", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  const since: (string | undefined)[] = [];
+  const items = (name: string, resumable: boolean) =>
+    operation({
+      name,
+      type: "subscription",
+      input: none,
+      output: z.number(),
+      resumable,
+      async *handler(_, { lastEventId, signal }) {
+        since.push(lastEventId);
+        for (let at = Number(lastEventId ?? 0) + 1; at <= 4; at += 1) {
+          yield withEventId(String(at), at);
+          // The first connection gives two.
+          if (at === 2 && lastEventId === undefined)
+            await new Promise((_, no) => signal.addEventListener("abort", no));
+        }
+      },
+    });
+  const operations = [items("a/log", true), items("a/live", false)] as const;
+  await using node = losable(operations);
+  await using reconnect = reconnecting(node, clock, delays);
+  const { a } = client<typeof operations>(reconnect) as unknown as {
+    a: Record<"log" | "live", () => AsyncIterableIterator<number>>;
+  };
+  const log = a.log();
+  const live = a.live();
+  for (const subscription of [log, live]) {
+    assert.equal((await subscription.next()).value, 1);
+    assert.equal((await subscription.next()).value, 2);
+  }
+  const lost = assert.rejects(Array.fromAsync(live), { message: "connection closed" });
+  const rest = Array.fromAsync(log);
+  node.lose();
+  await paused(delays, 1);
+  clock.advance(1_000);
+  assert.deepEqual(await rest, [3, 4]);
+  await lost;
+  assert.deepEqual(since, [undefined, undefined, "2"]);
+});
+
+test("close() ends everything that waits, and dials no more", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([]);
+  node.refuse = new Error("nobody there");
+  const reconnect = reconnecting(node, clock, delays);
+  await paused(delays, 1);
+  const call = assert.rejects(reconnect.call("a/count", {}), { message: "the client is closed" });
+  const read = assert.rejects(reconnect.subscribe("a/log", {}).next(), {
+    message: "the client is closed",
+  });
+  await reconnect.close();
+  await Promise.all([call, read, reconnect.close()]);
+  clock.advance(120_000);
+  assert.equal(node.dials, 1);
+});
+
+test("retry() decides when there is no use in trying again", async () => {
+  const refused = new Error("peer key mismatch");
+  await using reconnect = reconnectingClient({
+    dial: () => Promise.reject(refused),
+    retry: (reason) => reason !== refused,
+    clock: new FakeClock(),
+  });
+  await assert.rejects(reconnect.call("a/count", {}), refused);
+  await assert.rejects(reconnect.connected(), refused);
+});
