@@ -5,13 +5,21 @@
  */
 
 import { type Clock, systemClock } from "@alknet/core/clock";
-import { IDENTITY_PATH, SSH_HOST_PATH, sshKeyPath } from "@alknet/vault/derivation-path";
+import { ageRecipient } from "@alknet/vault/age-identity";
+import {
+  ageKeyPath,
+  IDENTITY_PATH,
+  SSH_HOST_PATH,
+  sshKeyPath,
+} from "@alknet/vault/derivation-path";
 import type { DerivedKey } from "@alknet/vault/derived-key";
 import type { AgentKey } from "@alknet/vault/ssh-agent";
 import { createVault } from "@alknet/vault/vault";
 import { VaultError } from "@alknet/vault/vault-error";
 import { openVaultFile, type OpenedVault, type VaultFileSecret } from "@alknet/vault/vault-file";
-import type { NamedKey, VaultOperations } from "./vault-agent-operations.ts";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
+import { wipe } from "@alknet/vault/wipe";
+import type { VaultOperations } from "./vault-agent-operations.ts";
 
 export interface HeldVaultOptions {
   /** Path of the vault file. It need not be there before `unlock`. */
@@ -147,6 +155,15 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     async publicKey(path) {
       open();
       return vault.publicKey(path);
+    },
+    async ageRecipient(name) {
+      open();
+      const secret = vault.derivePrivate32(ageKeyPath(name));
+      try {
+        return ageRecipient(secret);
+      } finally {
+        wipe(secret);
+      }
     },
     async encrypt(plaintext, sealing) {
       open();

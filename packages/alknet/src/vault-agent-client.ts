@@ -6,6 +6,7 @@
 
 import { connect } from "node:net";
 import type { Home } from "@alknet/core/home";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { secretCopy, wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import { checkOwner, isNobody } from "./owner-socket.ts";
@@ -17,7 +18,6 @@ import {
 } from "./vault-agent-frame.ts";
 import {
   MAX_AGENT_PLAINTEXT,
-  type NamedKey,
   type VaultAgentOperations,
   type VaultAgentStatus,
 } from "./vault-agent-operations.ts";
@@ -56,6 +56,9 @@ export function vaultClient(home: Pick<Home, "run" | "vaultSocket">): VaultAgent
     },
     async publicKey(path) {
       return (await ask("publicKey", { path })).bytes;
+    },
+    async ageRecipient(name) {
+      return String((await ask("ageRecipient", { name })).header["recipient"]);
     },
     async encrypt(plaintext, options = {}) {
       if (plaintext.length > MAX_AGENT_PLAINTEXT) throw tooLong(plaintext.length);

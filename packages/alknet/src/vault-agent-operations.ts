@@ -9,14 +9,7 @@
 
 import type { EncryptedData } from "@alknet/vault/encrypted-data";
 import type { VaultFileSecret } from "@alknet/vault/vault-file";
-
-/** A key that is known by its name; the path follows from kind and name. */
-export interface NamedKey {
-  readonly kind: "ssh" | "age" | "pkarr";
-  readonly name: string;
-  /** Whether a person is asked before each use. */
-  readonly confirm: boolean;
-}
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 
 /** How a vault is. */
 export interface VaultStatus {
@@ -64,6 +57,8 @@ export interface VaultOperations {
   setLockAfter(lockAfter: number | undefined): Promise<void>;
   /** The 32-byte Ed25519 public key of `path`. */
   publicKey(path: string): Promise<Uint8Array>;
+  /** The recipient of the age identity called `name`, `age1…`. */
+  ageRecipient(name: string): Promise<string>;
   /** Seal up to {@linkcode MAX_AGENT_PLAINTEXT} bytes. @param options.version of the key. @default CURRENT_KEY_VERSION */
   encrypt(
     plaintext: Uint8Array,

@@ -6,10 +6,11 @@
 
 import type { Socket } from "node:net";
 import { NAMED_KEY } from "@alknet/vault/derivation-path";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError } from "./command-error.ts";
 import { createFrameReader, encodeFrame, type Frame } from "./vault-agent-frame.ts";
-import type { NamedKey, VaultAgentOperations } from "./vault-agent-operations.ts";
+import type { VaultAgentOperations } from "./vault-agent-operations.ts";
 import { sealedFrame, sealedOf } from "./vault-agent-sealed.ts";
 
 /** Time for a request to come, and for its answer to be taken, each time that nothing moves; in milliseconds. */
@@ -104,6 +105,9 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   },
   async publicKey(vault, { header }) {
     return { bytes: await vault.publicKey(text(header, "path")) };
+  },
+  async ageRecipient(vault, { header }) {
+    return { header: { recipient: await vault.ageRecipient(text(header, "name")) } };
   },
   async encrypt(vault, { header, bytes }) {
     const { version } = header;

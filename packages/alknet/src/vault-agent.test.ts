@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { FakeClock } from "@alknet/core/fake-clock";
-import { IDENTITY_PATH, sshKeyPath } from "@alknet/vault/derivation-path";
+import { ageRecipient } from "@alknet/vault/age-identity";
+import { ageKeyPath, IDENTITY_PATH, sshKeyPath } from "@alknet/vault/derivation-path";
 import { createVault } from "@alknet/vault/vault";
 import { createVaultFile } from "@alknet/vault/vault-file";
 import { testHome, type TestHome } from "./testing.ts";
@@ -71,6 +72,7 @@ const NO_IDENTITIES = "0c00000000";
 /** Every operation that needs the seed. */
 const uses: readonly ((vault: VaultAgentOperations) => Promise<unknown>)[] = [
   (vault) => vault.publicKey(IDENTITY_PATH),
+  (vault) => vault.ageRecipient("default"),
   (vault) => vault.encrypt(Buffer.from("x")),
   (vault) => vault.names(),
   (vault) => vault.addName({ kind: "ssh", name: "more", confirm: false }),
@@ -85,6 +87,8 @@ test("a client has what the vault has: public keys, sealing, names, the node's k
   vault.unlockSeed(SEED);
   await client.unlock({ passphrase: PASSPHRASE });
   assert.deepEqual(await client.publicKey(IDENTITY_PATH), vault.publicKey(IDENTITY_PATH));
+  const recipient = ageRecipient(vault.derivePrivate32(ageKeyPath("work")));
+  assert.equal(await client.ageRecipient("work"), recipient);
   const plaintext = Buffer.alloc(100_000, "secret");
   const context = "credential:é";
   const sealed = await client.encrypt(plaintext, { context });

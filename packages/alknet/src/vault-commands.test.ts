@@ -245,7 +245,7 @@ test("keys for ssh, age and pkarr have names, and come from the words alone", as
   assert.deepEqual(JSON.parse(forget), { kind: "ssh", name: "work", removed: true });
   assert.equal(await key("ssh-key", "--name", "work"), line);
   assert.match(await key("pkarr-key"), /^[a-z1-9]{52}\n$/);
-  const recipient = (await vault(home, ["age-key"])).stdout;
+  const recipient = await key("age-key");
   assert.match(recipient, /^age1[a-z0-9]{58}\n$/);
   const identity = (await vault(home, ["age-key", "--private", "--force"])).stdout;
   assert.match(identity, new RegExp(`^# public key: ${recipient}AGE-SECRET-KEY-1[A-Z0-9]{58}\n$`));

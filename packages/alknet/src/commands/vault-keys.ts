@@ -6,7 +6,7 @@
  */
 
 import { loadConfig } from "@alknet/core/config-file";
-import { ageIdentityFile, ageRecipient } from "@alknet/vault/age-identity";
+import { ageIdentityFile } from "@alknet/vault/age-identity";
 import {
   ageKeyPath,
   formatPath,
@@ -17,6 +17,7 @@ import {
   sshKeyPath,
 } from "@alknet/vault/derivation-path";
 import { opensshPrivateKeyFile, sshFingerprint, sshPublicKeyLine } from "@alknet/vault/openssh-key";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { pkarrPublicKey, pkarrSecretKey } from "@alknet/vault/pkarr-key";
 import { createVault, type Vault } from "@alknet/vault/vault";
 import { secretBytes, wipe } from "@alknet/vault/wipe";
@@ -25,7 +26,7 @@ import { openVault } from "../open-vault.ts";
 import { openVaultByPassphrase } from "../open-vault-file.ts";
 import { confirm, type PassphraseFlags } from "../read-secret.ts";
 import { printJson, say } from "../terminal.ts";
-import type { NamedKey, VaultOperations } from "../vault-agent-operations.ts";
+import type { VaultOperations } from "../vault-agent-operations.ts";
 
 export interface KeyOptions extends PassphraseFlags {
   readonly json: boolean;
@@ -83,14 +84,12 @@ export async function sshKeyCommand(context: Context, options: SshKeyOptions): P
   }
   await usingVault(context, options, async (vault) => {
     if (options.forget) return await forgetKey(context, vault, options);
-    const known = (await vault.names()).find((each) => each.kind === "ssh" && each.name === name);
-    const key: NamedKey = { kind: "ssh", name, confirm: asks ?? known?.confirm ?? false };
-    if (known?.confirm !== key.confirm) await vault.addName(key);
+    const { known, key } = await keepName(vault, { kind: "ssh", name }, asks);
     const publicKey = await vault.publicKey(path);
     const line = sshPublicKeyLine(publicKey, name);
     const fingerprint = sshFingerprint(publicKey);
     tellPublic(context, options, line, { ...key, path, publicKey: line, fingerprint });
-    if (known === undefined && !options.json && context.terminal.words.isTerminal) {
+    if (!known && !options.json && context.terminal.words.isTerminal) {
       say(
         context.terminal,
         '\nThe agent has it now; for ssh: eval "$(alknet vault agent --background)"',
@@ -99,32 +98,48 @@ export async function sshKeyCommand(context: Context, options: SshKeyOptions): P
   });
 }
 
-/** The recipient, which is X25519's: it takes the vault itself to make. */
+/** The recipient. */
 export async function ageKeyCommand(context: Context, options: NamedKeyOptions): Promise<void> {
-  const path = ageKeyPath(options.name);
+  const { name } = options;
+  const path = ageKeyPath(name);
   if (options.private) {
-    return await printPrivate(context, options, `the age identity "${options.name}"`, (vault) =>
+    return await printPrivate(context, options, `the age identity "${name}"`, (vault) =>
       withSecret(vault, path, ageIdentityFile),
     );
   }
-  await usingVaultFile(context, options, async (vault) => {
-    const recipient = withSecret(vault, path, ageRecipient);
-    tellPublic(context, options, recipient, { name: options.name, path, recipient });
+  await usingVault(context, options, async (vault) => {
+    const recipient = await vault.ageRecipient(name);
+    await keepName(vault, { kind: "age", name });
+    tellPublic(context, options, recipient, { name, path, recipient });
   });
 }
 
 /** The public key as pkarr writes it. */
 export async function pkarrKeyCommand(context: Context, options: NamedKeyOptions): Promise<void> {
-  const path = pkarrKeyPath(options.name);
+  const { name } = options;
+  const path = pkarrKeyPath(name);
   if (options.private) {
-    return await printPrivate(context, options, `the pkarr key "${options.name}"`, (vault) =>
+    return await printPrivate(context, options, `the pkarr key "${name}"`, (vault) =>
       withSecret(vault, path, (seed) => lineOf(pkarrSecretKey(seed))),
     );
   }
   await usingVault(context, options, async (vault) => {
     const publicKey = pkarrPublicKey(await vault.publicKey(path));
-    tellPublic(context, options, publicKey, { name: options.name, path, publicKey });
+    await keepName(vault, { kind: "pkarr", name });
+    tellPublic(context, options, publicKey, { name, path, publicKey });
   });
+}
+
+/** Have the vault remember that there is such a key: `status` lists them, and the agent offers those for SSH. */
+async function keepName(
+  vault: VaultOperations,
+  { kind, name }: Pick<NamedKey, "kind" | "name">,
+  confirm?: boolean,
+): Promise<{ readonly known: boolean; readonly key: NamedKey }> {
+  const found = (await vault.names()).find((each) => each.kind === kind && each.name === name);
+  const key: NamedKey = { kind, name, confirm: confirm ?? found?.confirm ?? false };
+  if (found?.confirm !== key.confirm) await vault.addName(key);
+  return { known: found !== undefined, key };
 }
 
 async function forgetKey(
