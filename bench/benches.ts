@@ -107,4 +107,8 @@ export const benches: Readonly<Record<string, Listed>> = {
       "64 KiB sealed and opened by a vault, against bare node:crypto; and keys derived a second",
     load: () => import("./vault-crypto.ts"),
   },
+  "vault-unlock": {
+    about: "a vault file opened by its passphrase, less argon2id, against the limit we set",
+    load: () => import("./vault-unlock.ts"),
+  },
 };
