@@ -550,6 +550,22 @@ function optionsOf(raw: RawStream, host: StreamHost): object {
 }
 
 /**
+ * Where a stream's listeners stand: as `Duplex` itself makes it, but by a constructor and not a literal, for
+ * the reason told at {@linkcode Chunk}. In every third process Node's literal was made old, and a listener
+ * holds its stream: requests then took 10 µs instead of 6.
+ */
+class Listeners {
+  close = undefined;
+  error = undefined;
+  prefinish = undefined;
+  finish = undefined;
+  drain = undefined;
+  data = undefined;
+  end = undefined;
+  readable = undefined;
+}
+
+/**
  * A stream as Node knows it; half-open is allowed.
  *
  * `end()` sends FIN. `destroy(error)` sends RESET_STREAM and STOP_SENDING with the number that the
@@ -571,6 +587,7 @@ export class QuicStream extends Duplex {
 
   constructor(raw: RawStream, host: StreamHost) {
     super(optionsOf(raw, host));
+    (this as unknown as { _events: object })._events = new Listeners();
     this.#raw = raw;
     this.#host = host;
     raw.ondrain = () => this.#proceed(null);
