@@ -184,7 +184,7 @@ test("a disconnect takes away exactly that peer's operations, and ends what was 
   assert.equal(((await hub.client.call("jobs/run", {})) as { by: string }).by, "den");
   const call = fails(hub.client.call("den/hang", {}));
   await started.promise;
-  await den.server.close();
+  den.server.connection.abort(0);
   const { code, message } = await call;
   assert.deepEqual([code, message], ["INTERNAL", "connection closed"]);
   await den.client.closed;
