@@ -6,11 +6,12 @@
 
 import { existsSync } from "node:fs";
 import { inspectVaultFile } from "@alknet/vault/vault-file";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import type { Context } from "../context.ts";
 import { formatSeconds } from "../milliseconds.ts";
 import { runningVault } from "../running-vault.ts";
 import { printFields, printJson, say } from "../terminal.ts";
-import type { NamedKey, VaultAgentStatus } from "../vault-agent-operations.ts";
+import type { VaultAgentStatus } from "../vault-agent-operations.ts";
 
 export async function vaultStatus(
   context: Context,
