@@ -1,38 +1,52 @@
 import assert from "node:assert/strict";
+import { createCipheriv, randomBytes } from "node:crypto";
 import { test } from "node:test";
-import wycheproof from "../vectors/aes-256-gcm.json" with { type: "json" };
+import fc from "fast-check";
 import { openAesGcm, sealAesGcm } from "./aes-gcm.ts";
 
-const unhex = (text: string): Uint8Array => Buffer.from(text, "hex");
+const bytes = fc.uint8Array({ maxLength: 300 });
+const key = randomBytes(32);
+const iv = randomBytes(12);
 
-test("Wycheproof's vectors: sealAesGcm() makes them, openAesGcm() opens the valid ones only", () => {
-  assert.equal(wycheproof.vectors.length, 66);
-  for (const { id, key, iv, aad, plaintext, data, valid } of wycheproof.vectors) {
-    const opened = openAesGcm(unhex(key), unhex(iv), unhex(data), unhex(aad));
-    assert.equal(
-      opened && Buffer.from(opened).toString("hex"),
-      valid ? plaintext : undefined,
-      `${id}`,
-    );
-    const sealed = sealAesGcm(unhex(key), unhex(iv), unhex(plaintext), unhex(aad));
-    assert.equal(Buffer.from(sealed).equals(unhex(data)), valid, `${id}`);
-  }
+test("openAesGcm() undoes sealAesGcm(), which writes ciphertext and tag", () => {
+  fc.assert(
+    fc.property(bytes, fc.option(bytes, { nil: undefined }), (plaintext, additional) => {
+      const sealed = sealAesGcm(key, iv, plaintext, additional);
+      const cipher = createCipheriv("aes-256-gcm", key, iv);
+      if (additional !== undefined) cipher.setAAD(additional);
+      const parts = [cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
+      assert.deepEqual(Buffer.from(sealed), Buffer.concat(parts));
+      assert.deepEqual(openAesGcm(key, iv, sealed, additional), plaintext);
+    }),
+  );
 });
 
-test("openAesGcm() takes no tag but one of 16 bytes, and no iv but one of 12", () => {
-  const [key, iv] = [new Uint8Array(32), new Uint8Array(12)];
-  const sealed = sealAesGcm(key, iv, new Uint8Array());
-  for (let length = 0; length < 16; length += 1) {
+test("what openAesGcm() returns is in memory of its own", () => {
+  const opened = openAesGcm(key, iv, sealAesGcm(key, iv, Buffer.from("secret")));
+  assert.equal(opened?.buffer.byteLength, 6);
+});
+
+test("one changed bit anywhere, and openAesGcm() gives nothing", () => {
+  const additional = Buffer.from("context");
+  const sealed = sealAesGcm(key, iv, Buffer.from("secret"), additional);
+  const all = [Buffer.from(key), Buffer.from(iv), sealed, additional] as const;
+  const opened = (): Uint8Array | undefined => openAesGcm(...all);
+  for (const part of all) {
+    for (let bit = 0; bit < part.length * 8; bit++) {
+      part[bit >>> 3]! ^= 1 << (bit & 7);
+      assert.equal(opened(), undefined);
+      part[bit >>> 3]! ^= 1 << (bit & 7);
+    }
+  }
+  assert.ok(opened() !== undefined);
+});
+
+test("what is cut, and an iv of another length, does not open", () => {
+  const sealed = sealAesGcm(key, iv, Buffer.from("secret"));
+  for (let length = 0; length < sealed.length; length++) {
     assert.equal(openAesGcm(key, iv, sealed.subarray(0, length)), undefined);
   }
-  assert.equal(openAesGcm(key, new Uint8Array(11), sealed), undefined);
-  assert.deepEqual(openAesGcm(key, iv, sealed), new Uint8Array());
-});
-
-test("openAesGcm() gives plaintext in memory of its own", () => {
-  const [key, iv] = [new Uint8Array(32), new Uint8Array(12)];
-  for (const length of [0, 1, 100, 65_536]) {
-    const opened = openAesGcm(key, iv, sealAesGcm(key, iv, new Uint8Array(length)));
-    assert.equal(opened?.buffer.byteLength, length);
+  for (const length of [0, 11, 13]) {
+    assert.equal(openAesGcm(key, new Uint8Array(length), sealed), undefined);
   }
 });
