@@ -78,6 +78,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "items of a mebibyte of one subscription, against the same",
     load: () => import("./call-bulk.ts"),
   },
+  "call-validation": {
+    about: "what it costs call-64 that inputs and outputs are checked",
+    load: () => import("./call-validation.ts"),
+  },
   "call-open": {
     about: "memory of 10,000 calls that wait, and 1,000 subscriptions beside one that is not read",
     load: () => import("./call-open.ts"),

@@ -1,7 +1,7 @@
 /**
  * Our side of the call benches: operations served by `alknet/call`, and who calls them.
  *
- *     call-worker.ts server carrier=unix|tcp|quic certificate=F key=F peer=F [validate=input|all|none]
+ *     call-worker.ts server carrier=unix|tcp|quic certificate=F key=F peer=F [validate=none]
  *     call-worker.ts client carrier=unix|tcp|quic certificate=F key=F peer=F to=ADDRESS
  *
  * On a Unix socket the caller is its owner; on the others two nodes know each other by key.
@@ -31,6 +31,7 @@ import type { PeerEntry } from "@alknet/core/peers";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { unixConnection } from "@alknet/core/unix-connection";
 import { bind } from "@alknet/quic/endpoint";
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import * as z from "zod";
 import { type Caller, produce, SMALL, work } from "./call-work.ts";
 import { number, parseWords, text, usage } from "./commands.ts";
@@ -38,12 +39,28 @@ import { number, parseWords, text, usage } from "./commands.ts";
 const ALPN = "alknet/call";
 const now = (): number => Number(process.hrtime.bigint());
 
+const [role, ...words] = process.argv.slice(2);
+const given = parseWords(words);
+const carrier = text(given, "carrier");
+const checked = given.get("validate") !== "none";
+
+const Text = z.object({ text: z.string() });
+/** The same type, and lets everything through. */
+const anything: StandardSchemaV1<z.infer<typeof Text>> = {
+  "~standard": {
+    version: 1,
+    vendor: "bench",
+    validate: (value) => ({ value: value as { text: string } }),
+  },
+};
+const echoed: StandardSchemaV1<z.infer<typeof Text>> = checked ? Text : anything;
+
 const registry = createRegistry([
   operation({
     name: "bench/echo",
     type: "query",
-    input: z.object({ text: z.string() }),
-    output: z.object({ text: z.string() }),
+    input: echoed,
+    output: echoed,
     handler: ({ text: given }) => ({ text: given }),
   }),
   operation({
@@ -73,14 +90,11 @@ const registry = createRegistry([
   }),
 ]);
 
-const [role, ...words] = process.argv.slice(2);
-const given = parseWords(words);
-const carrier = text(given, "carrier");
 if (role === "server") await work(await (carrier === "unix" ? serveSocket() : serve()), undefined);
 else await callThrough(await (carrier === "unix" ? openSocket() : dial()));
 
 async function serveSocket(): Promise<string> {
-  const handler = callHandler({ registry });
+  const handler = callHandler({ registry, checkOutput: checked });
   const path = join(tmpdir(), `alknet-bench-${randomUUID()}.sock`);
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     void handler.handle(
@@ -102,7 +116,7 @@ async function serve(): Promise<string> {
   const endpoint = await createEndpoint({
     identity: identity(),
     identities: staticIdentities([peer("client")]),
-    handlers: [callHandler({ registry })],
+    handlers: [callHandler({ registry, checkOutput: checked })],
     listen: ["127.0.0.1:0"],
   });
   const [address] = endpoint.addresses;
