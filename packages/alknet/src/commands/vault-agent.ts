@@ -111,7 +111,8 @@ async function stopAgent(context: Context, { json }: AgentOptions): Promise<void
   await vault.lock();
   process.kill(pid, "SIGTERM");
   for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
-    if ((await runningVault(context)) === undefined) break;
+    // One that ends as it is asked hangs up.
+    if ((await runningVault(context).catch(() => undefined)) === undefined) break;
     await setTimeout(PAUSE);
   }
   if (json) printJson(terminal, { pid });

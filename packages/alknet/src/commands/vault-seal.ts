@@ -55,7 +55,7 @@ export async function decryptCommand(
   const { data } = context.terminal;
   if (data.isTerminal && !force) {
     throw new CommandError("what is decrypted would stay on the terminal", {
-      code: "TERMINAL_OUTPUT",
+      code: "SECRET_ON_TERMINAL",
       hint: "send it elsewhere: alknet vault decrypt … > FILE; or, if it is meant: --force",
       exitCode: ExitCode.USAGE,
     });
