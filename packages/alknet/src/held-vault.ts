@@ -46,7 +46,8 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
   let opened: OpenedVault | undefined;
   let sshKeys: readonly SshKey[] = [];
   let usedAt = { now: 0, wallTime: 0 };
-  let watching = false;
+  let timer: AbortSignal | undefined;
+  let ended = false;
   let unlocking: Promise<void> = Promise.resolve();
 
   vault.onlock(() => {
@@ -68,16 +69,15 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     if (lockAfter !== undefined && vault.unlocked && idle() >= lockAfter) vault.lock();
   }
 
-  /** One timer at a time; it finds out for itself whether it was for nothing. */
+  /** One timer counts, the last; it finds out for itself whether it was for nothing. */
   function watch(): void {
     lockIfIdle();
-    if (watching || lockAfter === undefined || !vault.unlocked) return;
-    watching = true;
+    if (lockAfter === undefined || !vault.unlocked) return;
     // Looks now and then, for a machine that has slept does so by its wall clock.
     const next = clock.timeout(Math.ceil(Math.min(lockAfter - idle(), LONGEST_LOOK)));
+    timer = next;
     const look = (): void => {
-      watching = false;
-      watch();
+      if (timer === next) watch();
     };
     next.addEventListener("abort", look, { once: true });
   }
@@ -85,9 +85,7 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
   /** What is open, for what counts as use. @throws `VAULT_LOCKED` */
   function open(): OpenedVault {
     lockIfIdle();
-    if (opened === undefined) {
-      throw new VaultError("VAULT_LOCKED", "the vault is locked", { hint: "alknet vault unlock" });
-    }
+    if (opened === undefined) throw locked();
     used();
     return opened;
   }
@@ -98,6 +96,7 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     if (vault.unlocked) throw alreadyUnlocked();
     const found = await openVaultFile(file, using);
     try {
+      if (ended) throw locked();
       vault.unlockSeed(found.seed);
     } catch (error) {
       found[Symbol.dispose]();
@@ -195,7 +194,10 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     },
     sshKeys: currentSshKeys,
     onlock: (listener) => vault.onlock(listener),
-    [Symbol.dispose]: () => vault[Symbol.dispose](),
+    [Symbol.dispose]() {
+      ended = true;
+      vault.lock();
+    },
   };
 }
 
@@ -218,6 +220,10 @@ function sshKey(name: string, confirm: boolean, derived: DerivedKey, used: () =>
       return derived.sign(data);
     },
   };
+}
+
+function locked(): VaultError {
+  return new VaultError("VAULT_LOCKED", "the vault is locked", { hint: "alknet vault unlock" });
 }
 
 function alreadyUnlocked(): VaultError {

@@ -168,6 +168,30 @@ test("it locks itself when nobody has used it for its time; to look at it is no 
   assert.equal((await agent.status()).unlocked, false);
 });
 
+test("a shorter time counts from the last use, and at once", async () => {
+  const clock = new FakeClock();
+  await using it = await place({ lockAfter: 3_600_000, clock });
+  const { agent } = it;
+  await agent.unlock({ unlockKey });
+  clock.advance(1_000);
+  await agent.setLockAfter(10_000);
+  let locked = false;
+  using _listening = agent.onlock(() => (locked = true));
+  clock.advance(8_999);
+  assert.equal(locked, false);
+  clock.advance(1);
+  assert.equal(locked, true);
+});
+
+test("an agent that ends while it is being unlocked stays locked", async () => {
+  await using it = await place();
+  const { agent } = it;
+  const unlocking = agent.unlock({ passphrase: PASSPHRASE });
+  await agent[Symbol.asyncDispose]();
+  await assert.rejects(unlocking, { code: "VAULT_LOCKED" });
+  await assert.rejects(agent.nodeKeys(), { code: "VAULT_LOCKED" });
+});
+
 test("a machine that has slept past the time wakes with a locked vault", async () => {
   const clock = new FakeClock();
   await using it = await place({ lockAfter: 3_600_000, clock });
