@@ -73,10 +73,11 @@ function use(vault: Vault): void {
     key.sign(message);
   }
   using _ethereum = vault.deriveEthereum();
-  wipe(vault.derivePrivate32(encryptionKeyPath(3)));
   const context = "credential:test";
-  const rotated = vault.rotate(vault.encrypt(message, { context }), 3, { context });
-  wipe(vault.decrypt(rotated, { context }));
+  // A key is what is sealed, so that a plaintext that stays is found.
+  const plaintext = vault.derivePrivate32(encryptionKeyPath(3));
+  const rotated = vault.rotate(vault.encrypt(plaintext, { context }), 3, { context });
+  wipe(plaintext, vault.decrypt(rotated, { context }));
 }
 
 /** Say where we are, and wait for a line. */
