@@ -107,10 +107,10 @@ export async function createVaultAgent(options: VaultAgentOptions): Promise<Vaul
 function refusalLog(logger: Logger, clock: Clock): LogDigest<string> {
   return logDigest<string>({
     each: 3,
-    one: (reason) => logger.warn({}, `vault agent: refused ${reason}`),
+    one: (reason) => logger.warn({}, `vault agent: ${reason}`),
     more: (count, last, mixed) =>
-      logger.warn({ count }, mixed ? "vault agent: refused more" : `vault agent: refused ${last}`),
-    quiet: (reason) => logger.debug({}, `vault agent: refused ${reason}`),
+      logger.warn({ count }, mixed ? "vault agent: further refusals" : `vault agent: ${last}`),
+    quiet: (reason) => logger.debug({}, `vault agent: ${reason}`),
     clock,
   });
 }

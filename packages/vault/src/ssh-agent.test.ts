@@ -482,7 +482,7 @@ test("a client whose message is malformed is dropped, and all others stay", asyn
     await once(client.theirs, "close");
   }
   assert.equal(refusals.length, wrong.length);
-  assert.match(refusals[0]!, /a client was dropped: cannot read a message of 262145 bytes/);
+  assert.match(refusals[0]!, /dropped a client: cannot read a message of 262145 bytes/);
   assert.deepEqual(await steady.comments(), ["key 1"]);
 });
 
@@ -538,7 +538,7 @@ test("a client that does not read is read no further, and dropped when its time 
   const closed = once(theirs, "close");
   t.mock.timers.tick(30_000);
   await closed;
-  assert.match(refusals[0]!, /a client was dropped: it does not read/);
+  assert.match(refusals[0]!, /dropped a client: it does not read/);
 });
 
 test("a client that begins a message and does not go on is dropped when its time is over", async (t) => {

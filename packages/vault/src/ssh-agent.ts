@@ -125,7 +125,7 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
   }
 
   function refused(reason: string): Uint8Array {
-    onrefused(reason);
+    onrefused(`refused ${reason}`);
     return FAILURE;
   }
 
@@ -253,7 +253,7 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
       serveAgentConnection(
         stream,
         (message, signal) => answer(message, bindings, signal),
-        ({ message }) => onrefused(`a client was dropped: ${message}`),
+        ({ message }) => onrefused(`dropped a client: ${message}`),
       );
     },
     get locked() {
