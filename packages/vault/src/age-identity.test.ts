@@ -43,7 +43,7 @@ test("other lengths than 32 bytes are refused", () => {
 /** A decoder written from BIP-173, with bits as text. */
 function bech32Bytes(text: string, prefix: string): Buffer {
   assert.ok(text.startsWith(`${prefix}1`));
-  const values = [...text.slice(prefix.length + 1)].map((character) => {
+  const values = Array.from(text.slice(prefix.length + 1), (character) => {
     return "qpzry9x8gf2tvdw0s3jn54khce6mua7l".indexOf(character);
   });
   const codes = [...Buffer.from(prefix)];
