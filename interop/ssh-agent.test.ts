@@ -371,3 +371,25 @@ test("ssh-add -c and -t constrain a key; one that is not the vault's is refused"
   assert.notEqual(code, 0);
   assert.match(stderr, /refused/);
 });
+
+test("128 clients that send rubbish, do not read or do not finish are bounded, and in nobody's way", async () => {
+  const { pid } = await agent.status();
+  const clients = Array.from({ length: 128 }, () => connect(socket));
+  for (const client of clients) client.on("error", () => {});
+  const lists = Buffer.concat(Array.from({ length: 20_000 }, () => sshString(Buffer.of(11))));
+  const half = sshString(Buffer.alloc(256 * 1024)).subarray(0, 128 * 1024);
+  const dropped: Promise<unknown>[] = [];
+  for (const [number, client] of clients.entries()) {
+    if (number % 3 === 0) client.pause().write(lists);
+    else if (number % 3 === 1) client.write(half);
+    else {
+      dropped.push(once(client.resume(), "close"));
+      client.write(Buffer.concat([Buffer.of(1 + (number % 255)), randomBytes(1_000)]));
+    }
+  }
+  await Promise.all(dropped);
+  assert.equal(await login("near", near, "work"), true);
+  const resident = /^VmRSS:\s+([0-9]+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
+  assert.ok(Number(resident?.[1]) < 256 * 1024, `${resident?.[1]} KiB`);
+  for (const client of clients) client.destroy();
+});
