@@ -9,7 +9,7 @@
  */
 
 import { AccessDenied, AccessRevoked, type Grant, type Identity } from "@alknet/core/access";
-import { parseRequest, parseScope } from "@alknet/core/scope";
+import { parseRequest, parseScope, type Request } from "@alknet/core/scope";
 import { type CallError, remoteError } from "./call-error.ts";
 import type { Access, AccessRule, Rights } from "./operation.ts";
 import type { OwnershipProvider } from "./ownership.ts";
@@ -34,8 +34,7 @@ export interface CompiledAccess {
 
 interface NeededScope {
   readonly text: string;
-  readonly action: string;
-  readonly resource: string | undefined;
+  readonly request: Request;
 }
 
 interface NeededResource {
@@ -81,11 +80,10 @@ function needed(name: string, text: string): NeededScope {
   const prefix = `${service}:${action}`;
   const resource = text.length > prefix.length ? text.slice(prefix.length + 1) : undefined;
   try {
-    parseRequest(prefix, resource);
+    return { text, request: parseRequest(prefix, resource) };
   } catch (error) {
     throw invalidRule(name, (error as Error).message, { cause: error });
   }
-  return { text, action: prefix, resource };
 }
 
 /** `$.a.b` or `$/a/b`. */
@@ -201,9 +199,9 @@ export function mayCall(
   }
 }
 
-function grantOf(subject: Subject, { text, action, resource }: NeededScope): Grant {
+function grantOf(subject: Subject, { text, request }: NeededScope): Grant {
   try {
-    return subject.grant(action, resource);
+    return subject.grant(request);
   } catch (error) {
     if (error instanceof AccessDenied) throw forbidden(`missing required scope: ${text}`, error);
     if (error instanceof AccessRevoked) throw forbidden(error.message, error);
@@ -212,7 +210,7 @@ function grantOf(subject: Subject, { text, action, resource }: NeededScope): Gra
 }
 
 function grantAny(subject: Subject, scopes: readonly NeededScope[]): Grant | undefined {
-  const scope = scopes.find(({ action, resource }) => subject.allows(action, resource));
+  const scope = scopes.find(({ request }) => subject.allows(request));
   return scope === undefined ? undefined : grantOf(subject, scope);
 }
 

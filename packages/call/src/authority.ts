@@ -9,14 +9,7 @@
 
 import { AccessDenied, type Grant, type Identity } from "@alknet/core/access";
 import { type Glob, matchGlob, parseGlob } from "@alknet/core/glob";
-import {
-  compileScopes,
-  mayPermit,
-  neededScope,
-  parseRequest,
-  permits,
-  type Resource,
-} from "@alknet/core/scope";
+import { compileScopes, mayPermit, neededScope, requestOf, permits } from "@alknet/core/scope";
 import type { Subject } from "./access-control.ts";
 import type { Composition } from "./operation.ts";
 
@@ -59,17 +52,16 @@ export function compileAuthority(name: string, composes: Composition | undefined
     reaches,
     reachesAt: (at, operation) =>
       reaches(operation) || pinned.some((pin) => pin.peer === at && matchGlob(pin.glob, operation)),
-    grant(action, resource) {
-      const request = parseRequest(action, resource);
-      if (permits(rights, request)) return standing(action);
-      throw denied(name, action, neededScope(request));
+    grant(asked, resource) {
+      const request = requestOf(asked, resource);
+      if (permits(rights, request)) return standing(request.action);
+      throw denied(name, request.action, neededScope(request));
     },
     hold(right, stands) {
       if (stands(peer)) return standing(right);
       throw denied(name, right, right);
     },
-    allows: (action: string, resource?: Resource) =>
-      mayPermit(rights, parseRequest(action, resource)),
+    allows: (asked, resource) => mayPermit(rights, requestOf(asked, resource)),
   };
 }
 

@@ -9,7 +9,6 @@
 
 import { AccessDenied, AccessRevoked, type Grant, type Identity } from "@alknet/core/access";
 import type { Logger } from "@alknet/core/log";
-import type { Resource } from "@alknet/core/scope";
 import { randomUUID } from "node:crypto";
 import { type Admission, forbidden, type Subject } from "./access-control.ts";
 import { CallError, remoteError } from "./call-error.ts";
@@ -273,9 +272,9 @@ function callRights(context: CallContext): Rights {
     }
   };
   return {
-    grant: (action: string, resource?: Resource) => take(() => subject.grant(action, resource)),
+    grant: (action, resource) => take(() => subject.grant(action, resource)),
     hold: (right, stands) => take(() => subject.hold(right, stands)),
-    allows: (action: string, resource?: Resource) => subject.allows(action, resource),
+    allows: (action, resource) => subject.allows(action, resource),
   };
 }
 

@@ -14,9 +14,9 @@ import {
   compileScopes,
   mayPermit,
   neededScope,
-  parseRequest,
   permits,
   type Request,
+  requestOf,
   type Resource,
   type Rights,
 } from "./scope.ts";
@@ -82,11 +82,12 @@ export interface AuthContext {
    * For `tunnel:*` the resource names one candidate address, the one that is connected to; without
    * `address` only a host that is an address itself, or `localhost`, can be granted.
    *
+   * @param action `service:action`; or both as `parseRequest` has read them, for who asks on every call.
    * @throws {AccessDenied} if no scope covers it.
    * @throws {AccessRevoked} if this identity no longer stands.
    * @throws {TypeError} if `action` or the kind of `resource` is a mistake of the calling code.
    */
-  grant(action: string, resource?: Resource): Grant;
+  grant(action: string | Request, resource?: Resource): Grant;
   /**
    * Take a right that is no scope, such as an entry of the peer's `resources`, and hold it while the work lasts.
    *
@@ -99,7 +100,7 @@ export interface AuthContext {
    * For filtering lists, and for refusing early: never the check before an act. A host without
    * `address` is allowed if some address of it would be.
    */
-  allows(action: string, resource?: Resource): boolean;
+  allows(action: string | Request, resource?: Resource): boolean;
 }
 
 /** A context and its subscription; the connection that owns it disposes it at its end. */
@@ -173,15 +174,15 @@ export function ownerContext(): OwnedAuthContext {
     peer: OWNER,
     fingerprint: undefined,
     revoked: never,
-    grant(action, resource) {
-      parseRequest(action, resource);
+    grant(asked, resource) {
+      const { action } = requestOf(asked, resource);
       return { action, signal: never, followRevocation() {}, [Symbol.dispose]() {} };
     },
     hold(right) {
       return { action: right, signal: never, followRevocation() {}, [Symbol.dispose]() {} };
     },
-    allows(action, resource) {
-      parseRequest(action, resource);
+    allows(asked, resource) {
+      requestOf(asked, resource);
       return true;
     },
     followRevocation() {},
@@ -197,15 +198,15 @@ function stranger(fingerprint: string | undefined): OwnedAuthContext {
     get revoked() {
       return (never ??= new AbortController().signal);
     },
-    grant(action, resource) {
-      const request = parseRequest(action, resource);
-      throw new AccessDenied(action, "not a peer", neededScope(request));
+    grant(asked, resource) {
+      const request = requestOf(asked, resource);
+      throw new AccessDenied(request.action, "not a peer", neededScope(request));
     },
     hold(right) {
       throw new AccessDenied(right, "not a peer", right);
     },
-    allows(action, resource) {
-      parseRequest(action, resource);
+    allows(asked, resource) {
+      requestOf(asked, resource);
       return false;
     },
     followRevocation() {},
@@ -244,12 +245,12 @@ class PeerContext implements OwnedAuthContext {
     this.#revocation.follow(listener);
   }
 
-  grant(action: string, resource?: Resource): Grant {
-    const request = parseRequest(action, resource);
+  grant(asked: string | Request, resource?: Resource): Grant {
+    const request = requestOf(asked, resource);
     this.#checkStanding();
     const rights = rightsOf(this.#peer);
     if (!permits(rights, request)) throw denied(this.#peer, rights, request);
-    return this.#hold(action, request);
+    return this.#hold(request.action, request);
   }
 
   hold(right: string, stands: (peer: Identity) => boolean): Grant {
@@ -265,13 +266,13 @@ class PeerContext implements OwnedAuthContext {
   }
 
   #hold(action: string, right: Right): Grant {
-    const grant = new HeldGrant(action, right, (done) => this.#release(done));
+    const grant = new HeldGrant(action, right, this.#release);
     this.#held.add(grant);
     return grant;
   }
 
-  allows(action: string, resource?: Resource): boolean {
-    const request = parseRequest(action, resource);
+  allows(asked: string | Request, resource?: Resource): boolean {
+    const request = requestOf(asked, resource);
     if (this.#revocation.reason !== undefined || this.#disposed) return false;
     return mayPermit(rightsOf(this.#peer), request);
   }
@@ -282,10 +283,11 @@ class PeerContext implements OwnedAuthContext {
     this.#settle();
   }
 
-  #release(grant: HeldGrant): void {
+  /** One function for all grants of a context: there is one for each call of an operation. */
+  readonly #release = (grant: HeldGrant): void => {
     this.#held.delete(grant);
     this.#settle();
-  }
+  };
 
   /** Called by the provider; must not throw, others are waiting to be told. */
   #check(cut: Cut): void {
@@ -347,12 +349,17 @@ class HeldGrant implements Grant {
   readonly action: string;
   readonly #right: Right;
   readonly #release: (grant: HeldGrant) => void;
-  readonly #revocation = new Revocation();
+  /** Made on first use: most grants are over before anybody has looked. */
+  #made: Revocation | undefined;
 
   constructor(action: string, right: Right, release: (grant: HeldGrant) => void) {
     this.action = action;
     this.#right = right;
     this.#release = release;
+  }
+
+  get #revocation(): Revocation {
+    return (this.#made ??= new Revocation());
   }
 
   stands(peer: Identity, rights: Rights): boolean {

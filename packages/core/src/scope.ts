@@ -195,6 +195,11 @@ export function parseRequest(action: string, resource?: Resource): Request {
   throw new TypeError(`cannot ask for ${action}: expected a resource of text`);
 }
 
+/** What code is about to do, if it has not been read yet: {@linkcode parseRequest}. */
+export function requestOf(asked: string | Request, resource?: Resource): Request {
+  return typeof asked === "string" ? parseRequest(asked, resource) : asked;
+}
+
 /**
  * Whether `rights` cover `request`. Every address that a target can have must be covered, so a name
  * without its address is not, unless its addresses are known (`localhost`).
