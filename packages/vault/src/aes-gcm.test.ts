@@ -2,51 +2,53 @@ import assert from "node:assert/strict";
 import { createCipheriv, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
-import { openAesGcm, sealAesGcm } from "./aes-gcm.ts";
+import { openAesGcm, openBulkAesGcm, sealAesGcm } from "./aes-gcm.ts";
 
 const bytes = fc.uint8Array({ maxLength: 300 });
 const key = randomBytes(32);
 const iv = randomBytes(12);
 
-test("openAesGcm() undoes sealAesGcm(), which writes ciphertext and tag", () => {
-  fc.assert(
-    fc.property(bytes, fc.option(bytes, { nil: undefined }), (plaintext, additional) => {
-      const sealed = sealAesGcm(key, iv, plaintext, additional);
-      const cipher = createCipheriv("aes-256-gcm", key, iv);
-      if (additional !== undefined) cipher.setAAD(additional);
-      const parts = [cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
-      assert.deepEqual(Buffer.from(sealed), Buffer.concat(parts));
-      assert.deepEqual(openAesGcm(key, iv, sealed, additional), plaintext);
-    }),
-  );
-});
+for (const open of [openAesGcm, openBulkAesGcm]) {
+  test(`${open.name}() undoes sealAesGcm(), which writes ciphertext and tag`, () => {
+    fc.assert(
+      fc.property(bytes, fc.option(bytes, { nil: undefined }), (plaintext, additional) => {
+        const sealed = sealAesGcm(key, iv, plaintext, additional);
+        const cipher = createCipheriv("aes-256-gcm", key, iv);
+        if (additional !== undefined) cipher.setAAD(additional);
+        const parts = [cipher.update(plaintext), cipher.final(), cipher.getAuthTag()];
+        assert.deepEqual(Buffer.from(sealed), Buffer.concat(parts));
+        assert.deepEqual(open(key, iv, sealed, additional), plaintext);
+      }),
+    );
+  });
 
-test("what openAesGcm() returns is in memory of its own", () => {
-  const opened = openAesGcm(key, iv, sealAesGcm(key, iv, Buffer.from("secret")));
-  assert.equal(opened?.buffer.byteLength, 6);
-});
+  test(`what ${open.name}() returns is in memory of its own`, () => {
+    const opened = open(key, iv, sealAesGcm(key, iv, Buffer.from("secret")));
+    assert.equal(opened?.buffer.byteLength, 6);
+  });
 
-test("one changed bit anywhere, and openAesGcm() gives nothing", () => {
-  const additional = Buffer.from("context");
-  const sealed = sealAesGcm(key, iv, Buffer.from("secret"), additional);
-  const all = [Buffer.from(key), Buffer.from(iv), sealed, additional] as const;
-  const opened = (): Uint8Array | undefined => openAesGcm(...all);
-  for (const part of all) {
-    for (let bit = 0; bit < part.length * 8; bit++) {
-      part[bit >>> 3]! ^= 1 << (bit & 7);
-      assert.equal(opened(), undefined);
-      part[bit >>> 3]! ^= 1 << (bit & 7);
+  test(`one changed bit anywhere, and ${open.name}() gives nothing`, () => {
+    const additional = Buffer.from("context");
+    const sealed = sealAesGcm(key, iv, Buffer.from("secret"), additional);
+    const all = [Buffer.from(key), Buffer.from(iv), sealed, additional] as const;
+    const opened = (): Uint8Array | undefined => open(...all);
+    for (const part of all) {
+      for (let bit = 0; bit < part.length * 8; bit++) {
+        part[bit >>> 3]! ^= 1 << (bit & 7);
+        assert.equal(opened(), undefined);
+        part[bit >>> 3]! ^= 1 << (bit & 7);
+      }
     }
-  }
-  assert.ok(opened() !== undefined);
-});
+    assert.ok(opened() !== undefined);
+  });
 
-test("what is cut, and an iv of another length, does not open", () => {
-  const sealed = sealAesGcm(key, iv, Buffer.from("secret"));
-  for (let length = 0; length < sealed.length; length++) {
-    assert.equal(openAesGcm(key, iv, sealed.subarray(0, length)), undefined);
-  }
-  for (const length of [0, 11, 13]) {
-    assert.equal(openAesGcm(key, new Uint8Array(length), sealed), undefined);
-  }
-});
+  test(`what is cut, and an iv of another length, does not open with ${open.name}()`, () => {
+    const sealed = sealAesGcm(key, iv, Buffer.from("secret"));
+    for (let length = 0; length < sealed.length; length++) {
+      assert.equal(open(key, iv, sealed.subarray(0, length)), undefined);
+    }
+    for (const length of [0, 11, 13]) {
+      assert.equal(open(key, new Uint8Array(length), sealed), undefined);
+    }
+  });
+}
