@@ -22,7 +22,8 @@ interface Json {
 
 type Flags = Json & PassphraseFlags;
 
-const PASSPHRASE_STDIN = "the passphrase is the first line of stdin";
+/** Of `--passphrase-stdin`, for commands that open the vault. */
+export const PASSPHRASE_STDIN = "the vault's passphrase is the first line of stdin";
 const LOCK_AFTER = "lock it after this time without use: 8h, or never";
 const BOUND = "what it is bound to; decrypt wants the same";
 

@@ -14,7 +14,7 @@ import {
   addTokenCommands,
   type MakeCommand,
 } from "./cli-peers.ts";
-import { addVaultCommands } from "./cli-vault.ts";
+import { addVaultCommands, PASSPHRASE_STDIN } from "./cli-vault.ts";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { lookAtHome, makeHome } from "./home-folder.ts";
@@ -143,7 +143,8 @@ function commands(context: Context): Command {
 
   command("up", "run the node of this machine")
     .option("-v, --verbose", "log more", false)
-    .action(async (options: { json: boolean; verbose: boolean }) => {
+    .option("--passphrase-stdin", PASSPHRASE_STDIN, false)
+    .action(async (options: import("./commands/up.ts").UpOptions) => {
       await (await import("./commands/up.ts")).up(context, options);
     });
 

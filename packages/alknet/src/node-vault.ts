@@ -12,6 +12,7 @@ import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { identitySource, vaultIdentity } from "./node-identity.ts";
 import { unlockByMachine, unlockVault } from "./open-vault.ts";
+import type { PassphraseFlags } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { createVaultAgent } from "./vault-agent.ts";
 import type { VaultAgentOperations, VaultAgentStatus } from "./vault-agent-operations.ts";
@@ -35,6 +36,7 @@ export async function holdNodeVault(
   context: Context,
   config: Config,
   logger: Logger,
+  flags: PassphraseFlags,
 ): Promise<NodeVault> {
   const { home } = context;
   const source = identitySource(home, config);
@@ -52,7 +54,7 @@ export async function holdNodeVault(
   const vault: VaultAgentOperations = own ?? (await agentThatRuns(context));
   let identity: NodeIdentity;
   if (source.kind === "vault") {
-    await unlockVault(context, config, vault);
+    await unlockVault(context, config, vault, flags);
     identity = await vaultIdentity(vault);
   } else {
     identity = loadOrCreateIdentity(source.path);

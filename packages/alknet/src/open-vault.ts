@@ -16,7 +16,7 @@ import type { VaultFileSecret } from "@alknet/vault/vault-file";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
-import { type PassphraseFlags, tryPassphrases } from "./read-secret.ts";
+import { type PassphraseFlags, readPassphrase, tryPassphrases } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { say } from "./terminal.ts";
 import type { VaultOperations } from "./vault-agent-operations.ts";
@@ -64,7 +64,11 @@ export async function unlockVault(
   vault: VaultOperations,
   flags: PassphraseFlags = NOT_FROM_STDIN,
 ): Promise<void> {
-  if ((await vault.status()).unlocked) return;
+  if ((await vault.status()).unlocked) {
+    // Wanted or not, it must not become part of what the command reads after it.
+    if (flags.passphraseStdin) wipe(await readPassphrase(context, flags));
+    return;
+  }
   let why: Error | undefined;
   if (!flags.passphraseStdin) {
     try {

@@ -59,6 +59,12 @@ test("alknet vault unlock starts an agent that stays, lock has it forget, stop e
   assert.deepEqual([second["started"], second["before"], second["pid"]], [false, true, pid]);
   assert.equal(second["locksIn"], undefined);
 
+  // Wanted or not, the passphrase is not what is to be sealed.
+  const input = `${PASSPHRASE}\nhunter2`;
+  const sealed = await run(home, ["vault", "encrypt", "--passphrase-stdin"], { input });
+  const opened = await run(home, ["vault", "decrypt"], { input: sealed.stdout });
+  assert.equal(opened.stdout, "hunter2");
+
   const { fingerprint } = await json<{ fingerprint: string }>(home, "id");
   assert.match(fingerprint, /^ed25519:/);
   assert.equal((await run(home, ["vault", "lock"])).stderr, "Locked.\n");
@@ -140,6 +146,14 @@ test("alknet up asks a person for the passphrase, and is the vault's agent as lo
   terminal.press("\u0003");
   assert.equal(await terminal.exited, 0);
   assert.equal(existsSync(home.home.vaultSocket), false);
+});
+
+test("alknet up takes the passphrase from stdin, for those who start it by a script", async () => {
+  using home = await vaultHome();
+  home.config('listen = ["127.0.0.1:0"]');
+  await using program = start(home, ["up", "--json", "--passphrase-stdin"], `${PASSPHRASE}\n`);
+  await program.ready;
+  assert.equal(await unlocked(home), true);
 });
 
 test("alknet up takes the agent that runs, and leaves it running", async () => {

@@ -11,6 +11,7 @@ import type { Command } from "commander";
 import type { Config } from "@alknet/core/config";
 import { loadConfig } from "@alknet/core/config-file";
 import type { IdentityStore } from "@alknet/core/identity-store";
+import { inspectVaultFile } from "@alknet/vault/vault-file";
 import type { Context } from "../context.ts";
 import { openStoreToRead } from "../open-store.ts";
 import { printable } from "../terminal.ts";
@@ -90,6 +91,7 @@ async function wordsAt(context: Context, { command, given, ofOption }: Place) {
   for (const choice of argument?.argChoices ?? []) found.push([choice, ""]);
   const isPeer = argument?.name() === "target" || isNameOfPeer(command, argument?.name());
   if (isPeer) found.push(...(await peersOf(context)));
+  if (argument?.name() === "label") found.push(...unlockKeysOf(context));
   if (argument?.name() === "provider") found.push(...(await credentialsOf(context)));
   return found;
 }
@@ -110,6 +112,14 @@ async function credentialsOf(context: Context): Promise<Suggestion[]> {
   return await known(context, (_, store) =>
     (store?.credentials.list() ?? []).map(({ provider }) => [provider, "credential"]),
   );
+}
+
+function unlockKeysOf({ home }: Context): Suggestion[] {
+  try {
+    return inspectVaultFile(home.vault).unlockKeys.map((label) => [label, "unlock key"]);
+  } catch {
+    return [];
+  }
 }
 
 async function known(

@@ -18,15 +18,19 @@ import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
 import { holdNodeVault } from "../node-vault.ts";
 import { openStore } from "../open-store.ts";
+import type { PassphraseFlags } from "../read-secret.ts";
 import { systemdNotifier } from "../systemd.ts";
 import { printFields, printJson, say, type Terminal } from "../terminal.ts";
 
-export interface UpOptions {
+export interface UpOptions extends PassphraseFlags {
   readonly json: boolean;
   readonly verbose: boolean;
 }
 
-export async function up(context: Context, { json, verbose }: UpOptions): Promise<void> {
+export async function up(
+  context: Context,
+  { json, verbose, passphraseStdin }: UpOptions,
+): Promise<void> {
   const { home, terminal, interrupted, version } = context;
   setHeapBudget();
   const config = await loadConfig(home.config);
@@ -36,7 +40,7 @@ export async function up(context: Context, { json, verbose }: UpOptions): Promis
     write: (text) => terminal.words.write(text),
   });
   const tellSystemd = systemdNotifier({ socket: process.env["NOTIFY_SOCKET"], logger });
-  await using vault = await holdNodeVault(context, config, logger);
+  await using vault = await holdNodeVault(context, config, logger, { passphraseStdin });
   const { identity } = vault;
   const { fingerprint } = identity;
   await using store = await openStore(context, config, logger);
