@@ -5,10 +5,10 @@
  */
 
 import type { MakeCommand } from "./cli-peers.ts";
+import { PASSPHRASE_STDIN } from "./cli-vault.ts";
 import type { Context } from "./context.ts";
 
 const PROVIDER = "what it is for, as github or aws/eu-1";
-const PASSPHRASE_STDIN = "the first line of stdin is the passphrase of the vault";
 
 export function addCredentialCommands(context: Context, command: MakeCommand): void {
   const load = () => import("./commands/credential.ts");

@@ -15,7 +15,6 @@ import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { tellEffect } from "../effect.ts";
-import { MAX_LINE } from "../hidden-line.ts";
 import { type OpenedStore, withStore } from "../open-store.ts";
 import { openVault, requireVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
@@ -25,7 +24,6 @@ import {
   openCredential,
   sealCredential,
 } from "../sealed-credential.ts";
-import { secretInput } from "../secret-input.ts";
 import { printable, printFields, printJson, say } from "../terminal.ts";
 
 interface Json {
@@ -62,21 +60,10 @@ async function readSealed(
   { trim, passphraseStdin }: SetCredentialOptions,
 ): Promise<EncryptedData> {
   using secrets = new DisposableStack();
-  // Whether or not the vault asks for it: a passphrase must not become part of the secret that comes after it.
-  const line = passphraseStdin ? await context.input.line(MAX_LINE) : undefined;
-  secrets.adopt(line, wipe);
-  const unlocking = passphraseStdin ? { ...context, input: inputOf(line) } : context;
-  using opened = await openVault(unlocking, config, { passphraseStdin });
+  // It takes the passphrase off stdin, so that what is left is the secret.
+  using opened = await openVault(context, config, { passphraseStdin });
   const secret = secrets.adopt(await readSecret(context, provider, trim), wipe);
   return await sealCredential(opened.vault, store.credentials, provider, secret);
-}
-
-/** As if `bytes` were all of stdin. */
-function inputOf(bytes: Uint8Array | undefined): Context["input"] {
-  const chunks = async function* (): AsyncGenerator<Uint8Array> {
-    if (bytes !== undefined) yield bytes;
-  };
-  return { ...secretInput(chunks()), isTerminal: false };
 }
 
 export interface GetCredentialOptions extends Json, PassphraseFlags {

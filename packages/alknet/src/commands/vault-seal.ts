@@ -66,6 +66,8 @@ export async function decryptCommand(
   const plaintext = await opened.vault.decrypt(sealed, { context: bound });
   try {
     await data.writeBytes(plaintext);
+    // What comes next on the screen is the prompt.
+    if (data.isTerminal) data.write("\n");
   } finally {
     wipe(plaintext);
   }
