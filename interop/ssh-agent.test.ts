@@ -121,7 +121,8 @@ function run(command: string, args: readonly string[], options: RunOptions = {})
         resolve({ code, stdout, stderr });
       },
     );
-    child.stdin?.end(input);
+    // Who reads nothing may have ended before.
+    child.stdin?.on("error", () => {}).end(input);
   });
 }
 
