@@ -39,6 +39,8 @@ export class CallStream {
   readonly #queue = new FrameQueue();
   readonly #reader = new FrameReader();
   readonly #visit: (body: string, bytes: number) => void;
+  /** Bytes of a frame that has not come in full, as far as the host was told. */
+  #partialBytes = 0;
   /** `undefined` until the stream is open. */
   #duplex: Duplex | undefined;
   #flushing = false;
@@ -66,11 +68,6 @@ export class CallStream {
     return this.#queue.bytes + (this.#duplex?.writableLength ?? 0);
   }
 
-  /** Bytes of a frame that has not come in full. */
-  get partialBytes(): number {
-    return this.#reader.partialBytes;
-  }
-
   /** The peer sends no more. */
   get ended(): boolean {
     return this.#ended;
@@ -96,6 +93,7 @@ export class CallStream {
 
   /** @returns a number by which the frame can be taken back. */
   send(frame: Frame): number {
+    if (this.#closed) return -1;
     const number = this.#queue.push(frame);
     this.#schedule();
     return number;
@@ -138,14 +136,14 @@ export class CallStream {
   }
 
   #read(chunk: Buffer): void {
-    const before = this.#reader.partialBytes;
     try {
       this.#reader.push(chunk, this.#visit);
     } catch (error) {
       return this.destroy(streamError("PROTOCOL", textOf(error), error));
     }
     if (this.#closed) return;
-    const change = this.#reader.partialBytes - before;
+    const change = this.#reader.partialBytes - this.#partialBytes;
+    this.#partialBytes += change;
     if (change !== 0 && !this.#host.partial(change)) {
       this.destroy(streamError("LIMIT", "too many frames were begun and have not come in full"));
     }
@@ -203,8 +201,9 @@ export class CallStream {
   #close(error: Error | undefined): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#host.partial(-this.#reader.partialBytes);
+    this.#host.partial(-this.#partialBytes);
     this.#reader.discard();
+    this.#queue.clear();
     this.#host.closedStream(this, error);
     this.#wake();
   }

@@ -39,6 +39,7 @@ test("FrameQueue is an array, whatever is pushed, taken and taken back", () => {
     fc.record({ kind: fc.constant("many" as const), count: fc.integer({ min: 1, max: 1_500 }) }),
     fc.record({ kind: fc.constant("take" as const), bytes: fc.integer({ min: 1, max: 2_000 }) }),
     fc.record({ kind: fc.constant("cancel" as const), number: fc.nat(4_000) }),
+    fc.record({ kind: fc.constant("clear" as const) }),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -55,6 +56,9 @@ test("FrameQueue is an array, whatever is pushed, taken and taken back", () => {
         else if (each.kind === "many") for (let i = 0; i < each.count; i++) push("x");
         else if (each.kind === "cancel") {
           assert.equal(queue.cancel(each.number), waiting.delete(each.number));
+        } else if (each.kind === "clear") {
+          queue.clear();
+          waiting.clear();
         } else {
           const taken = queue.take(each.bytes)?.toString();
           assert.equal(taken === undefined, waiting.size === 0);

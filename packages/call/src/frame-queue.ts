@@ -60,6 +60,11 @@ export class FrameQueue {
     return text === "" ? undefined : text;
   }
 
+  clear(): void {
+    this.#bytes = 0;
+    this.#forget(this.#frames.length);
+  }
+
   /** Forget the first: what was taken shall not be kept by its place. */
   #advance(): void {
     this.#frames[this.#first++] = "";
