@@ -39,7 +39,7 @@ for (const folder of read("package.json")["workspaces"] as string[]) {
   mkdirSync(out, { recursive: true });
   compile(folder, out);
   paths[`${manifest.name}/*`] = [`./${manifest.name}/dist/*.d.ts`];
-  for (const name of ["README.md", "migrations"]) {
+  for (const name of ["README.md", "migrations", "vectors"]) {
     if (existsSync(join(folder, name)))
       cpSync(join(folder, name), join(out, name), { recursive: true });
   }
