@@ -16,6 +16,10 @@ test("LinkedList keeps the order of those that are left", () => {
           if (node !== undefined) list.remove(node);
         }
         assert.equal(list.first, model[0]?.value);
+        assert.deepEqual(
+          list.toArray(),
+          model.map((node) => node.value),
+        );
       }
     }),
   );

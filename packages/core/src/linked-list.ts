@@ -21,6 +21,13 @@ export class LinkedList<T> {
     return this.#first?.value;
   }
 
+  /** As they are now, in their order. */
+  toArray(): T[] {
+    const values: T[] = [];
+    for (let node = this.#first; node !== undefined; node = node.after) values.push(node.value);
+    return values;
+  }
+
   push(value: T): ListNode<T> {
     const node: ListNode<T> = { value, before: this.#last, after: undefined };
     if (this.#last === undefined) this.#first = node;
