@@ -155,7 +155,13 @@ function addKeyCommands(context: Context, inVault: MakeVaultCommand): void {
   const forKey = (name: string, description: string) =>
     inVault(name, description)
       .option("--private", "print the private key; takes the passphrase", false)
-      .option("--force", "do so without a question", false);
+      .option("--force", "do so without a question", false)
+      .addOption(
+        new Option(
+          "-o, --output <file>",
+          "the private key, into a new file for its owner alone",
+        ).implies({ private: true }),
+      );
   const forNamed = (name: string, description: string) =>
     forKey(name, description).option("--name <name>", "which of them", "default");
 

@@ -4,7 +4,9 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openSqliteStore } from "@alknet/store-sqlite/sqlite-store";
+import { openVaultFile } from "@alknet/vault/vault-file";
 import { run, testHome, type TestHome } from "./testing.ts";
+import { PASSPHRASE, vaultHome } from "./testing-vault.ts";
 
 async function completed(home: TestHome, ...words: string[]): Promise<string[]> {
   const { code, stdout, stderr } = await run(home, ["__complete", "--", ...words]);
@@ -41,6 +43,17 @@ test("names of credentials are completed where one is to be named", async () => 
   for (const command of ["set", "get", "remove"]) {
     assert.deepEqual(await completed(home, "credential", command, "g"), ["github"]);
   }
+});
+
+test("commands of the vault are completed, and labels of its unlock keys", async () => {
+  using home = await vaultHome();
+  const passphrase = Buffer.from(PASSPHRASE);
+  using file = await openVaultFile(home.home.vault, { passphrase });
+  await file.addUnlockKey("boot");
+  assert.deepEqual(await completed(home, "vault", "un"), ["unlock", "unlock-key"]);
+  assert.deepEqual(await completed(home, "vault", "unlock-key", "re"), ["remove"]);
+  assert.deepEqual(await completed(home, "vault", "unlock-key", "remove", ""), ["boot"]);
+  assert.deepEqual(await completed(home, "vault", "agent", "--shell", "f"), []);
 });
 
 test("a home that is not there, or is broken, completes commands and makes nothing", async () => {

@@ -218,7 +218,7 @@ test("alknet vault derive prints the keys of the vectors", async () => {
   fails(
     await run(home, ["vault", "derive", path, "--private"]),
     2,
-    /cannot ask "Print the private key/,
+    /cannot ask "Write the private key/,
   );
   const unasked = await run(home, ["vault", "derive", path, "--private", "--force"]);
   fails(unasked, 2, /cannot ask for the passphrase/);

@@ -174,14 +174,14 @@ test("a private key is printed once its owner has said yes", async () => {
   const args = ["vault", "ssh-key", "--private"];
   {
     await using terminal = startOnTerminal(home, args);
-    await terminal.until('Print the private SSH key "default" on this terminal? [y/N] ');
+    await terminal.until('Write the private SSH key "default" on this terminal? [y/N] ');
     terminal.type("");
     await terminal.until("nothing was done");
     assert.equal(await terminal.exited, 1);
   }
   const file = join(home.folder, "key");
   await using terminal = startOnTerminal(home, args, { redirect: `>'${file}'` });
-  await terminal.until('Print the private SSH key "default" on standard output? [y/N] ');
+  await terminal.until('Write the private SSH key "default" on standard output? [y/N] ');
   terminal.type("yes");
   await terminal.until("Passphrase of the vault: ");
   terminal.type(PASSPHRASE);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { writeFileSync } from "node:fs";
 import { loadConfig } from "@alknet/core/config-file";
 import { ageIdentityFile } from "@alknet/vault/age-identity";
 import {
@@ -34,6 +35,8 @@ export interface KeyOptions extends PassphraseFlags {
   readonly private: boolean;
   /** Do so without a question. */
   readonly force: boolean;
+  /** A new file for it, in the place of stdout. */
+  readonly output?: string | undefined;
 }
 
 export interface NamedKeyOptions extends KeyOptions {
@@ -169,16 +172,21 @@ async function printPrivate(
   what: string,
   textOf: (vault: Vault) => Uint8Array,
 ): Promise<void> {
-  const { data } = context.terminal;
-  const where = data.isTerminal ? "on this terminal" : "on standard output";
-  await confirm(context, `Print ${what} ${where}?`, options.force);
+  const { terminal } = context;
+  const { output, json, force } = options;
+  const printed = terminal.data.isTerminal ? "on this terminal" : "on standard output";
+  const where = output === undefined ? printed : `to ${output}`;
+  await confirm(context, `Write ${what} ${where}?`, force);
   await usingVaultFile(context, options, async (vault) => {
     const text = textOf(vault);
     try {
-      await data.writeBytes(text);
+      if (output === undefined) return await terminal.data.writeBytes(text);
+      // With a mode that ssh accepts; what a shell makes, it does not.
+      writeFileSync(output, text, { flag: "wx", mode: 0o600, flush: true });
     } finally {
       wipe(text);
     }
+    if (json) printJson(terminal, { output });
   });
 }
 
