@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import { LengthError } from "@alknet/vault/wire/length-prefixed";
 import {
   createFrameReader,
   encodeFrame,
@@ -42,10 +43,10 @@ test("a frame comes out as it went in, however it is cut, and is left in no chun
 });
 
 test("a length out of bounds is refused before there is memory for it, and on the way out, too", () => {
-  for (const length of [0, 1, MAX_FRAME + 1, 0xffff_ffff]) {
+  for (const length of [0, MAX_FRAME + 1, 0xffff_ffff]) {
     const head = Buffer.alloc(4);
     head.writeUInt32BE(length);
-    assert.throws(() => createFrameReader().push(head), VaultFrameError);
+    assert.throws(() => createFrameReader().push(head), LengthError);
   }
   assert.throws(
     () => encodeFrame({ header: {}, bytes: new Uint8Array(MAX_FRAME) }),
@@ -53,7 +54,7 @@ test("a length out of bounds is refused before there is memory for it, and on th
   );
 });
 
-test("push() gives a frame, nothing, or VaultFrameError, whatever comes", () => {
+test("push() gives a frame, nothing, or an error of its own, whatever comes", () => {
   const mutated = fc.tuple(frame, fc.nat(), fc.nat(255)).map(([sent, at, byte]) => {
     const bytes = encodeFrame(sent);
     bytes[at % bytes.length] = byte;
@@ -64,7 +65,7 @@ test("push() gives a frame, nothing, or VaultFrameError, whatever comes", () => 
       try {
         createFrameReader().push(bytes);
       } catch (error) {
-        assert.ok(error instanceof VaultFrameError);
+        assert.ok(error instanceof VaultFrameError || error instanceof LengthError);
       }
     }),
     { numRuns: 1_000 },

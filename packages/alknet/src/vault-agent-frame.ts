@@ -2,7 +2,7 @@
  * Frames on `vault.sock`, the same both ways: what is public as JSON, what may be secret as bytes, which can be wiped.
  *
  * ```text
- * u32  length of what follows, 2 bytes to 1 MiB, big-endian
+ * u32  length of what follows, at most 1 MiB, big-endian
  * u16  length of the header
  *      header: an object, JSON in UTF-8
  *      bytes
@@ -17,6 +17,7 @@
  * @module
  */
 
+import { createMessages } from "@alknet/vault/wire/length-prefixed";
 import { secretBytes } from "@alknet/vault/wipe";
 
 /** Longest frame without its length, in bytes. */
@@ -57,7 +58,7 @@ export interface FrameReader {
    * Take over a chunk, which is wiped.
    *
    * @returns the frame once all of it has come; the caller wipes its bytes. What follows it is thrown away.
-   * @throws {VaultFrameError} before memory is taken for what is too long.
+   * @throws {LengthError} before memory is taken for what is too long. @throws {VaultFrameError}
    */
   push(chunk: Uint8Array): Frame | undefined;
   /** Wipe what has come so far. */
@@ -65,41 +66,22 @@ export interface FrameReader {
 }
 
 export function createFrameReader(): FrameReader {
-  const head = new Uint8Array(4);
-  let headLength = 0;
-  let body: Uint8Array | undefined;
-  let bodyLength = 0;
-
+  const messages = createMessages(MAX_FRAME);
   return {
     push(chunk) {
-      let rest = chunk;
-      const move = (into: Uint8Array, at: number): number => {
-        const part = rest.subarray(0, into.length - at);
-        into.set(part, at);
-        part.fill(0);
-        rest = rest.subarray(part.length);
-        return at + part.length;
-      };
-      headLength = move(head, headLength);
-      if (headLength < head.length) return undefined;
-      body ??= secretBytes(checkedLength(new DataView(head.buffer).getUint32(0)));
-      bodyLength = move(body, bodyLength);
-      rest.fill(0);
-      return bodyLength < body.length ? undefined : decodeBody(body);
+      messages.push(chunk);
+      const body = messages.take();
+      if (body === undefined) return undefined;
+      messages.wipe();
+      return decodeBody(body);
     },
-    wipe() {
-      body?.fill(0);
-    },
+    wipe: () => messages.wipe(),
   };
 }
 
-function checkedLength(length: number): number {
-  if (length >= 2 && length <= MAX_FRAME) return length;
-  throw new VaultFrameError(`cannot read a frame of ${length} bytes: expected 2 to ${MAX_FRAME}`);
-}
-
 function decodeBody(body: Uint8Array): Frame {
-  const end = 2 + new DataView(body.buffer).getUint16(0);
+  const end =
+    body.length < 2 ? Infinity : 2 + new DataView(body.buffer, body.byteOffset).getUint16(0);
   if (end > body.length) throw new VaultFrameError("the header of a frame goes on behind its end");
   const header = parseObject(body.subarray(2, end));
   if (header === undefined) throw new VaultFrameError("the header of a frame is no JSON object");

@@ -7,7 +7,7 @@
 import type { Socket } from "node:net";
 import { NAMED_KEY } from "@alknet/vault/derivation-path";
 import type { NamedKey } from "@alknet/vault/vault-file-body";
-import { wipe } from "@alknet/vault/wipe";
+import { secretBytes, wipe } from "@alknet/vault/wipe";
 import { CommandError } from "./command-error.ts";
 import { createFrameReader, encodeFrame, type Frame } from "./vault-agent-frame.ts";
 import type { VaultAgentOperations } from "./vault-agent-operations.ts";
@@ -138,7 +138,7 @@ const ANSWERS: Readonly<Record<string, Answer>> = {
   },
   async nodeKeys(vault) {
     const { identity, sshHost } = await vault.nodeKeys();
-    const bytes = new Uint8Array(new ArrayBuffer(64));
+    const bytes = secretBytes(64);
     bytes.set(identity);
     bytes.set(sshHost, 32);
     wipe(identity, sshHost);

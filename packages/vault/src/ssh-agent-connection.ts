@@ -9,7 +9,8 @@
 
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
-import { type AgentMessages, createAgentMessages } from "./wire/ssh-agent-messages.ts";
+import { createMessages } from "./wire/length-prefixed.ts";
+import { MAX_MESSAGE } from "./wire/ssh-agent.ts";
 import { wipe } from "./wipe.ts";
 
 /** For a message that was begun to come, and for an answer to be taken, in milliseconds. */
@@ -28,7 +29,7 @@ export function serveAgentConnection(
   answer: Answer,
   ondropped: (reason: Error) => void,
 ): void {
-  const messages = createAgentMessages();
+  const messages = createMessages(MAX_MESSAGE);
   const gone = new AbortController();
   let busy = false;
   let ended = false;
@@ -55,7 +56,7 @@ export function serveAgentConnection(
   async function work(): Promise<void> {
     busy = true;
     try {
-      await answerAll(messages);
+      await answerAll();
     } catch (error) {
       if (!stream.destroyed) ondropped(error as Error);
       stream.destroy();
@@ -65,7 +66,7 @@ export function serveAgentConnection(
     else stream.resume();
   }
 
-  async function answerAll(messages: AgentMessages): Promise<void> {
+  async function answerAll(): Promise<void> {
     for (let message = messages.take(); message !== undefined; message = messages.take()) {
       clearTimeout(deadline);
       try {

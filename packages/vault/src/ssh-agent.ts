@@ -106,15 +106,15 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
     sleep = (milliseconds) => setTimeout(milliseconds, undefined, { ref: false }),
   } = options;
   const lock = createAgentLock(sleep);
-  /** By blob, in base64. */
+  /** By {@linkcode Identity.name}: an owner's keys may be other objects tomorrow. */
   const changes = new Map<string, Change>();
 
   function offered(): Offered[] {
     if (lock.locked) return [];
     return keys()
       .map((key) => {
-        const blob = blobOf(key);
-        return { key, blob, change: changes.get(blob.toString("base64")) ?? {} };
+        const { blob, name } = identityOf(key);
+        return { key, blob, change: changes.get(name) ?? {} };
       })
       .filter(({ change }) => change.hidden !== true && !(now() >= (change.end ?? Infinity)));
   }
@@ -175,9 +175,9 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
   }
 
   function change(blob: Uint8Array, how: Change): Uint8Array {
-    const key = keys().find((each) => blobOf(each).equals(blob));
+    const key = keys().find((each) => identityOf(each).blob.equals(blob));
     if (key === undefined) return refused("a change of a key that is not of the vault");
-    changes.set(blobOf(key).toString("base64"), how);
+    changes.set(identityOf(key).name, how);
     return SUCCESS;
   }
 
@@ -194,7 +194,7 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
   }
 
   function removeAll(): Uint8Array {
-    for (const key of keys()) change(blobOf(key), { hidden: true });
+    for (const key of keys()) change(identityOf(key).blob, { hidden: true });
     return SUCCESS;
   }
 
@@ -266,6 +266,22 @@ export function createSshAgent(options: SshAgentOptions): SshAgent {
   };
 }
 
-function blobOf({ publicKey }: AgentKey): Buffer {
-  return Buffer.from(sshPublicKeyBlob(publicKey));
+/** How a key is called on the wire, and in here. */
+interface Identity {
+  readonly blob: Buffer;
+  /** The blob in base64. */
+  readonly name: string;
+}
+
+/** Kept, for with many keys all of them would be made for each signature. */
+const identityOfKey = new WeakMap<AgentKey, Identity>();
+
+function identityOf(key: AgentKey): Identity {
+  let identity = identityOfKey.get(key);
+  if (identity === undefined) {
+    const blob = Buffer.from(sshPublicKeyBlob(key.publicKey));
+    identity = { blob, name: blob.toString("base64") };
+    identityOfKey.set(key, identity);
+  }
+  return identity;
 }

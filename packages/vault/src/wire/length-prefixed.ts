@@ -1,28 +1,27 @@
 /**
- * Messages of the SSH agent protocol out of the chunks in which they come: each behind its u32 length.
+ * Messages out of the chunks in which they come, each behind its length: u32, big-endian. They may be secret, so that
+ * nothing of them stays where it was.
  *
  * @module
  */
 
-import { MAX_MESSAGE } from "./ssh-agent.ts";
-
-/** The client's length is none. There is no way back into step: drop it. */
-export class AgentLengthError extends Error {
-  override readonly name = "AgentLengthError";
+/** The length of a message is out of bounds. There is no way back into step: drop whoever sent it. */
+export class LengthError extends Error {
+  override readonly name = "LengthError";
   readonly code = "MESSAGE_LENGTH";
 
-  constructor(length: number) {
-    super(`cannot read a message of ${length} bytes: expected 1 to ${MAX_MESSAGE}`);
+  constructor(length: number, max: number) {
+    super(`cannot read a message of ${length} bytes: expected 1 to ${max}`);
   }
 }
 
-export interface AgentMessages {
+export interface Messages {
   /** Take over a chunk, which will be overwritten. */
   push(chunk: Uint8Array): void;
   /**
    * The next whole message, without its length; overwrite it when it was used.
    *
-   * @throws {AgentLengthError} before memory is taken for it.
+   * @throws {LengthError} before memory is taken for it.
    */
   take(): Uint8Array | undefined;
   /** Whether bytes are there that were not looked at. */
@@ -33,7 +32,8 @@ export interface AgentMessages {
   wipe(): void;
 }
 
-export function createAgentMessages(): AgentMessages {
+/** @param max longest message without its length, in bytes. */
+export function createMessages(max: number): Messages {
   const head = new Uint8Array(4);
   let headLength = 0;
   let body: Uint8Array | undefined;
@@ -62,7 +62,7 @@ export function createAgentMessages(): AgentMessages {
           headLength += move(head, headLength);
           if (headLength < head.length) continue;
           const length = new DataView(head.buffer).getUint32(0);
-          if (length === 0 || length > MAX_MESSAGE) throw new AgentLengthError(length);
+          if (length === 0 || length > max) throw new LengthError(length, max);
           body = new Uint8Array(new ArrayBuffer(length));
         }
         if (chunks.length > 0) bodyLength += move(body, bodyLength);

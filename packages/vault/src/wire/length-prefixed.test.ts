@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { MAX_MESSAGE } from "./ssh-agent.ts";
-import { AgentLengthError, createAgentMessages } from "./ssh-agent-messages.ts";
+import { createMessages, LengthError } from "./length-prefixed.ts";
 import { sshString } from "./ssh-data.ts";
 
+const MAX = 1_000;
 const message = fc.uint8Array({ minLength: 1, maxLength: 50 });
 
 test("take() gives the messages, however they were cut into chunks", () => {
@@ -15,7 +15,7 @@ test("take() gives the messages, however they were cut into chunks", () => {
         Buffer.of(0, 0, 0, 61),
         Buffer.alloc(rest),
       ]);
-      const messages = createAgentMessages();
+      const messages = createMessages(MAX);
       const got: Uint8Array[] = [];
       let at = 0;
       for (const length of [...cuts, bytes.length]) {
@@ -33,7 +33,7 @@ test("take() gives the messages, however they were cut into chunks", () => {
 });
 
 test("what was taken is left nowhere else", () => {
-  const messages = createAgentMessages();
+  const messages = createMessages(MAX);
   const chunks = [sshString("secret").subarray(0, 7), Buffer.from("retmore")].map((each) =>
     Buffer.from(each),
   );
@@ -56,13 +56,13 @@ test("what was taken is left nowhere else", () => {
 });
 
 test("take() refuses a length of zero, and one above the limit before there is memory for it", () => {
-  for (const length of [0, MAX_MESSAGE + 1, 0xffff_ffff]) {
-    const messages = createAgentMessages();
+  for (const length of [0, MAX + 1, 0xffff_ffff]) {
+    const messages = createMessages(MAX);
     const head = Buffer.alloc(4);
     head.writeUInt32BE(length);
     messages.push(head.subarray(0, 3));
     assert.equal(messages.take(), undefined);
     messages.push(head.subarray(3));
-    assert.throws(() => messages.take(), AgentLengthError);
+    assert.throws(() => messages.take(), LengthError);
   }
 });
