@@ -1,10 +1,10 @@
 /**
  * A program that uses a vault, locks it and stays, so that `vault-memory.test.ts` can look at its memory.
  *
- *     vault-memory-program.ts new|given|file ROUNDS SECRETS SNAPSHOT
+ *     vault-memory-program.ts new|given ROUNDS SECRETS SNAPSHOT
  *
- * The file SECRETS begins with 16 bytes to keep. Behind them `given` and `file` find a passphrase of 32 bytes and a
- * phrase; `new` writes the phrase it makes there. For `file`, the passphrase is that of a vault file, made and opened. Then, at each line on stdin: lock; write a heap snapshot; end.
+ * The file SECRETS begins with 16 bytes to keep. Behind them `given` finds a passphrase of 32 bytes and its phrase;
+ * `new` writes the phrase it makes there. Then, at each line on stdin: lock; write a heap snapshot; end.
  *
  * @module
  */
@@ -20,9 +20,7 @@ import {
   SSH_HOST_PATH,
   sshKeyPath,
 } from "@alknet/vault/derivation-path";
-import { parseMnemonic, seedFromMnemonic } from "@alknet/vault/mnemonic";
 import { createVault, type Vault } from "@alknet/vault/vault";
-import { createVaultFile, openVaultFile } from "@alknet/vault/vault-file";
 import { secretBytes, wipe } from "@alknet/vault/wipe";
 
 const [mode, rounds, secrets = "", snapshot = ""] = process.argv.slice(2);
@@ -34,8 +32,7 @@ const kept = { planted, text: Buffer.from(planted).toString("hex") };
 // Room for fewer keys than are in use: they are derived again and again, and evicted.
 const vault = createVault({ cacheSize: 4 });
 if (mode === "new") unlockNew(vault);
-else if (mode === "given") unlockGiven(vault);
-else await unlockFile(vault);
+else unlockGiven(vault);
 for (let round = 0; round < Number(rounds); round += 1) use(vault);
 await next("unlocked");
 vault.lock();
@@ -60,20 +57,6 @@ function unlockGiven(vault: Vault): void {
   const phrase = readSecret(48, fstatSync(file).size - 48);
   vault.unlock(phrase, passphrase);
   wipe(phrase, passphrase);
-}
-
-async function unlockFile(vault: Vault): Promise<void> {
-  const path = `${secrets}.vault`;
-  const passphrase = readSecret(16, 32);
-  const phrase = readSecret(48, fstatSync(file).size - 48);
-  const [entropy, seed] = [parseMnemonic(phrase), seedFromMnemonic(phrase)];
-  (await createVaultFile(path, { entropy, seed, passphraseUsed: false, names: [] }, passphrase))[
-    Symbol.dispose
-  ]();
-  wipe(phrase, entropy, seed);
-  using opened = await openVaultFile(path, { passphrase });
-  vault.unlockSeed(opened.seed);
-  wipe(passphrase);
 }
 
 function readSecret(at: number, length: number): Uint8Array {

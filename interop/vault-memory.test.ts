@@ -35,7 +35,7 @@ const PIECE = 16;
 const PATHS = [IDENTITY_PATH, SSH_HOST_PATH, sshKeyPath("work"), encryptionKeyPath(3)];
 
 /** Where the words come from. */
-type Mode = "new" | "given" | "file";
+type Mode = "new" | "given";
 
 type Needles = ReadonlyMap<string, Uint8Array>;
 
@@ -43,7 +43,6 @@ suite("a vault's memory", () => {
   // Once, so that little is written over what was left; and often, so that code was compiled and memory used again.
   test("lock() leaves nothing of a new phrase", () => afterLock("new", 1));
   test("lock() leaves nothing of a phrase and a passphrase", () => afterLock("given", 300));
-  test("lock() leaves nothing of what was in a vault file", () => afterLock("file", 1));
 });
 
 async function afterLock(mode: Mode, rounds: number): Promise<void> {
@@ -52,7 +51,7 @@ async function afterLock(mode: Mode, rounds: number): Promise<void> {
     ...new Set(scanMemory(run.program.pid, needles).map(({ needle }) => needle)),
   ];
   await run.program.waitFor(/^unlocked/m);
-  const secrets = needlesOf(mode, ...run.secrets());
+  const secrets = needlesOf(...run.secrets());
   const before = found(secrets);
   for (const name of ["seed", `ed25519 key ${encryptionKeyPath(3)}`]) {
     assert.ok(before.includes(`${name}, as it is, byte 0`), `unlocked, so it has the ${name}`);
@@ -72,8 +71,8 @@ function start(mode: Mode, rounds: number) {
   const folder = mkdtempSync(join(tmpdir(), "alknet-vault-memory-"));
   const [secrets, snapshot] = [join(folder, "secrets"), join(folder, "program.heapsnapshot")];
   const planted = randomBytes(16);
-  const passphrase = mode !== "new" ? randomBytes(16).toString("hex") : "";
-  const given = mode !== "new" ? generateMnemonic(wordlist, 128) : "";
+  const passphrase = mode === "given" ? randomBytes(16).toString("hex") : "";
+  const given = mode === "given" ? generateMnemonic(wordlist, 128) : "";
   writeFileSync(secrets, Buffer.concat([planted, Buffer.from(passphrase + given)]));
   const program = new URL("vault-memory-program.ts", import.meta.url).pathname;
   const flags = ["--conditions=@alknet/source", "--expose-gc"];
@@ -99,9 +98,8 @@ function start(mode: Mode, rounds: number) {
 }
 
 /** All that must be gone, in pieces, in every form. */
-function needlesOf(mode: Mode, phrase: string, passphrase: string): Needles {
-  // A vault file's passphrase is none of the words'.
-  const seed = mnemonicToSeedSync(phrase, mode === "file" ? "" : passphrase);
+function needlesOf(phrase: string, passphrase: string): Needles {
+  const seed = mnemonicToSeedSync(phrase, passphrase);
   const secrets = new Map<string, Uint8Array>([
     ["seed", seed],
     ["entropy", mnemonicToEntropy(phrase, wordlist)],

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createCipheriv, randomBytes } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
+import wycheproof from "../vectors/aes-256-gcm.json" with { type: "json" };
 import { openAesGcm, openBulkAesGcm, sealAesGcm } from "./aes-gcm.ts";
 
 const bytes = fc.uint8Array({ maxLength: 300 });
@@ -52,3 +53,18 @@ for (const open of [openAesGcm, openBulkAesGcm]) {
     }
   });
 }
+
+test("Wycheproof's vectors: sealAesGcm() makes the valid ones, and only those open", () => {
+  assert.equal(wycheproof.vectors.length, 66);
+  const unhex = (text: string): Uint8Array => Buffer.from(text, "hex");
+  for (const { id, plaintext, data, valid, ...vector } of wycheproof.vectors) {
+    const [secret, nonce, aad] = [unhex(vector.key), unhex(vector.iv), unhex(vector.aad)];
+    const sealed = Buffer.from(sealAesGcm(secret, nonce, unhex(plaintext), aad));
+    assert.equal(sealed.toString("hex") === data, valid, `${id}`);
+    for (const open of [openAesGcm, openBulkAesGcm]) {
+      const opened = open(secret, nonce, unhex(data), aad);
+      const text = opened && Buffer.from(opened).toString("hex");
+      assert.equal(text, valid ? plaintext : undefined, `${open.name} ${id}`);
+    }
+  }
+});
