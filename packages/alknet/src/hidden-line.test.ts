@@ -34,8 +34,14 @@ test("readHiddenLine() ends with Ctrl-C, and when the terminal is gone", async (
   await assert.rejects(typed("\x1b["), { name: "Interrupted" });
 });
 
-test("readHiddenLine() takes whatever comes, and no more than its length", async () => {
-  assert.equal((await typed(`${"x".repeat(3_000)}\r`)).length, MAX_LINE);
+test("readHiddenLine() cuts nothing off: what is too long is refused, and can be taken back", async () => {
+  const longest = "x".repeat(MAX_LINE);
+  assert.equal(await typed(`${longest}\r`), longest);
+  await assert.rejects(typed(`${longest}x\r`), { code: "INPUT_TOO_LONG" });
+  assert.equal(await typed(`${longest}x\u0015short\r`), "short");
+});
+
+test("readHiddenLine() takes whatever comes", async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (keys) => {
       const source = (async function* () {

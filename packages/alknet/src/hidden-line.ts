@@ -6,20 +6,22 @@
 
 import { secretBytes, wipe } from "@alknet/vault/wipe";
 import { Interrupted } from "./interrupted.ts";
-import type { SecretInput } from "./secret-input.ts";
+import { inputTooLong, type SecretInput } from "./secret-input.ts";
 
-/** Longest line, in bytes; what is typed beyond it is not taken. */
+/** Longest line, in bytes. */
 export const MAX_LINE = 1_024;
 
 /**
  * Read a line of keys: Backspace, Ctrl-U and Ctrl-W correct it, Enter and Ctrl-D end it; arrows and the like do
  * nothing. The caller wipes it.
  *
+ * @throws {CommandError} `INPUT_TOO_LONG` above {@linkcode MAX_LINE}: what was cut off would be another passphrase.
  * @throws {Interrupted} on Ctrl-C, and where there is no more to read.
  */
 export async function readHiddenLine(keys: SecretInput): Promise<Uint8Array> {
   const line = secretBytes(MAX_LINE);
   let length = 0;
+  let tooLong = false;
   try {
     for (;;) {
       const key = await keys.byte();
@@ -30,6 +32,7 @@ export async function readHiddenLine(keys: SecretInput): Promise<Uint8Array> {
         case Key.CTRL_D:
         case Key.LINE_FEED:
         case Key.ENTER: {
+          if (tooLong) throw inputTooLong(MAX_LINE);
           const result = secretBytes(length);
           result.set(line.subarray(0, length));
           return result;
@@ -40,6 +43,7 @@ export async function readHiddenLine(keys: SecretInput): Promise<Uint8Array> {
           break;
         case Key.CTRL_U:
           length = 0;
+          tooLong = false;
           break;
         case Key.CTRL_W:
           length = withoutWord(line, length);
@@ -48,7 +52,9 @@ export async function readHiddenLine(keys: SecretInput): Promise<Uint8Array> {
           await skipSequence(keys);
           break;
         default:
-          if (key >= 0x20 && length < MAX_LINE) line[length++] = key;
+          if (key < 0x20) break;
+          if (length < MAX_LINE) line[length++] = key;
+          else tooLong = true;
       }
     }
   } finally {

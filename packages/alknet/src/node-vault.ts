@@ -52,16 +52,14 @@ export async function holdNodeVault(
   const own = await ownAgent(context, config, logger);
   if (own !== undefined) opening.use(own);
   const vault: VaultAgentOperations = own ?? (await agentThatRuns(context));
-  let identity: NodeIdentity;
-  if (source.kind === "vault") {
-    await unlockVault(context, config, vault, flags);
-    identity = await vaultIdentity(vault);
-  } else {
-    identity = loadOrCreateIdentity(source.path);
+  const inVault = source.kind === "vault";
+  if (inVault || flags.passphraseStdin) await unlockVault(context, config, vault, flags);
+  else {
     await unlockByMachine(context, config, vault).catch((error: Error) =>
       logger.warn({ err: error }, "the vault stays locked"),
     );
   }
+  const identity = inVault ? await vaultIdentity(vault) : loadOrCreateIdentity(source.path);
   const ends = opening.move();
   let { lockAfter } = config.vault;
   return {

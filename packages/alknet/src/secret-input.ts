@@ -52,7 +52,7 @@ export function secretInput(source: AsyncIterable<Uint8Array>): SecretInput {
       const part = chunk.subarray(at, found < 0 ? chunk.length : found);
       if (length + part.length > most) {
         wipe(read, chunk);
-        throw tooLong(most);
+        throw inputTooLong(most);
       }
       if (length + part.length > read.length) {
         const larger = secretBytes(Math.min(most, 2 * (length + part.length)));
@@ -95,7 +95,8 @@ function exactly(bytes: Uint8Array, length: number): Uint8Array {
   return result;
 }
 
-function tooLong(most: number): CommandError {
+/** More than `most` bytes came. */
+export function inputTooLong(most: number): CommandError {
   return new CommandError(`cannot read that: expected at most ${most} bytes`, {
     code: "INPUT_TOO_LONG",
     exitCode: ExitCode.USAGE,

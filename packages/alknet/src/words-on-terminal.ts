@@ -1,5 +1,5 @@
 /**
- * The words of a vault on the terminal: shown once on a screen that is gone afterwards, asked back, and typed in.
+ * The words of a vault: shown on a screen that is gone afterwards, asked back, typed in; printed for a script.
  *
  * @module
  */
@@ -7,6 +7,7 @@
 import { randomInt } from "node:crypto";
 import { secretBytes, wipe } from "@alknet/vault/wipe";
 import { CommandError } from "./command-error.ts";
+import type { Terminal } from "./terminal.ts";
 import type { Tty } from "./tty.ts";
 
 /** Places that are asked back. */
@@ -75,6 +76,18 @@ export async function readWords(tty: Tty): Promise<Uint8Array> {
       throw new CommandError("those are more than 24 words", { code: "INPUT_TOO_LONG" });
     }
   });
+}
+
+/** Print the words on stdout: on a line of their own, or in a JSON document with `rest`. */
+export async function printWords(
+  { data }: Terminal,
+  phrase: Uint8Array,
+  rest: object | undefined,
+): Promise<void> {
+  // Letters and spaces, which JSON has as they are; as a string they could not be wiped.
+  if (rest !== undefined) data.write('{"words":"');
+  await data.writeBytes(phrase);
+  data.write(rest === undefined ? "\n" : `",${JSON.stringify(rest).slice(1)}\n`);
 }
 
 /** Longest phrase that is read, in bytes: 24 words of 8 letters, and as much white space again. */

@@ -10,7 +10,7 @@ import type { Context } from "../context.ts";
 import { openVaultByPassphrase } from "../open-vault-file.ts";
 import { noTerminal, type PassphraseFlags, readNewPassphrase } from "../read-secret.ts";
 import { printJson, say } from "../terminal.ts";
-import { showWords } from "../words-on-terminal.ts";
+import { printWords, showWords } from "../words-on-terminal.ts";
 
 interface Options extends PassphraseFlags {
   readonly json: boolean;
@@ -27,9 +27,8 @@ export async function showWordsCommand(
   const phrase = secrets.adopt(formatMnemonic(file.entropy), wipe);
   const note = file.passphraseUsed ? "They count together with their BIP39 passphrase." : "";
   if (force) {
-    terminal.data.write(json ? '{"words":"' : "");
-    await terminal.data.writeBytes(phrase);
-    terminal.data.write(json ? `","bip39Passphrase":${file.passphraseUsed}}\n` : "\n");
+    const rest = json ? { bip39Passphrase: file.passphraseUsed } : undefined;
+    await printWords(terminal, phrase, rest);
     if (note !== "") say(terminal, `note: ${note}`);
     return;
   }

@@ -28,8 +28,15 @@ import { askNode } from "../control.ts";
 import { makeHome } from "../home-folder.ts";
 import { ATTEMPTS, noTerminal, type PassphraseFlags, readNewPassphrase } from "../read-secret.ts";
 import { runningVault } from "../running-vault.ts";
+import { shellWord } from "../shell-word.ts";
 import { printFields, printJson, say } from "../terminal.ts";
-import { askWordsBack, MAX_PHRASE, readWords, showWords } from "../words-on-terminal.ts";
+import {
+  askWordsBack,
+  MAX_PHRASE,
+  printWords,
+  readWords,
+  showWords,
+} from "../words-on-terminal.ts";
 
 export interface MakeVaultOptions extends PassphraseFlags {
   readonly json: boolean;
@@ -59,8 +66,7 @@ export async function createVaultCommand(
   const phrase = secrets.adopt(formatMnemonic(entropy), wipe);
   if (options.check) await handOver(context, phrase);
   const made = await makeVault(context, config, { entropy, phrase, ...passphrases });
-  if (options.force) await printWords(context, phrase, options);
-  tellVault(context, made, options);
+  await tellVault(context, made, options, options.force ? phrase : undefined);
 }
 
 export async function importVaultCommand(
@@ -73,7 +79,7 @@ export async function importVaultCommand(
   const entropy = secrets.adopt(await readEntropy(context), wipe);
   const phrase = secrets.adopt(formatMnemonic(entropy), wipe);
   const made = await makeVault(context, config, { entropy, phrase, ...passphrases });
-  tellVault(context, made, options);
+  await tellVault(context, made, options);
 }
 
 interface Passphrases {
@@ -108,10 +114,10 @@ async function mayMakeVault(
   if (existsSync(home.vault)) {
     throw new CommandError(`there is a vault already: ${home.vault}`, {
       code: "VAULT_EXISTS",
-      hint: `if its words are safe, move it away: mv ${home.vault} ${home.vault}.old`,
+      hint: `if its words are safe, move it away: ${moveAway(home.vault)}`,
     });
   }
-  const running = await askNode(home, "status").catch(() => undefined);
+  const running = await askNode(home, (node) => node.status()).catch(() => undefined);
   if (running !== undefined) {
     // It would be one node to its peers, and another to the commands of this folder.
     throw new CommandError("a node of this folder runs, with the key that it has now", {
@@ -134,10 +140,14 @@ async function mayMakeVault(
   if (existsSync(before)) {
     throw new CommandError(`there is a key of an earlier node: ${before}`, {
       code: "IDENTITY_EXISTS",
-      hint: `move it away: mv ${before} ${before}.old`,
+      hint: `move it away: ${moveAway(before)}`,
     });
   }
   return config;
+}
+
+function moveAway(path: string): string {
+  return `mv ${shellWord(path)} ${shellWord(`${path}.old`)}`;
 }
 
 function keptIdentity(identity: string): string {
@@ -148,11 +158,14 @@ async function readPassphrases(
   context: Context,
   { bip39Passphrase, passphraseStdin }: MakeVaultOptions,
 ): Promise<Passphrases & Disposable> {
-  const passphrase = await readNewPassphrase(context, { passphraseStdin });
+  using reading = new DisposableStack();
+  const passphrase = reading.adopt(await readNewPassphrase(context, { passphraseStdin }), wipe);
   const bip39 = bip39Passphrase
     ? await readNewPassphrase(context, { passphraseStdin }, "BIP39 passphrase of the words")
     : new Uint8Array();
-  return { passphrase, bip39, [Symbol.dispose]: () => wipe(passphrase, bip39) };
+  reading.adopt(bip39, wipe);
+  const secrets = reading.move();
+  return { passphrase, bip39, [Symbol.dispose]: () => secrets.dispose() };
 }
 
 /** From stdin, to its end; or typed, until they are right. The caller wipes it. */
@@ -215,7 +228,7 @@ async function makeVault(
   const sshHostKey = sshPublicKeyLine(vault.publicKey(SSH_HOST_PATH), "");
   // An agent may hold one that was here before.
   await (await runningVault(context))?.lock();
-  await createVaultFile(
+  using _file = await createVaultFile(
     home.vault,
     { entropy, seed, passphraseUsed: bip39.length > 0, names: [] },
     passphrase,
@@ -229,29 +242,18 @@ async function makeVault(
   return { path: home.vault, fingerprint, sshHostKey, replaced, unused };
 }
 
-/** As JSON they are in the one document, which {@linkcode tellVault} ends. */
-async function printWords(
-  { terminal: { data } }: Context,
-  phrase: Uint8Array,
-  { json }: MakeVaultOptions,
-): Promise<void> {
-  data.write(json ? '{"words":"' : "");
-  await data.writeBytes(phrase);
-  data.write(json ? '",' : "\n");
-}
-
-function tellVault(
+/** @param words to be printed with it; `undefined`: they are known. */
+async function tellVault(
   { terminal, home }: Context,
   made: MadeVault,
-  { json, ...options }: MakeVaultOptions & { readonly force?: boolean },
-): void {
+  { json }: MakeVaultOptions,
+  words?: Uint8Array,
+): Promise<void> {
   const { path, fingerprint, sshHostKey, replaced, unused } = made;
-  if (json) {
-    const document = { path, fingerprint, sshHostKey, replaced, identityInUse: !unused };
-    if (options.force === true) terminal.data.write(`${JSON.stringify(document).slice(1)}\n`);
-    else printJson(terminal, document);
-    return;
-  }
+  const document = { path, fingerprint, sshHostKey, replaced, identityInUse: !unused };
+  if (words !== undefined) await printWords(terminal, words, json ? document : undefined);
+  else if (json) printJson(terminal, document);
+  if (json) return;
   printFields(terminal, [
     ["vault", path],
     ["fingerprint", fingerprint],
