@@ -13,7 +13,6 @@ import { loadConfig } from "@alknet/core/config-file";
 import { ConfigInvalid } from "@alknet/core/config-problem";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
-import type { NodeStatus } from "./node-status.ts";
 import { say } from "./terminal.ts";
 
 /**
@@ -27,7 +26,7 @@ export async function configInUse(context: Context): Promise<Config> {
     return await loadConfig(home.config);
   } catch (error) {
     if (!(error instanceof ConfigInvalid)) throw error;
-    const node = (await askNode(home, "status").catch(() => undefined)) as NodeStatus | undefined;
+    const node = await askNode(home, (it) => it.status()).catch(() => undefined);
     // One on a server takes more to be reached than its name.
     if (node === undefined || !isAbsolute(node.store.path)) throw error;
     say(

@@ -1,24 +1,24 @@
 /**
- * The control socket: how commands ask the node that runs. The call protocol takes its place.
+ * The control socket: `alknet/call` over a Unix socket, for the owner of the folder. It is how commands ask the
+ * node that runs.
  *
- * One line of JSON each way, then the connection ends; to follow something, lines until one side ends it:
- *
- * ```text
- * → {"request":"status"}
- * ← {"version":…}          or {"error":{"code":"…","message":"…"}}
- * → {"request":"log","follow":true}
- * ← {…} ← {…} …
- * ```
- *
- * Its caller is the owner of the folder: `run/` is 0700, and both sides check that it is.
+ * Who can connect is the owner: `run/` is 0700, and both sides check that it is.
  *
  * @module
  */
 
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
+import type { CallSession } from "@alknet/call/call-session";
+import type { Client } from "@alknet/call/client-types";
+import { ownerContext } from "@alknet/core/access";
+import { CloseCode } from "@alknet/core/close-code";
+import type { Connection, OwnedConnection } from "@alknet/core/connection";
+import { unixConnection } from "@alknet/core/unix-connection";
 import { CommandError } from "./command-error.ts";
+import type { NodeOperations } from "./operations/node-operations.ts";
 import { checkOwner, isNobody, isPipe, serveOwner } from "./owner-socket.ts";
 
 /** Where the socket is. */
@@ -28,77 +28,63 @@ export interface ControlPath {
   readonly controlSocket: string;
 }
 
-/** Longest request, in bytes. */
-const MAX_REQUEST = 4_096;
-/** Longest answer, in bytes. */
-const MAX_ANSWER = 16 * 2 ** 20;
 /** Clients at once. */
-const MAX_CLIENTS = 16;
-/** Time for a request to come, and for an answer, in milliseconds. */
+const MAX_CLIENTS = 64;
+
+/** Time for an answer, in milliseconds. */
 const DEADLINE = 5_000;
 
-/** Lines that one who follows may be behind; then the connection is cut. */
-const MAX_BEHIND = 4 * 2 ** 20;
+const ALPN = "alknet/call";
 
-/** What came with a request: plain JSON, not looked at yet. */
-export type Params = Readonly<Record<string, unknown>>;
-
-/** Answers by the name of the request: one document, or one after another until `signal` aborts. */
-export type Answers = Readonly<
-  Record<
-    string,
-    (params: Params, signal: AbortSignal) => object | Promise<object> | AsyncIterable<object>
-  >
->;
-
-/** A served control socket; disposing it removes it. */
+/** A served control socket; disposing removes it, and cuts off who is connected. */
 export interface ControlServer extends AsyncDisposable {}
 
 /**
  * Serve the control socket at `path`.
  *
+ * @param answer has each connection, which is the owner's, until it ends.
  * @throws {CommandError} `ALREADY_RUNNING` if a node answers there.
  * @throws {FolderError} if the folder is not ours alone.
  */
-export async function serveControl(path: ControlPath, answers: Answers): Promise<ControlServer> {
-  const { run, controlSocket: socket } = path;
+export async function serveControl(
+  path: ControlPath,
+  answer: (connection: Connection) => Promise<void>,
+): Promise<ControlServer> {
+  const { run, controlSocket } = path;
+  const serve = (socket: Socket): void => {
+    const connection = connectionOn(socket, "server");
+    answer(connection).then(
+      () => connection.close(),
+      () => connection.abort(CloseCode.INTERNAL),
+    );
+  };
   const limits = { maxClients: MAX_CLIENTS, taken: alreadyRunning };
-  const server = await serveOwner({ run, socket }, (client) => serve(client, answers), limits);
+  const server = await serveOwner({ run, socket: controlSocket }, serve, limits);
   // For when it does not answer: whoever listens there is the one who wrote this last.
-  if (!isPipe(socket)) writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
+  if (!isPipe(controlSocket)) writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
   return server;
 }
 
-function serve(socket: Socket, answers: Answers): void {
-  socket.setTimeout(DEADLINE, () => socket.destroy());
-  // Who follows, and wants no more, ends its side.
-  socket.once("end", () => socket.end());
-  let request = "";
-  socket.setEncoding("utf8");
-  socket.on("data", (chunk: string) => {
-    request += chunk;
-    const end = request.indexOf("\n");
-    if (end < 0 && request.length <= MAX_REQUEST) return;
-    socket.removeAllListeners("data").resume();
-    void answer(socket, request.slice(0, end), answers);
-  });
-}
+/** The running node, as its owner calls it. */
+export type NodeClient = Client<NodeOperations>["node"];
 
 /**
- * Ask the running node.
+ * Ask the running node: `askNode(home, (node) => node.status())`.
  *
  * @throws {CommandError} `NOT_RUNNING` if there is none; `NOT_ANSWERING` if it hangs; what the node answers as its error.
  */
-export async function askNode(
+export async function askNode<T>(
   path: ControlPath,
-  request: string,
-  params: Params = {},
-): Promise<object> {
-  const never = new AbortController().signal;
-  for await (const document of lines(path, { ...params, request }, never, DEADLINE)) {
-    return document;
+  ask: (node: NodeClient) => PromiseLike<T>,
+): Promise<T> {
+  const session = await callNode(path);
+  try {
+    return await ask(await clientOf(session));
+  } catch (error) {
+    throw await explained(path, error);
+  } finally {
+    session.connection.abort(CloseCode.OK);
   }
-  throw new CommandError("cannot read the node's answer");
 }
 
 /**
@@ -106,99 +92,72 @@ export async function askNode(
  *
  * @throws as {@linkcode askNode}
  */
-export function followNode(
+export async function* followNode<T>(
   path: ControlPath,
-  request: string,
-  params: Params,
+  subscribe: (node: NodeClient) => AsyncIterable<T>,
   signal: AbortSignal,
-): AsyncIterable<Readonly<Record<string, unknown>>> {
-  return lines(path, { ...params, request }, signal, 0);
-}
-
-/** @param idle time without a line after which it is given up, in milliseconds; 0: never. */
-async function* lines(
-  path: ControlPath,
-  request: Params,
-  signal: AbortSignal,
-  idle: number,
-): AsyncGenerator<Readonly<Record<string, unknown>>> {
-  checkOwner({ run: path.run, socket: path.controlSocket }, notRunning);
-  const socket = connect(path.controlSocket);
-  const onabort = (): void => void socket.destroy();
+): AsyncGenerator<T> {
+  const session = await callNode(path);
+  const onabort = (): void => session.connection.abort(CloseCode.OK);
   signal.addEventListener("abort", onabort, { once: true });
   if (signal.aborted) onabort();
-  socket.setTimeout(idle, () => socket.destroy(silent(path)));
-  socket.write(`${JSON.stringify(request)}\n`);
-  let text = "";
   try {
-    for await (const chunk of socket.setEncoding("utf8")) {
-      text += String(chunk);
-      for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n")) {
-        const value = parseObject(text.slice(0, end));
-        text = text.slice(end + 1);
-        if (value === undefined) throw new CommandError("cannot read the node's answer");
-        yield unlessError(value);
-      }
-      if (text.length > MAX_ANSWER) throw new Error("answer too long");
-    }
+    yield* subscribe(await clientOf(session));
   } catch (error) {
     if (signal.aborted) return;
-    if (error instanceof CommandError) throw error;
-    if (isNobody(error)) throw notRunning();
-    throw new CommandError(`cannot ask the node: ${(error as Error).message}`, { cause: error });
+    throw await explained(path, error);
   } finally {
     signal.removeEventListener("abort", onabort);
-    socket.destroy();
+    onabort();
   }
 }
 
-function unlessError(value: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  const error = value["error"] as { code?: unknown; message?: unknown } | undefined;
-  if (error === undefined) return value;
-  throw new CommandError(`the node answers: ${String(error.message)}`, {
-    code: String(error.code),
-  });
-}
-
-/** Never rejects. */
-async function answer(socket: Socket, line: string, answers: Answers): Promise<void> {
-  const { request: name, ...params } = parseObject(line) ?? {};
-  const gone = new AbortController();
-  socket.once("close", () => gone.abort());
+/**
+ * Call the running node. Whoever got the session ends its connection.
+ *
+ * @throws {CommandError} `NOT_RUNNING` if there is none.
+ */
+export async function callNode(path: ControlPath): Promise<CallSession> {
+  checkOwner({ run: path.run, socket: path.controlSocket }, notRunning);
+  const socket = connect({ path: path.controlSocket, allowHalfOpen: true });
   try {
-    if (typeof name !== "string" || !Object.hasOwn(answers, name)) {
-      const known = Object.keys(answers).join(", ");
-      throw new CommandError(`expected one of: ${known}`, { code: "UNKNOWN_REQUEST" });
-    }
-    const given = answers[name]!(params, gone.signal);
-    if (Symbol.asyncIterator in given) {
-      // It is over when one of the two wants no more.
-      socket.setTimeout(0);
-      for await (const document of given) {
-        if (gone.signal.aborted || socket.writableLength > MAX_BEHIND) break;
-        socket.write(`${JSON.stringify(document)}\n`);
-      }
-      socket.end();
-    } else {
-      socket.end(`${JSON.stringify(await given)}\n`);
-    }
+    await once(socket, "connect");
   } catch (error) {
-    const { code, message } = error as { code?: unknown; message?: unknown };
-    const told = { code: typeof code === "string" ? code : "INTERNAL", message: String(message) };
-    socket.end(`${JSON.stringify({ error: told })}\n`);
+    if (isNobody(error)) throw notRunning();
+    throw new CommandError(`cannot ask the node: ${(error as Error).message}`, { cause: error });
   }
+  // Loaded when there is somebody to call: commands ask first whether there is.
+  const { callSession } = await import("@alknet/call/call-session");
+  return callSession(connectionOn(socket, "client"));
 }
 
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    // Not JSON is one of the things that it may be.
-    return undefined;
+function connectionOn(socket: Socket, side: "client" | "server"): OwnedConnection {
+  return unixConnection({ side, socket, alpn: ALPN, auth: ownerContext() });
+}
+
+async function clientOf(session: CallSession): Promise<NodeClient> {
+  const { client } = await import("@alknet/call/client");
+  const { node } = client<NodeOperations>({
+    call: (operation, input, options) =>
+      session.call(operation, input, { timeout: DEADLINE, ...options }),
+    subscribe: (...subscription) => session.subscribe(...subscription),
+  });
+  return node;
+}
+
+/** An error of a call as a command tells it. */
+async function explained(path: ControlPath, error: unknown): Promise<unknown> {
+  const { CallError, isConnectionLost } = await import("@alknet/call/call-error");
+  if (isConnectionLost(error)) {
+    return new CommandError(
+      "the node has ended the connection: it has ended, or is of another version",
+      { code: "CONNECTION_LOST", hint: "see how it is: alknet status", cause: error },
+    );
   }
+  if (!(error instanceof CallError)) return error;
+  const { code, message } = error;
+  if (code === "TIMEOUT") return silent(path);
+  return new CommandError(`the node answers: ${message}`, { code, cause: error });
 }
 
 function pidFile({ run }: ControlPath): string {

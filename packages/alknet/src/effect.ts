@@ -9,14 +9,6 @@ import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
 import { printJson, say } from "./terminal.ts";
 
-/** What the running node says of a change. */
-export interface Effect {
-  /** Connections that it has closed. */
-  readonly connections: number;
-  /** Rights in use that it has ended, on connections that go on. */
-  readonly grants: number;
-}
-
 export interface EffectOptions {
   readonly json: boolean;
   /** What the JSON document has besides. */
@@ -34,11 +26,10 @@ export async function tellEffect(
   { json, document, ends = true, notes = [] }: EffectOptions,
 ): Promise<void> {
   const { terminal, home } = context;
-  const effect = (await askNode(home, "effect", { change }).catch((error: unknown) => {
-    const { code } = error as { code?: unknown };
-    if (code === "NOT_RUNNING") return undefined;
+  const effect = await askNode(home, (node) => node.effect({ change })).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code === "NOT_RUNNING") return undefined;
     throw error;
-  })) as Effect | undefined;
+  });
   if (json) {
     const { connections = 0, grants = 0 } = effect ?? {};
     const running = effect !== undefined;

@@ -1,52 +1,42 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EventLog } from "./event-log.ts";
+import { EventLog, MAX_KEPT } from "./event-log.ts";
 
-test("EventLog keeps the newest 1,024", () => {
-  const log = new EventLog<{ number: number }>();
-  for (let number = 0; number < 2_000; number++) log.add({ number });
-  assert.equal(log.entries.length, 1_024);
-  assert.deepEqual(log.entries.at(-1), { number: 1_999 });
+test("an EventLog keeps the newest entries, and counts all", () => {
+  const log = new EventLog<{ n: number }>();
+  for (let n = 1; n <= MAX_KEPT + 76; n++) log.add({ n });
+  assert.equal(log.entries.length, MAX_KEPT);
+  assert.deepEqual(log.entries[0], { n: 77 });
+  assert.equal(log.count, MAX_KEPT + 76);
 });
 
-test("who follows hears of what is added from then on, until it has enough", async () => {
-  const log = new EventLog<{ number: number }>();
-  log.add({ number: 0 });
-  const stop = new AbortController();
-  const seen: number[] = [];
-  const following = (async () => {
-    for await (const { number } of log.follow(stop.signal)) {
-      seen.push(number);
-      if (number === 3) stop.abort();
-    }
-  })();
-  await Promise.resolve();
-  for (let number = 1; number <= 3; number++) log.add({ number });
-  await following;
-  assert.deepEqual(seen, [1, 2, 3]);
+test("an EventLog tells what came after a number, under its own", () => {
+  const log = new EventLog<{ n: number }>();
+  assert.deepEqual(log.after(0), []);
+  for (const n of [1, 2, 3]) log.add({ n });
+  const all = [1, 2, 3].map((n) => [n, { n }]);
+  assert.deepEqual(log.after(0), all);
+  assert.deepEqual(log.after(2), all.slice(2));
+  assert.deepEqual(log.after(3), []);
+  assert.deepEqual(log.after(99), []);
+  for (let n = 4; n <= MAX_KEPT + 3; n++) log.add({ n });
+  // The first three are gone: whoever is behind them misses those, and nothing else.
+  assert.deepEqual(log.after(1)[0], [4, { n: 4 }]);
+  assert.deepEqual(log.after(10)[0], [11, { n: 11 }]);
+  assert.equal(log.after(0).length, MAX_KEPT);
 });
 
-test("who follows slowly misses the oldest, and holds no more than the newest", async () => {
-  const log = new EventLog<{ number: number }>();
-  const stop = new AbortController();
-  const following = log.follow(stop.signal);
-  const first = following.next();
-  for (let number = 0; number < 5_000; number++) log.add({ number });
-  const seen = [(await first).value?.number];
-  for (;;) {
-    const { value } = await following.next();
-    seen.push(value?.number);
-    if (value?.number === 4_999) break;
-  }
-  stop.abort();
-  assert.ok(seen.length <= 1_025);
-  assert.deepEqual(await following.next(), { done: true, value: undefined });
-});
-
-test("who waits is let go", async () => {
-  const stop = new AbortController();
-  const following = new EventLog<object>().follow(stop.signal);
-  const next = following.next();
-  stop.abort();
-  assert.deepEqual(await next, { done: true, value: undefined });
+test("an EventLog tells its listeners of what is added, until they stop", () => {
+  const log = new EventLog<{ n: number }>();
+  let heard = 0;
+  const listener = (): number => heard++;
+  const stops = [log.onadd(listener), log.onadd(listener)];
+  log.add({ n: 1 });
+  assert.equal(heard, 2);
+  stops[0]!();
+  log.add({ n: 2 });
+  assert.equal(heard, 3);
+  stops[1]!();
+  log.add({ n: 3 });
+  assert.equal(heard, 3);
 });

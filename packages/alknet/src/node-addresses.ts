@@ -11,7 +11,6 @@ import { DEFAULT_PORT } from "@alknet/core/peers";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
-import type { NodeStatus } from "./node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
 
 export interface NodeAddresses {
@@ -39,7 +38,7 @@ export async function nodeAddresses(
 
 async function runningAddresses(home: Context["home"]): Promise<readonly string[] | undefined> {
   try {
-    return ((await askNode(home, "status")) as NodeStatus).addresses;
+    return (await askNode(home, (node) => node.status())).addresses;
   } catch (error) {
     if (error instanceof CommandError) return undefined;
     throw error;

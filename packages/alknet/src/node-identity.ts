@@ -23,7 +23,6 @@ import { IDENTITY_PATH } from "@alknet/vault/derivation-path";
 import { wipe } from "@alknet/vault/wipe";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
-import type { NodeStatus } from "./node-status.ts";
 import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** Where the identity comes from: a file with the key, or the vault's file. */
@@ -87,7 +86,7 @@ export async function knownFingerprint(
     return fingerprintOfPublicKey(await vault.publicKey(IDENTITY_PATH));
   }
   // A node goes on when its vault locks.
-  const node = (await askNode(home, "status").catch(() => undefined)) as NodeStatus | undefined;
+  const node = await askNode(home, (it) => it.status()).catch(() => undefined);
   return node === undefined ? undefined : parseFingerprint(node.fingerprint);
 }
 

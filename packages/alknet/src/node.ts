@@ -21,9 +21,12 @@ import { pingHandler } from "@alknet/core/ping";
 import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
 import { tunnel } from "@alknet/tunnel/tunnel";
+import { connectionList } from "./connection-list.ts";
 import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
-import { DISABLED, MAX_LISTED, type NodeStatus, type RefusalStatus } from "./node-status.ts";
+import { DISABLED, MAX_LISTED } from "./node-status.ts";
+import type { ConnectionSelection, ConnectionStatus } from "./operations/node-connections.ts";
+import type { NodeStatus, RefusalStatus } from "./operations/node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
 import { transport } from "./transport.ts";
@@ -34,6 +37,8 @@ export interface NodeOptions {
   readonly identity: NodeIdentity;
   /** Who is known beside the configuration. Whoever opened it closes it, after the node. */
   readonly store: IdentityStore;
+  /** What answers `alknet/call`. */
+  readonly calls: ProtocolHandler;
   readonly version: string;
   readonly logger: Logger;
 }
@@ -45,6 +50,10 @@ export interface Node extends AsyncDisposable {
   readonly ticket: string;
   /** All but what whoever reads the configuration knows. */
   status(): Omit<NodeStatus, "configuration" | "vault">;
+  /** Connections that services have now, oldest first. */
+  connections(wanted: ConnectionSelection): ConnectionStatus[];
+  /** Close them in order, within the drain time. @returns how many. */
+  closeConnections(wanted: ConnectionSelection): number;
   /**
    * Put another configuration in place; what needs a restart stays as it is.
    *
@@ -72,7 +81,7 @@ const MAX_TOLD = 256;
  * @throws {Error} with the system's `code` if a port is not to be had.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  const { config, identity, store, version, logger } = options;
+  const { config, identity, store, calls, version, logger } = options;
   const { fingerprint } = identity;
   const started = performance.now();
   const refusals = new EventLog<RefusalStatus>();
@@ -121,6 +130,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   const services: Readonly<Record<HandlerName, () => ProtocolHandler>> = {
     ping: pingHandler,
     register: () => register,
+    call: () => calls,
     tunnel: () => flows,
     web: webPage,
   };
@@ -139,8 +149,11 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     onevent,
   });
   const addresses = ownAddresses(endpoint.addresses, networkInterfaces());
+  const listed = connectionList(() => endpoint.connections);
 
   return {
+    connections: listed.list,
+    closeConnections: listed.close,
     reconfigure: (next) =>
       reconfigure({ configured, store, limits: endpoint.limits, tunnel: flows }, next),
     refusals,
@@ -148,7 +161,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     ticket: formatTicket({ fingerprint, addresses, name: config.name }),
     status() {
       const now = performance.now();
-      const connections = [...endpoint.connections];
+      const connections = listed.list({});
       return {
         version,
         pid: process.pid,
@@ -162,13 +175,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
         draining,
         flows: flows.flows,
         connectionCount: connections.length,
-        connections: connections.slice(-MAX_LISTED).map(({ connection, since }) => ({
-          alpn: connection.alpn,
-          transport: connection.transport,
-          peer: connection.auth.peer?.id,
-          remoteAddress: connection.remoteAddress,
-          seconds: Math.round(now - since) / 1_000,
-        })),
+        connections: connections.slice(-MAX_LISTED),
         refused: refusals.entries.slice(-MAX_SHOWN),
         peers: identities.peers.length,
         store: { path: store.label, state: store.state },

@@ -15,7 +15,6 @@ import { CommandError } from "./command-error.ts";
 import { configInUse } from "./config-in-use.ts";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
-import type { NodeStatus } from "./node-status.ts";
 import { say } from "./terminal.ts";
 
 export interface OpenedStore {
@@ -52,7 +51,7 @@ export async function openStore(
 /** A file is made while no node runs: one that does had another, and would not see it. */
 async function refuseBesideNode({ home }: Pick<Context, "home">, path: string): Promise<void> {
   try {
-    await askNode(home, "status");
+    await askNode(home, (node) => node.status());
   } catch (error) {
     if (error instanceof CommandError && error.code === "NOT_ANSWERING") throw error;
     return;
@@ -157,7 +156,7 @@ async function openAs(context: Context, mode: StoreMode, config: Config): Promis
 /** Why the running node cannot read its store; `undefined`: it can, or there is none that answers. */
 async function lostStore({ home }: Context): Promise<string | undefined> {
   try {
-    const { store } = (await askNode(home, "status")) as NodeStatus;
+    const { store } = await askNode(home, (node) => node.status());
     return store.state.kind === "stale" ? store.state.reason : undefined;
   } catch {
     // What is wrong with a node has commands of its own.

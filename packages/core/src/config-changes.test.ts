@@ -42,7 +42,7 @@ test("configChanges() sees nothing in what only looks different", () => {
 
 test("restartKeys() names what needs a restart, each a key of the schema", () => {
   const after = parse(
-    'name = "x"\nlisten = "[::]:1"\nidentity = "k"\nhandlers = []',
+    'name = "x"\nlisten = "[::]:1"\nidentity = "k"\nhandlers = []\ncall.strangers = true',
     '[limits]\ndrain = "3s"\nhandshake_timeout = "3s"\nidle_timeout = "3s"',
     '[store]\npath = "db"',
   );

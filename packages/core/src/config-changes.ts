@@ -31,6 +31,7 @@ const RESTART: readonly Part[] = [
   ["listen", ({ listen }) => listen],
   ["identity", ({ identity }) => identity],
   ["handlers", ({ handlers }) => handlers],
+  ["call.strangers", ({ call }) => call.strangers],
   ["limits.drain", ({ limits }) => limits.drain],
   ["limits.handshake_timeout", ({ limits }) => limits.handshakeTimeout],
   ["limits.idle_timeout", ({ limits }) => limits.idleTimeout],

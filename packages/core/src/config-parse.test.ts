@@ -50,6 +50,9 @@ connections = 100
 drain = "1m"
 penalties = { auth = "30s", maximum = "1h" }
 
+[call]
+strangers = true
+
 [tunnel]
 flows_per_peer = 7
 deadline = "1s500ms"
@@ -131,6 +134,7 @@ test("parseConfig() reads every key", () => {
       handshakeTimeout: 10_000,
       idleTimeout: 30_000,
     },
+    call: { strangers: true },
     tunnel: { flowsPerPeer: 7, openingPerPeer: 256, deadline: 1_500 },
     log: { level: "debug" },
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },
@@ -186,8 +190,20 @@ test("a configuration is frozen, and one text stands for a list of one", () => {
   assert.deepEqual(config.listen, [{ host: "0.0.0.0", port: 7433 }]);
   assert.deepEqual(config.peers[0]?.scopes, ["git:read"]);
   for (const each of [config, defaultConfig("x.toml")]) {
-    const { listen, handlers, peers, apiKeys, limits, tunnel, log, store } = each;
-    const parts = [each, listen, handlers, peers, ...peers, apiKeys, tunnel, log, store, limits];
+    const { listen, handlers, peers, apiKeys, limits, call, tunnel, log, store } = each;
+    const parts = [
+      each,
+      listen,
+      handlers,
+      peers,
+      ...peers,
+      apiKeys,
+      call,
+      tunnel,
+      log,
+      store,
+      limits,
+    ];
     assert.ok(parts.every(Object.isFrozen));
     assert.ok([limits.exempt, limits.caps, limits.penalties].every(Object.isFrozen));
   }
@@ -216,6 +232,7 @@ test("every key of the schema changes what the configuration says", () => {
     path: '"x"',
     url: '"postgres://db/x"',
     keyring: "true",
+    strangers: "true",
     key_file: '"x"',
     lock_after: '"never"',
     password_file: '"x"\nurl = "postgres://db/x"',

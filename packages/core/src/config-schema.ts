@@ -15,6 +15,7 @@ import * as z from "zod/mini";
 import { type ApiKeyEntry, parseTokenHash, parseTokenPrefix, TOKEN_PREFIX } from "./api-key.ts";
 import {
   type Config,
+  DEFAULT_CALL,
   DEFAULT_HANDLERS,
   DEFAULT_LISTEN,
   DEFAULT_LOCK_AFTER,
@@ -431,6 +432,13 @@ const limits = section(
   },
 );
 
+const call = section("Who may call operations of this node; which of them is in their scopes.", {
+  strangers: flag(
+    "`true`: so may who proves a key that is not known, what asks for no right.",
+    DEFAULT_CALL.strangers,
+  ),
+});
+
 const tunnel = section("What one peer may have of the tunnel; where to is in its scopes.", {
   flows_per_peer: count(
     "Flows of one peer at once, over all its connections.",
@@ -543,6 +551,7 @@ const document = z.pipe(
     api_keys: z
       .prefault(z.array(apiKey).check(z.maxLength(100_000)), [])
       .check(z.meta({ description: "Tokens for programs: a table `[[api_keys]]` each." })),
+    call,
     tunnel,
     log: section("What is logged.", {
       level: z
@@ -622,7 +631,7 @@ export function readSchema(root: object): SchemaOutcome {
 }
 
 function toConfig(document: ConfigDocument, path: string): Config {
-  const { name, listen, identity, handlers, limits, tunnel, log, store, vault } = document;
+  const { name, listen, identity, handlers, limits, call, tunnel, log, store, vault } = document;
   const { penalties } = limits;
   const roles = new Map(
     Object.entries(document.roles).map(([role, scopes]) => [role, listOf(scopes)]),
@@ -668,6 +677,7 @@ function toConfig(document: ConfigDocument, path: string): Config {
     roles: roles.size === 0 ? NO_ROLES : roles,
     peers: identities.peers,
     apiKeys: Object.freeze(identities.apiKeys),
+    call: Object.freeze({ strangers: call.strangers }),
     tunnel: Object.freeze({
       flowsPerPeer: tunnel.flows_per_peer,
       openingPerPeer: tunnel.opening_per_peer,

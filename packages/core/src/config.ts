@@ -42,6 +42,7 @@ export interface Config {
   readonly roles: Roles;
   readonly peers: readonly PeerEntry[];
   readonly apiKeys: readonly ApiKeyEntry[];
+  readonly call: ConfigCall;
   readonly tunnel: ConfigTunnel;
   readonly log: { readonly level: LogLevel };
   readonly store: ConfigStore;
@@ -56,6 +57,12 @@ export interface ConfigVault {
   readonly keyring: boolean;
   /** File with a key that opens it, absolute. */
   readonly keyFile: string | undefined;
+}
+
+/** Who may call. */
+export interface ConfigCall {
+  /** Whether who proves a key that nobody knows may call operations that ask for nothing. */
+  readonly strangers: boolean;
 }
 
 /** Where the store is: a file, or a server. */
@@ -90,7 +97,7 @@ export interface ConfigTunnel {
   readonly deadline: number;
 }
 
-export const HANDLERS = ["ping", "register", "tunnel", "web"] as const;
+export const HANDLERS = ["ping", "register", "call", "tunnel", "web"] as const;
 export const DEFAULT_HANDLERS: readonly HandlerName[] = HANDLERS;
 export const DEFAULT_LISTEN: readonly string[] = [`[::]:${DEFAULT_PORT}`];
 export const DEFAULT_LOG_LEVEL = "info";
@@ -99,6 +106,7 @@ export const DEFAULT_TIMES: ConfigTimes = Object.freeze({
   handshakeTimeout: 10_000,
   idleTimeout: 30_000,
 });
+export const DEFAULT_CALL: ConfigCall = Object.freeze({ strangers: false });
 export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   flowsPerPeer: 4_096,
   openingPerPeer: 256,
@@ -129,6 +137,7 @@ export function defaultConfig(path: string): Config {
     roles: NO_ROLES,
     peers: none,
     apiKeys: none,
+    call: DEFAULT_CALL,
     tunnel: DEFAULT_TUNNEL,
     log: Object.freeze({ level: DEFAULT_LOG_LEVEL }),
     store: Object.freeze({ path: undefined, url: undefined, passwordFile: undefined }),

@@ -6,7 +6,7 @@
 
 import { CommandError } from "../command-error.ts";
 import { askNode, type ControlPath } from "../control.ts";
-import type { NodeStatus } from "../node-status.ts";
+import type { NodeStatus } from "../operations/node-status.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
 
@@ -18,7 +18,7 @@ export interface CheckedNode {
 export async function checkNode(path: ControlPath): Promise<CheckedNode> {
   const check = "node";
   try {
-    const node = (await askNode(path, "status")) as NodeStatus;
+    const node = await askNode(path, (it) => it.status());
     return { node, finding: { check, state: "ok", text: `running, pid ${node.pid}` } };
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;

@@ -12,7 +12,6 @@ import { configEntries, type ConfigEntry } from "@alknet/core/config-entries";
 import { configTemplate } from "@alknet/core/config-page";
 import { formatTomlPath } from "@alknet/core/config-problem";
 import { configJsonSchema } from "@alknet/core/config-schema";
-import type { ConfigReload } from "@alknet/core/config-watch";
 import { CommandError } from "../command-error.ts";
 import { configFault } from "../config-reload.ts";
 import type { Context } from "../context.ts";
@@ -117,11 +116,12 @@ export function configSchema({ terminal }: Context, { json }: Json): void {
 
 /** Have the running node read the file. What it refuses is told as `check` tells it. */
 export async function reloadConfig({ home, terminal }: Context, { json }: Json): Promise<void> {
-  // Our own node, over our own socket: its word is taken.
-  const reload = (await askNode(home, "reload-config").catch(async (error: unknown) => {
-    if ((error as { code?: unknown }).code === "CONFIG_INVALID") await loadConfig(home.config);
-    throw error;
-  })) as ConfigReload;
+  const reload = await askNode(home, (node) => node.config.reload()).catch(
+    async (error: unknown) => {
+      if ((error as { code?: unknown }).code === "CONFIG_INVALID") await loadConfig(home.config);
+      throw error;
+    },
+  );
   if (json) return printJson(terminal, reload);
   const { changes, cut, restart } = reload;
   const parts = [

@@ -24,7 +24,8 @@ import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { Interrupted } from "../interrupted.ts";
 import { knownFingerprint } from "../node-identity.ts";
-import { DISABLED, formatRefusal, type RefusalStatus } from "../node-status.ts";
+import { DISABLED, formatRefusal } from "../node-status.ts";
+import type { RefusalStatus } from "../operations/node-status.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
 

@@ -7,12 +7,11 @@
  * @module
  */
 
-import type { IdentityStore } from "@alknet/core/identity-store";
-import type { AuditEntry } from "@alknet/core/store-backend";
 import type { Context } from "../context.ts";
-import { askNode, followNode } from "../control.ts";
+import { followNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
-import { formatRefusal, type RefusalStatus } from "../node-status.ts";
+import { logEntries, type LogEntry } from "../log-entries.ts";
+import { formatRefusal } from "../node-status.ts";
 import { withStore } from "../open-store.ts";
 import { printable, printJson } from "../terminal.ts";
 
@@ -23,93 +22,27 @@ export interface LogOptions {
   readonly lines: number;
 }
 
-/** One line of the log, as JSON has it. */
-type LogEntry =
-  | ({ readonly kind: "refused" } & RefusalStatus)
-  | {
-      readonly kind: "changed";
-      readonly time: string;
-      readonly who: string;
-      readonly action: string;
-      readonly subject: string;
-      readonly detail: AuditEntry["detail"];
-    };
-
-/** How often the store is asked for changes, in milliseconds. One look costs microseconds. */
-const LOOK_EVERY = 250;
-
-export async function log(context: Context, { json, follow, lines }: LogOptions): Promise<void> {
-  const { terminal, home, interrupted } = context;
-  const print = (entry: LogEntry): void => {
-    if (json) printJson(terminal, entry);
-    else terminal.data.write(`${format(entry)}\n`);
-  };
-  await withStore(context, "read", async ({ store }) => {
-    // One at least, so that what follows begins behind it.
-    const changes = await store.audit({ limit: Math.max(1, lines) });
-    const refusals = await askNode(home, "refusals").then(
-      (answer) => (answer as { refused: readonly RefusalStatus[] }).refused,
-      (error: unknown) => {
-        if ((error as { code?: unknown }).code !== "NOT_RUNNING") throw error;
-        return undefined;
-      },
-    );
-    const past = [
-      ...changes.map(changed),
-      ...(refusals ?? []).map((each): LogEntry => ({ kind: "refused", ...each })),
-    ].toSorted((a, b) => (a.time < b.time ? -1 : Number(a.time > b.time)));
-    for (const entry of lines === 0 ? [] : past.slice(-lines)) print(entry);
-    if (!follow) return;
-    await Promise.all([
-      followChanges(store, changes.at(-1)?.id ?? 0, interrupted, print),
-      refusals === undefined ? undefined : followRefusals(context, print),
-    ]);
-    if (interrupted.aborted) throw new Interrupted();
-  });
-}
-
-async function followRefusals(
-  { home, interrupted }: Context,
-  print: (entry: LogEntry) => void,
-): Promise<void> {
-  for await (const entry of followNode(home, "refusals", { follow: true }, interrupted)) {
-    print({ kind: "refused", ...(entry as unknown as RefusalStatus) });
-  }
-}
-
-async function followChanges(
-  store: IdentityStore,
-  after: number,
-  interrupted: AbortSignal,
-  print: (entry: LogEntry) => void,
-): Promise<void> {
-  let last = after;
-  while (!interrupted.aborted) {
-    for (const entry of await store.audit({ after: last, limit: 1_000 })) {
-      print(changed(entry));
-      last = entry.id;
+export async function log(context: Context, { json, ...options }: LogOptions): Promise<void> {
+  const { terminal, home, interrupted: signal } = context;
+  const print = async (entries: AsyncIterable<LogEntry>): Promise<void> => {
+    for await (const entry of entries) {
+      if (json) printJson(terminal, entry);
+      else terminal.data.write(`${format(entry)}\n`);
     }
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, LOOK_EVERY);
-      interrupted.addEventListener("abort", done, { once: true });
-      function done(): void {
-        clearTimeout(timer);
-        interrupted.removeEventListener("abort", done);
-        resolve();
-      }
-    });
+  };
+  try {
+    await print(followNode(home, (node) => node.log(options), signal));
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "NOT_RUNNING") throw error;
+    await withStore(context, "read", ({ store }) =>
+      print(entriesOf(logEntries({ store }, { ...options, signal }))),
+    );
   }
+  if (signal.aborted) throw new Interrupted();
 }
 
-function changed({ at, actor, action, subject, detail }: AuditEntry): LogEntry {
-  return {
-    kind: "changed",
-    time: new Date(at).toISOString(),
-    who: actor,
-    action,
-    subject,
-    detail,
-  };
+async function* entriesOf(placed: ReturnType<typeof logEntries>): AsyncGenerator<LogEntry> {
+  for await (const [entry] of placed) yield entry;
 }
 
 function format(entry: LogEntry): string {

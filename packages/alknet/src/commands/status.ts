@@ -7,15 +7,15 @@
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { formatSeconds } from "../milliseconds.ts";
-import { formatRefusal, type NodeStatus } from "../node-status.ts";
+import { formatRefusal } from "../node-status.ts";
+import type { NodeStatus } from "../operations/node-status.ts";
 import { printable, printFields, printJson } from "../terminal.ts";
 
 export async function status(
   { home, terminal }: Context,
   { json }: { readonly json: boolean },
 ): Promise<void> {
-  // Our own node, over our own socket: its word is taken.
-  const node = (await askNode(home, "status")) as NodeStatus;
+  const node = await askNode(home, (it) => it.status());
   if (json) {
     printJson(terminal, node);
     return;

@@ -10,12 +10,12 @@ import { loadConfig } from "@alknet/core/config-file";
 import { watchConfig } from "@alknet/core/config-watch";
 import { formatHostPort } from "@alknet/core/host";
 import { CommandError } from "../command-error.ts";
-import { configStatus } from "../config-reload.ts";
 import type { Context } from "../context.ts";
 import { askNode, serveControl } from "../control.ts";
 import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
+import { createNodeCalls } from "../node-calls.ts";
 import { holdNodeVault } from "../node-vault.ts";
 import { openStore } from "../open-store.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
@@ -44,11 +44,17 @@ export async function up(
   const { identity } = vault;
   const { fingerprint } = identity;
   await using store = await openStore(context, config, logger);
-  const node = await startNode({ config, identity, store, version, logger }).catch(
-    async (error: NodeJS.ErrnoException) => {
-      throw await portTaken(context, config.listen.map(formatHostPort), error);
-    },
-  );
+  const calls = createNodeCalls({ strangers: config.call.strangers, logger });
+  const node = await startNode({
+    config,
+    identity,
+    store,
+    calls: calls.handler,
+    version,
+    logger,
+  }).catch(async (error: NodeJS.ErrnoException) => {
+    throw await portTaken(context, config.listen.map(formatHostPort), error);
+  });
   try {
     using watch = watchConfig(config, {
       onchange(next) {
@@ -65,18 +71,7 @@ export async function up(
       const reload = watch.reload().catch(() => {});
       void reload.then(() => tellSystemd("ready"));
     });
-    await using _control = await serveControl(home, {
-      status: async () => ({
-        ...node.status(),
-        configuration: configStatus(watch.state),
-        vault: await vault.status(),
-      }),
-      "reload-config": () => watch.reload(),
-      effect: ({ change }) =>
-        store.effectOf(Number(change), { signal: AbortSignal.timeout(4_000) }),
-      refusals: ({ follow }, signal) =>
-        follow === true ? node.refusals.follow(signal) : { refused: node.refusals.entries },
-    });
+    await using _control = await serveControl(home, (connection) => calls.answer(connection));
     const { addresses, ticket } = node;
     if (json) printJson(terminal, { fingerprint, addresses, ticket, pid: process.pid });
     else {
@@ -93,6 +88,7 @@ export async function up(
       "ready",
     );
     void tellSystemd("ready");
+    await calls.begin({ node, store, configuration: watch, vault });
     // A node that is killed later has left its compiled code for the next start.
     flushCompileCache();
 
@@ -125,7 +121,7 @@ async function portTaken(
   error: NodeJS.ErrnoException,
 ): Promise<Error> {
   if (error.code !== "EADDRINUSE") return error;
-  const running = await askNode(home, "status").then(
+  const running = await askNode(home, (node) => node.status()).then(
     () => true,
     () => false,
   );

@@ -16,7 +16,6 @@ import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { createLogger } from "../log.ts";
-import type { NodeStatus } from "../node-status.ts";
 import { requireVault, unlockByMachine } from "../open-vault.ts";
 import { runningVault } from "../running-vault.ts";
 import { shellWord } from "../shell-word.ts";
@@ -100,7 +99,7 @@ async function stopAgent(context: Context, { json }: AgentOptions): Promise<void
     });
   }
   const { pid } = await vault.status();
-  const node = (await askNode(home, "status").catch(() => undefined)) as NodeStatus | undefined;
+  const node = await askNode(home, (it) => it.status()).catch(() => undefined);
   if (node?.pid === pid) {
     throw new CommandError(`the agent is that of the node that runs, pid ${pid}`, {
       code: "AGENT_OF_NODE",

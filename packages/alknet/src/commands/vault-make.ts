@@ -117,7 +117,7 @@ async function mayMakeVault(
       hint: `if its words are safe, move it away: ${moveAway(home.vault)}`,
     });
   }
-  const running = await askNode(home, "status").catch(() => undefined);
+  const running = await askNode(home, (node) => node.status()).catch(() => undefined);
   if (running !== undefined) {
     // It would be one node to its peers, and another to the commands of this folder.
     throw new CommandError("a node of this folder runs, with the key that it has now", {
