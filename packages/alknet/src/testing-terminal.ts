@@ -34,6 +34,8 @@ export interface TerminalProgram extends AsyncDisposable {
 export interface TerminalOptions {
   /** A shell's redirections of the program, such as `2>/dev/null >file`. */
   readonly redirect?: string | undefined;
+  /** As a job in the background of a shell. @default false */
+  readonly background?: boolean | undefined;
   /** `TERM` @default "xterm" */
   readonly term?: string | undefined;
 }
@@ -42,11 +44,13 @@ export interface TerminalOptions {
 export function startOnTerminal(
   { folder }: TestHome,
   args: readonly string[],
-  { redirect = "", term = "xterm" }: TerminalOptions = {},
+  { redirect = "", background = false, term = "xterm" }: TerminalOptions = {},
 ): TerminalProgram {
   const main = join(import.meta.dirname, "main.ts");
   const command = [process.execPath, "--conditions=@alknet/source", main, ...args];
-  const shell = ["sh", "-c", `exec "$@" ${redirect}`, "sh"];
+  const shell = background
+    ? ["bash", "-mc", `"$@" ${redirect} & wait $!`, "bash"]
+    : ["sh", "-c", `exec "$@" ${redirect}`, "sh"];
   const child = spawn("python3", ["-c", ON_TERMINAL, ...shell, ...command], {
     env: { ...process.env, ALKNET_HOME: folder, NODE_OPTIONS: "", TERM: term },
     stdio: ["pipe", "pipe", "inherit"],

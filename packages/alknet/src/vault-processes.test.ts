@@ -101,6 +101,19 @@ test("alknet vault agent --background prints what a shell evaluates, and starts 
   assert.match(wrong.stderr, /expected 1s to 30d, or never/);
 });
 
+test("alknet vault agent in the foreground serves until it is told to end, and is the only one", async () => {
+  using home = await vaultHome();
+  await using agent = start(home, ["vault", "agent", "--json"]);
+  const { pid, unlocked: open } = await agent.ready;
+  assert.deepEqual([pid, open], [agent.child.pid, false]);
+  const second = await start(home, ["vault", "agent"]).exited;
+  assert.equal(second.code, 1);
+  assert.match(second.stderr, /a vault agent of this folder is running already/);
+  agent.child.kill("SIGTERM");
+  assert.equal((await agent.exited).code, 0);
+  assert.equal(existsSync(home.home.vaultSocket), false);
+});
+
 test("alknet up with a vault that nothing opens ends with 5, and has told why", async () => {
   using home = await vaultHome();
   home.config('listen = ["127.0.0.1:0"]');

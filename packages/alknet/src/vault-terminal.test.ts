@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { run, testHome } from "./testing.ts";
 import { startOnTerminal, type TerminalProgram } from "./testing-terminal.ts";
+import { vaultHome } from "./testing-vault.ts";
 
 const PASSPHRASE = "correct horse battery";
 const OWN_SCREEN = "\u001b[?1049h";
@@ -165,6 +166,13 @@ test("a terminal that cannot be wiped is told so", async () => {
   await terminal.until("This terminal cannot be wiped: close it");
   assert.equal(await terminal.exited, 130);
   assert.ok(!terminal.screen().includes("\u001b"));
+});
+
+test("who is in the background of a shell asks nobody, and is not stopped by the system", async () => {
+  using home = await vaultHome();
+  await using terminal = startOnTerminal(home, ["id"], { background: true });
+  await terminal.until("alknet: the vault is locked");
+  assert.equal(await terminal.exited, 5, terminal.screen());
 });
 
 test("a private key is printed once its owner has said yes", async () => {

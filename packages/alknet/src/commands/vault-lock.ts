@@ -44,7 +44,7 @@ export async function unlockCommand(context: Context, options: UnlockOptions): P
   const end = locksIn === undefined ? "" : `; it locks after ${formatSeconds(seconds)} without use`;
   say(
     terminal,
-    `${before ? "It is unlocked already" : "Unlocked"}${end}. Lock it: alknet vault lock`,
+    `${before && !started ? "It is unlocked already" : "Unlocked"}${end}. Lock it: alknet vault lock`,
   );
   if (!started) return;
   say(
