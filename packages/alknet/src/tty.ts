@@ -54,7 +54,11 @@ export function openTty({ term, interrupted }: TtyOptions): Tty | undefined {
     return undefined;
   }
   const keyboard = new ReadStream(openSync(TERMINAL, "r"));
-  const onabort = (): void => void keyboard.destroy();
+  const onabort = (): void => {
+    // Before it is closed: after that nobody could.
+    keyboard.setRawMode(false);
+    keyboard.destroy();
+  };
   interrupted.addEventListener("abort", onabort, { once: true });
   const input = secretInput(bytesOf(keyboard));
   const write = (text: string | Uint8Array): void =>

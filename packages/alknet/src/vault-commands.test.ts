@@ -175,6 +175,9 @@ test("a key in a file opens the vault where nobody is, until it is removed", asy
   fails(await vault(home, ["unlock-key", "add", "--label", "b", "--file", file]), 1, /EEXIST/);
   assert.equal((await run(home, ["vault", "unlock-key", "list"])).stdout, "boot\n");
   assert.equal((await vault(home, ["unlock-key", "remove", "boot"])).code, 0);
+  const mended =
+    /warn {2}unlock key: .* the vault knows of none\n *fix: rm \S+; alknet vault unlock-key/;
+  assert.match((await run(home, ["doctor"])).stdout, mended);
   fails(await run(home, ["id"]), 5, /the vault is locked: /);
 });
 

@@ -10,9 +10,11 @@ import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { inspectVaultFile, type VaultFileSummary } from "@alknet/vault/vault-file";
+import { wipe } from "@alknet/vault/wipe";
 import { explain } from "../explain.ts";
 import { unlockKeySources } from "../open-vault.ts";
 import { runningVault } from "../running-vault.ts";
+import { shellWord } from "../shell-word.ts";
 import type { Finding } from "./finding.ts";
 
 /** What there is to say of the vault; nothing if there is none. */
@@ -54,18 +56,20 @@ async function checkUnlockKeys(
   const { keyring, keyFile } = config.vault;
   if (!keyring && keyFile === undefined) return [];
   const [source] = await unlockKeySources(home, config);
+  const into = keyring ? "--keyring" : `--file ${shellWord(keyFile ?? "")}`;
+  const add = `alknet vault unlock-key add ${into}`;
   try {
     const key = await source.read();
-    if (key !== undefined) {
-      key.fill(0);
-      if (unlockKeys.length > 0) return [{ check, state: "ok", text: source.name }];
+    wipe(key);
+    if (key === undefined) {
+      const text = `there is none in ${source.name}: a person has to type the passphrase`;
+      return [{ check, state: "warning", text, fix: add }];
     }
-    const text =
-      key === undefined
-        ? `there is none in ${source.name}: a person has to type the passphrase`
-        : `${source.name} has one, and the vault knows of none`;
-    const where = keyring ? "--keyring" : `--file ${keyFile}`;
-    return [{ check, state: "warning", text, fix: `alknet vault unlock-key add ${where}` }];
+    if (unlockKeys.length > 0) return [{ check, state: "ok", text: source.name }];
+    // Whether it is one of those that there are, only opening the vault would tell.
+    const text = `${source.name} has one, and the vault knows of none`;
+    const fix = keyring ? add : `rm ${shellWord(keyFile ?? "")}; ${add}`;
+    return [{ check, state: "warning", text, fix }];
   } catch (error) {
     return [problem(check, error)];
   }

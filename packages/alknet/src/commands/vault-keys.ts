@@ -18,9 +18,9 @@ import {
   sshKeyPath,
 } from "@alknet/vault/derivation-path";
 import { opensshPrivateKeyFile, sshFingerprint, sshPublicKeyLine } from "@alknet/vault/openssh-key";
-import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { pkarrPublicKey, pkarrSecretKey } from "@alknet/vault/pkarr-key";
 import { createVault, type Vault } from "@alknet/vault/vault";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { secretBytes, wipe } from "@alknet/vault/wipe";
 import type { Context } from "../context.ts";
 import { openVault } from "../open-vault.ts";
