@@ -101,8 +101,9 @@ function abused(
   multiplexed: boolean,
   dispatch: Dispatch,
   options: CallSessionOptions = {},
+  window?: number,
 ): Abused {
-  const pair = connectionPair({ alpn: "alknet/call", multiplexed });
+  const pair = connectionPair({ alpn: "alknet/call", multiplexed, window });
   const session = callSession(pair.server, { dispatch, logger: silent, ...options });
   return {
     pair,
@@ -474,6 +475,15 @@ suite("on one stream", () => {
         assert.deepEqual((await raw.next()).payload, { output: answer });
       assert.equal(begun, sent);
     });
+  });
+
+  test("requests that were held go on also where the transport has taken all answers at once", async () => {
+    const answer = "x".repeat(1_000);
+    // More than all of them: no write is ever told to wait.
+    await using node = abused(false, () => answer, {}, 16 * MIB);
+    const raw = await node.open();
+    raw.send(...Array.from({ length: 5_000 }, (_, i) => requested(`${i}`, "a")));
+    for (let i = 0; i < 5_000; i++) assert.equal((await raw.next()).id, `${i}`);
   });
 
   test("a peer that never reads while we wait for it is held, refused, then cut off", async (context) => {

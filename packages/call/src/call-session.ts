@@ -15,7 +15,8 @@ export interface CallOptions {
   /** Cancels the call, and its handler at the other end; the call then rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /**
-   * Fail with `TIMEOUT` after this long, in milliseconds; `Infinity`: leave it to the other end.
+   * Fail with `TIMEOUT` after this long, in milliseconds; `Infinity`: leave it to the other end, which gives
+   * a call 30 s if it is one of ours.
    *
    * @default 30_000; of a subscription: none
    */
@@ -27,7 +28,12 @@ export interface CallOptions {
 }
 
 export interface SubscribeOptions extends CallOptions {
-  /** Items that may be under way, or wait here unread. The producer pauses beyond that. @default 256 */
+  /**
+   * Items that may be under way, or wait here unread; the producer pauses beyond that. Large items count for
+   * more: together they take about 16 MiB at most.
+   *
+   * @default 256
+   */
   window?: number | undefined;
   /** The last item that was seen; of use where the operation is resumable. */
   lastEventId?: string | undefined;

@@ -184,13 +184,13 @@ export class CallStream {
     if (this.#blocked) return;
     if (this.#ending) duplex.end();
     this.#wake();
+    this.#host.drained(this);
   }
 
   /** What the stream beneath was given has gone. */
   #unblock(): void {
     this.#blocked = false;
     this.#flush();
-    if (!this.#blocked) this.#host.drained(this);
   }
 
   #wake(): void {

@@ -149,12 +149,14 @@ export class OutgoingCalls {
   }
 
   failed({ id, code, message, retryable, details }: Failed): void {
-    this.#fail(this.#table.get(id), remoteError(code, message, { retryable, details }));
+    const call = this.#table.get(id);
+    if (call !== undefined) this.#fail(call, remoteError(code, message, { retryable, details }));
   }
 
   /** The peer has cancelled it. */
   aborted(id: string): void {
-    this.#fail(this.#table.get(id), remoteError("INTERNAL", "request cancelled"));
+    const call = this.#table.get(id);
+    if (call !== undefined) this.#fail(call, remoteError("INTERNAL", "request cancelled"));
   }
 
   /** Nobody wants the answer any more: have the peer stop. */
@@ -201,8 +203,7 @@ export class OutgoingCalls {
     if (!stream.unusable) stream.send(encodeAborted(asciiText(id)));
   }
 
-  #fail(call: Outgoing | undefined, error: unknown): void {
-    if (call === undefined) return;
+  #fail(call: Outgoing, error: unknown): void {
     this.#end(call);
     call.receiver.fail(error);
   }
