@@ -5,6 +5,7 @@
  */
 
 import { Argument, Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
+import { addCallCommands } from "./cli-call.ts";
 import { addConfigCommands } from "./cli-config.ts";
 import { addCredentialCommands } from "./cli-credential.ts";
 import { addInviteCommands } from "./cli-pairing.ts";
@@ -73,10 +74,11 @@ export async function tellError(
   fingerprint?: string,
 ): Promise<ExitCode> {
   const { explain } = await import("./explain.ts");
-  const { code, message, report, hint, exitCode } = explain(error, fingerprint);
+  const { code, message, report, hint, details, exitCode } = explain(error, fingerprint);
   say(terminal, `alknet: ${report ?? message}`);
+  if (details !== undefined) say(terminal, `details: ${JSON.stringify(details)}`);
   if (hint !== undefined) say(terminal, `hint: ${hint}`);
-  if (json) printJson(terminal, { error: { code, message, hint } });
+  if (json) printJson(terminal, { error: { code, message, hint, details } });
   return exitCode;
 }
 
@@ -219,6 +221,7 @@ function commands(context: Context): Command {
       await (await import("./commands/doctor.ts")).doctor(context, targets, options);
     });
 
+  addCallCommands(context, command);
   addPeersCommands(context, command);
   addTokenCommands(context, command);
   addCredentialCommands(context, command);

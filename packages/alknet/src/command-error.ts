@@ -22,6 +22,8 @@ export interface CommandErrorOptions extends ErrorOptions {
   readonly code?: string | undefined;
   /** One line, best a command that can be copied; or several lines to paste. */
   readonly hint?: string | undefined;
+  /** Data of the failure, as another program gave it: plain JSON. */
+  readonly details?: unknown;
   /** @default ExitCode.FAILED */
   readonly exitCode?: ExitCode | undefined;
 }
@@ -30,12 +32,14 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly code: string;
   readonly hint: string | undefined;
+  readonly details: unknown;
   readonly exitCode: ExitCode;
 
   constructor(message: string, options: CommandErrorOptions = {}) {
     super(message, options);
     this.code = options.code ?? "FAILED";
     this.hint = options.hint;
+    this.details = options.details;
     this.exitCode = options.exitCode ?? ExitCode.FAILED;
   }
 }

@@ -34,7 +34,8 @@ const MAX_CLIENTS = 64;
 /** Time for an answer, in milliseconds. */
 const DEADLINE = 5_000;
 
-const ALPN = "alknet/call";
+/** As that of `@alknet/call/call-handler`, which takes longer to load than commands have. */
+export const CALL_ALPN = "alknet/call";
 
 /** A served control socket; disposing removes it, and cuts off who is connected. */
 export interface ControlServer extends AsyncDisposable {}
@@ -132,7 +133,7 @@ export async function callNode(path: ControlPath): Promise<CallSession> {
 }
 
 function connectionOn(socket: Socket, side: "client" | "server"): OwnedConnection {
-  return unixConnection({ side, socket, alpn: ALPN, auth: ownerContext() });
+  return unixConnection({ side, socket, alpn: CALL_ALPN, auth: ownerContext() });
 }
 
 async function clientOf(session: CallSession): Promise<NodeClient> {

@@ -17,6 +17,8 @@ export interface Explanation {
   readonly report?: string | undefined;
   /** May be several lines, to be pasted. */
   readonly hint: string | undefined;
+  /** For programs, and those who look for the mistake: plain JSON. */
+  readonly details?: unknown;
   readonly exitCode: ExitCode;
 }
 
@@ -78,8 +80,8 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
  */
 export function explain(error: unknown, ownFingerprint?: string): Explanation {
   if (error instanceof CommandError) {
-    const { code, message, hint, exitCode } = error;
-    return { code, message, hint, exitCode };
+    const { code, message, hint, details, exitCode } = error;
+    return { code, message, hint, details, exitCode };
   }
   if (error instanceof Interrupted) {
     const { INTERRUPTED: exitCode } = ExitCode;

@@ -12,10 +12,8 @@ import type { CallSession } from "@alknet/call/call-session";
 import type { Connection } from "@alknet/core/connection";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Logger } from "@alknet/core/log";
+import { CALL_ALPN } from "./control.ts";
 import type { NodeSources } from "./operations/node-sources.ts";
-
-/** As `CALL_ALPN` of `call-handler.ts`, which is loaded later. */
-const ALPN = "alknet/call";
 
 export interface NodeCallsOptions {
   /** Whether who is not known may call what asks for nothing. */
@@ -53,7 +51,7 @@ export function createNodeCalls({ strangers, logger }: NodeCallsOptions): NodeCa
   }
 
   const handler: ProtocolHandler = {
-    alpns: [ALPN],
+    alpns: [CALL_ALPN],
     access: strangers ? "keyed" : "peers",
     tls: "node",
     handle: async (connection) => await (await loaded.promise).handle(connection),

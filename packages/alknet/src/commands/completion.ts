@@ -1,5 +1,6 @@
 /**
- * `alknet completion bash|zsh|fish`: what a shell needs to complete commands, options, and names of peers and credentials.
+ * `alknet completion bash|zsh|fish`: what a shell needs to complete commands, options, and names of peers,
+ * credentials and operations.
  *
  * The scripts only ask: `alknet __complete -- WORD…` prints what may stand in the place of the last word, a line each
  * with a description after a tab. So they never grow old; a node that learns a peer needs no new script.
@@ -44,14 +45,14 @@ type Suggestion = readonly [word: string, about: string];
 interface Place {
   readonly command: Command;
   /** Arguments of the command that are there already. */
-  readonly given: number;
+  readonly given: readonly string[];
   /** The word belongs to an option before it. */
   readonly ofOption: boolean;
 }
 
 function placeOf(program: Command, words: readonly string[]): Place {
   let command = program;
-  let given = 0;
+  let given: string[] = [];
   let ofOption = false;
   let more = false;
   for (const word of words) {
@@ -66,8 +67,9 @@ function placeOf(program: Command, words: readonly string[]): Place {
       ofOption = more;
       continue;
     }
-    const next = given === 0 ? command.commands.find((each) => each.name() === word) : undefined;
-    if (next === undefined) given++;
+    const next =
+      given.length === 0 ? command.commands.find((each) => each.name() === word) : undefined;
+    if (next === undefined) given.push(word);
     else command = next;
   }
   return { command, given, ofOption };
@@ -81,17 +83,20 @@ function optionsOf(command: Command): Suggestion[] {
 async function wordsAt(context: Context, { command, given, ofOption }: Place) {
   if (ofOption) return [];
   const found: Suggestion[] = [];
-  if (given === 0) {
+  if (given.length === 0) {
     for (const each of command.createHelp().visibleCommands(command)) {
       found.push([each.name(), each.description()]);
     }
   }
   const list = command.registeredArguments;
-  const argument = list[given] ?? (list.at(-1)?.variadic === true ? list.at(-1) : undefined);
+  const argument = list[given.length] ?? (list.at(-1)?.variadic === true ? list.at(-1) : undefined);
   for (const choice of argument?.argChoices ?? []) found.push([choice, ""]);
-  const isPeer = argument?.name() === "target" || isNameOfPeer(command, argument?.name());
+  if (argument?.name() === "node") found.push([".", "the node of this folder"]);
+  const isPeer =
+    ["target", "node"].includes(argument?.name() ?? "") || isNameOfPeer(command, argument?.name());
   if (isPeer) found.push(...(await peersOf(context)));
   if (argument?.name() === "label") found.push(...unlockKeysOf(context));
+  if (argument?.name() === "operation") found.push(...(await operationsOf(context, given[0]!)));
   if (argument?.name() === "provider") found.push(...(await credentialsOf(context)));
   return found;
 }
@@ -106,6 +111,23 @@ async function peersOf(context: Context): Promise<Suggestion[]> {
     const names = new Set([...peers, ...(store?.peers ?? [])].map(({ peerId }) => peerId));
     return [...names].map((name) => [name, "peer"]);
   });
+}
+
+/** Time for a node to tell its operations, in milliseconds: somebody waits at a prompt. */
+const PATIENCE = 1_000;
+
+async function operationsOf(context: Context, target: string): Promise<Suggestion[]> {
+  // Nobody is asked for a passphrase while they type.
+  const quiet = { ...context, openTty: async () => undefined };
+  const signal = AbortSignal.timeout(PATIENCE);
+  const { withCallTarget } = await import("../call-target.ts");
+  const { operationNames } = await import("../described-operations.ts");
+  try {
+    const names = await withCallTarget(quiet, target, { signal }, operationNames);
+    return names.map((name) => [`/${name}`, "operation"]);
+  } catch {
+    return [];
+  }
 }
 
 async function credentialsOf(context: Context): Promise<Suggestion[]> {

@@ -31,7 +31,7 @@ export function nodeConfig(sources: NodeSources) {
       type: "query",
       description: "What stands in the file, and what of it is a default. Hashes are cut short.",
       access: LOOK,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: z.object({
         path: z.string(),
         exists: z.boolean(),
@@ -60,7 +60,7 @@ export function nodeConfig(sources: NodeSources) {
       type: "query",
       description: "Whether the file can be used, and what is wrong with it.",
       access: LOOK,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: z.object({
         path: z.string(),
         exists: z.boolean(),
@@ -82,7 +82,7 @@ export function nodeConfig(sources: NodeSources) {
       type: "mutation",
       description: "Read the file now, and put it in place; what cannot be used changes nothing.",
       access: CHANGE,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: z.object({
         changes: z.object({
           peers: counts,

@@ -23,7 +23,7 @@ export const connectionStatus = z.object({
 export type ConnectionStatus = z.infer<typeof connectionStatus>;
 
 /** Which connections are meant: those that all of it holds for. */
-const selection = z.object({
+const selection = z.strictObject({
   id: z.number().int().optional(),
   peer: z.string().optional(),
   alpn: z.string().optional(),

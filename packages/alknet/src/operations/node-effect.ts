@@ -24,7 +24,7 @@ export function nodeEffect({ store }: NodeSources) {
       type: "query",
       description: "What a change of the store has ended in this node, once it has seen it.",
       access: CHANGE,
-      input: z.object({ change: z.number().int().describe("number of the change") }),
+      input: z.strictObject({ change: z.number().int().describe("number of the change") }),
       output: cut,
       errors: { CHANGE_NOT_SEEN: { description: "the node has not seen this change" } },
       async handler({ change }, context) {

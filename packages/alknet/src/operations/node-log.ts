@@ -38,7 +38,7 @@ export function nodeLog({ node: { refusals }, store }: NodeSources) {
       description: "Who was refused what and why, and who changed what when; then what comes.",
       access: LOOK,
       resumable: true,
-      input: z.object({
+      input: z.strictObject({
         lines: z.number().int().min(0).max(MAX_LINES).default(50).describe("of what was, at most"),
         follow: z.boolean().default(true).describe("go on with what comes"),
       }),

@@ -40,7 +40,7 @@ export function nodeMetrics({ node, store, calls }: NodeSources) {
       type: "query",
       description: "Numbers of this node: memory, time, connections, flows, calls.",
       access: LOOK,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: metrics,
       handler() {
         const { uptime, flows, peers, limits } = node.status();

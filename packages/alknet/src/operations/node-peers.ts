@@ -109,7 +109,7 @@ export function nodePeers(sources: NodeSources) {
       type: "query",
       description: "Everybody whom this node knows.",
       access: LOOK,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: z.object({ peers: list(peerDocument) }),
       handler: () => ({ peers: allPeers(store, configOf(sources)) }),
     }),
@@ -118,7 +118,7 @@ export function nodePeers(sources: NodeSources) {
       type: "query",
       description: "One peer, with keys and rights.",
       access: LOOK,
-      input: z.object({ name: peerId }),
+      input: z.strictObject({ name: peerId }),
       output: peerDocument,
       errors: NOT_FOUND,
       handler: ({ name }) => declared(NOT_FOUND, () => findPeer(store, configOf(sources), name)),
@@ -127,7 +127,7 @@ export function nodePeers(sources: NodeSources) {
       ...mutation,
       name: "node/peers/add",
       description: "Let a key in. Without scopes it is known, and may do nothing.",
-      input: z.object({
+      input: z.strictObject({
         name: peerId,
         fingerprints: z.array(z.string()).min(1).describe("ed25519:… or SHA256:…"),
         scopes: scopes.default([]),
@@ -140,7 +140,7 @@ export function nodePeers(sources: NodeSources) {
       ...mutation,
       name: "node/peers/grant",
       description: "Give a peer rights.",
-      input: z.object({
+      input: z.strictObject({
         name: peerId,
         scopes,
         until: z.string().optional().describe("for a time, as 2h, or until 2026-12-31T18:00:00Z"),
@@ -153,7 +153,7 @@ export function nodePeers(sources: NodeSources) {
       name: "node/peers/revoke",
       description: "Take rights away; what they allow ends at once.",
       input: z
-        .object({
+        .strictObject({
           name: peerId,
           scopes: scopes.default([]),
           all: z.boolean().default(false).describe("every right; the key stays known"),
@@ -168,28 +168,28 @@ export function nodePeers(sources: NodeSources) {
       ...mutation,
       name: "node/peers/disable",
       description: "Let a peer in by nothing, and end what it does; it keeps its rights.",
-      input: z.object({ name: peerId }),
+      input: z.strictObject({ name: peerId }),
       handler: ({ name }, context) => carryOut(context, name, () => enabled(name, false)),
     }),
     operation({
       ...mutation,
       name: "node/peers/enable",
       description: "Undo disable.",
-      input: z.object({ name: peerId }),
+      input: z.strictObject({ name: peerId }),
       handler: ({ name }, context) => carryOut(context, name, () => enabled(name, true)),
     }),
     operation({
       ...mutation,
       name: "node/peers/rename",
       description: "Give a peer another name.",
-      input: z.object({ name: peerId, to: peerId }),
+      input: z.strictObject({ name: peerId, to: peerId }),
       handler: ({ name, to }, context) => carryOut(context, name, () => renamed(name, to), to),
     }),
     operation({
       ...mutation,
       name: "node/peers/rotate-key",
       description: "Replace the keys of a peer by a new one; it keeps its rights.",
-      input: z.object({
+      input: z.strictObject({
         name: peerId,
         fingerprint: z.string(),
         keep: z.boolean().default(false).describe("keep the old ones, too"),
@@ -201,7 +201,7 @@ export function nodePeers(sources: NodeSources) {
       ...mutation,
       name: "node/peers/remove",
       description: "Forget a peer, and end what it does.",
-      input: z.object({ name: peerId }),
+      input: z.strictObject({ name: peerId }),
       handler: ({ name }, context) => carryOut(context, name, () => removed(name)),
     }),
   ] as const;

@@ -124,7 +124,7 @@ export function nodeStatus({ node, configuration, vault }: NodeSources) {
       type: "query",
       description: "What this node is doing: where it listens, who is connected, what is wrong.",
       access: LOOK,
-      input: z.object({}),
+      input: z.strictObject({}),
       output: status,
       handler: async () => ({
         ...node.status(),
