@@ -15,7 +15,12 @@ export interface CallLimits {
   readonly incomingBytes: number;
   /** Bytes of frames that have begun to come; a stream that would pass it is reset. @default 134_217_728 */
   readonly partialBytes: number;
-  /** Bytes that wait to be sent on one stream, above which nothing new is begun for it. @default 1_048_576 */
+  /**
+   * Bytes that wait to be sent on one stream, above which nothing new is begun for it; it is less where more
+   * than 16 streams wait.
+   *
+   * @default 1_048_576
+   */
   readonly outgoingBytes: number;
   /** Items that wait for a subscriber who opened no window; above: `OVERFLOW`. @default 1_024 */
   readonly unreadItems: number;

@@ -572,6 +572,28 @@ suite("on one stream", () => {
   });
 });
 
+test("answers that are not read are bounded over all streams, and others go on", async (context) => {
+  const pair = connectionPair({ alpn: "alknet/call", maxStreams: 300 });
+  const session = callSession(pair.server, { dispatch: () => "x".repeat(1_000) });
+  // The requests that are held come on top: 1,500 for each stream.
+  await flat(context, 200 * MIB, async (measure) => {
+    for (let i = 0; i < 256; i++) {
+      const raw = new RawStream(await pair.client.open());
+      raw.send(...Array.from({ length: 1_500 }, (_, at) => requested(`${i} ${at}`, "a")));
+      await turns(2);
+    }
+    await measure();
+    const { outgoingBytes } = session.stats();
+    context.diagnostic(`${outgoingBytes} bytes wait to be sent on 256 streams`);
+    assert.ok(outgoingBytes < 80 * MIB);
+    const raw = new RawStream(await pair.client.open());
+    raw.send(requested("last", "a"));
+    assert.equal((await raw.next()).id, "last");
+    pair.client.abort(0);
+    await session.closed;
+  });
+});
+
 test("frames that have begun and do not come in full are bounded over all streams", async (context) => {
   const pair = connectionPair({ alpn: "alknet/call" });
   const session = callSession(pair.server, { limits: { partialBytes: 4 * MIB } });

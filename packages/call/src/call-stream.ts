@@ -22,6 +22,8 @@ export interface StreamHost {
   received(stream: CallStream, event: CallEvent, bytes: number): void;
   /** All that waited has been taken by the transport. */
   drained(stream: CallStream): void;
+  /** Of all streams one more (1), or one fewer (-1), has a transport that takes no more for now. */
+  blocked(change: 1 | -1): void;
   /** The peer sends no more on it. */
   ended(stream: CallStream): void;
   /** Bytes of frames that have not come in full are more, or fewer. @returns false: that is too much. */
@@ -179,7 +181,7 @@ export class CallStream {
       const frame = this.#queue.take(BATCH);
       if (frame === undefined) break;
       const taken = typeof frame === "string" ? duplex.write(frame, "latin1") : duplex.write(frame);
-      this.#blocked = !taken;
+      if (!taken) this.#setBlocked(true);
     }
     if (this.#blocked) return;
     if (this.#ending) duplex.end();
@@ -189,8 +191,14 @@ export class CallStream {
 
   /** What the stream beneath was given has gone. */
   #unblock(): void {
-    this.#blocked = false;
+    this.#setBlocked(false);
     this.#flush();
+  }
+
+  #setBlocked(isBlocked: boolean): void {
+    if (this.#blocked === isBlocked) return;
+    this.#blocked = isBlocked;
+    this.#host.blocked(isBlocked ? 1 : -1);
   }
 
   #wake(): void {
@@ -204,6 +212,7 @@ export class CallStream {
     this.#host.partial(-this.#partialBytes);
     this.#reader.discard();
     this.#queue.clear();
+    this.#setBlocked(false);
     this.#host.closedStream(this, error);
     this.#wake();
   }

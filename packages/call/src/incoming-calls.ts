@@ -26,6 +26,8 @@ export interface IncomingCallsOptions {
   readonly limits: CallLimits;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Whether little enough waits to be sent on a stream to make more items. */
+  readonly hasRoom: (stream: CallStream) => boolean;
   /** Called when a call has ended, or has become a subscription. */
   readonly onend: (stream: CallStream) => void;
 }
@@ -37,6 +39,7 @@ export class IncomingCalls implements IncomingHost {
   readonly #dispatch: Dispatch;
   readonly #limits: CallLimits;
   readonly #logger: Logger;
+  readonly #hasRoom: (stream: CallStream) => boolean;
   readonly #onend: (stream: CallStream) => void;
   readonly #table = new Map<string, Incoming>();
   /** Handlers that have not returned, and the bytes of their requests. */
@@ -50,6 +53,7 @@ export class IncomingCalls implements IncomingHost {
     this.#dispatch = options.dispatch;
     this.#limits = options.limits;
     this.#logger = options.logger;
+    this.#hasRoom = options.hasRoom;
     this.#onend = options.onend;
     this.deadlines = new CallDeadlines(this.clock, (call) => this.fail(call, timedOut()));
   }
@@ -191,7 +195,7 @@ export class IncomingCalls implements IncomingHost {
     try {
       await produce(call, items, {
         send: (item) => this.#sendItem(call, item),
-        hasRoom: () => call.stream.outgoingBytes < this.#limits.outgoingBytes,
+        hasRoom: () => this.#hasRoom(call.stream),
         failedLate: (error) =>
           this.#logger.warn({ ...fieldsOf(call), err: error }, "a cancelled subscription failed"),
       });

@@ -13,8 +13,8 @@ import { type CallStream, streamError } from "./call-stream.ts";
 import type { Requested } from "./wire/event.ts";
 
 export interface RequestGateOptions {
-  /** Bytes that wait to be sent on a stream, from which on its requests are held. */
-  readonly outgoingBytes: number;
+  /** Whether little enough waits to be sent on a stream; else its requests are held. */
+  readonly hasRoom: (stream: CallStream) => boolean;
   /** Whether reading may stop: we wait for nothing that would come. */
   readonly mayPause: () => boolean;
   readonly admit: (stream: CallStream, request: Requested, bytes: number) => void;
@@ -56,15 +56,16 @@ export class RequestGate {
   }
 
   arrive(stream: CallStream, request: Requested, bytes: number): void {
-    const isOpen = stream.outgoingBytes < this.#options.outgoingBytes;
-    if (isOpen && !this.#held.has(stream)) return this.#options.admit(stream, request, bytes);
-    this.#hold(stream, request, bytes);
+    if (this.#held.has(stream) || !this.#options.hasRoom(stream)) {
+      return this.#hold(stream, request, bytes);
+    }
+    this.#options.admit(stream, request, bytes);
   }
 
   /** Answer a request with an error. Who does not take the answers is cut off in the end. */
   refuse(stream: CallStream, id: string, code: CallErrorCode, message: string): void {
     this.#options.refuse(stream, id, remoteError(code, message));
-    if (stream.outgoingBytes < this.#options.outgoingBytes) return;
+    if (this.#options.hasRoom(stream)) return;
     if (++this.#heldOf(stream).refusals <= MAX_REFUSALS) return;
     stream.destroy(streamError("LIMIT", "the peer does not take what it asks for"));
   }
@@ -75,7 +76,7 @@ export class RequestGate {
     if (held === undefined) return;
     held.refusals = 0;
     for (const [id, { request, bytes }] of held.requests) {
-      if (stream.outgoingBytes >= this.#options.outgoingBytes) return;
+      if (!this.#options.hasRoom(stream)) return;
       held.requests.delete(id);
       held.bytes -= bytes;
       this.#options.admit(stream, request, bytes);

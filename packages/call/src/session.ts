@@ -33,6 +33,9 @@ import { type CallEvent, MAX_ITEMS, type Requested } from "./wire/event.ts";
 /** Items under way if the subscriber does not say. */
 const WINDOW = 256;
 
+/** Streams that may hold as much as one may; where more wait to be sent, each holds less. */
+const FULL_STREAMS = 16;
+
 export class Session implements CallSession, StreamHost {
   readonly connection: Connection;
   readonly #limits: CallLimits;
@@ -49,6 +52,8 @@ export class Session implements CallSession, StreamHost {
   #reason: CloseReason | undefined;
   #closing: Promise<void> | undefined;
   #partialBytes = 0;
+  /** Streams whose transport takes no more for now. */
+  #blocked = 0;
   /** The peer opens no more streams. */
   #accepted = false;
   /** Who waits until no call of the peer is unanswered. */
@@ -66,6 +71,7 @@ export class Session implements CallSession, StreamHost {
       limits: this.#limits,
       clock,
       logger,
+      hasRoom: (stream) => this.#hasRoom(stream),
       onend: (stream) => this.#answered(stream),
     });
     this.#outgoing = new OutgoingCalls({
@@ -75,7 +81,7 @@ export class Session implements CallSession, StreamHost {
       abort: (call) => this.#streams.abort(call, encodeAborted(call.idText), CANCELLED),
     });
     this.#gate = new RequestGate({
-      outgoingBytes: this.#limits.outgoingBytes,
+      hasRoom: (stream) => this.#hasRoom(stream),
       mayPause: () => this.#outgoing.size === 0,
       admit: (stream, request, bytes) => this.#incoming.request(stream, request, bytes),
       refuse: (stream, id, error) => this.#incoming.refuse(stream, id, error),
@@ -189,6 +195,10 @@ export class Session implements CallSession, StreamHost {
     this.#endIfDone(stream);
   }
 
+  blocked(change: 1 | -1): void {
+    this.#blocked += change;
+  }
+
   ended(stream: CallStream): void {
     // On other streams answers may still come.
     if (!this.connection.multiplexed) this.#lose(undefined);
@@ -227,6 +237,11 @@ export class Session implements CallSession, StreamHost {
       return this.#gate.refuse(stream, request.id, "LIMIT", "the other side is closing");
     }
     this.#gate.arrive(stream, request, bytes);
+  }
+
+  #hasRoom(stream: CallStream): boolean {
+    const share = Math.min(1, FULL_STREAMS / this.#blocked);
+    return stream.outgoingBytes < this.#limits.outgoingBytes * share;
   }
 
   /** A call of the peer has ended. */
