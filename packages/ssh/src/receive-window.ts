@@ -1,0 +1,108 @@
+/**
+ * Receive windows of one SSH connection (RFC 4254 §5.2): how much each channel's peer may send ahead of its reader.
+ *
+ * A fixed window is a speed limit, one window for each round trip: 2 MiB at 100 ms is 20 MB/s. So a window that is
+ * used up within two round trips is doubled, as QUIC stacks do. What all channels of a connection may hold together
+ * has an end: a channel that is opened when little is left gets a small window, and grows no more.
+ *
+ * Pure: the time is handed in.
+ *
+ * @module
+ */
+
+const MiB = 2 ** 20;
+
+/** Sizes in bytes. */
+export interface WindowLimits {
+  /** What a channel starts with, if there is that much. */
+  readonly initial: number;
+  /** What one channel may grow to. */
+  readonly channel: number;
+  /** For all channels together. Beyond it a channel has {@linkcode MIN_WINDOW}. */
+  readonly connection: number;
+}
+
+export const DEFAULT_WINDOWS: WindowLimits = Object.freeze({
+  initial: 2 * MiB,
+  channel: 16 * MiB,
+  connection: 64 * MiB,
+});
+
+/** The least that a channel works with: two packets, in bytes. */
+export const MIN_WINDOW: number = 64 * 1024;
+
+/** The window of one channel. */
+export interface ReceiveWindow {
+  /** Most that may be unread and under way, in bytes. */
+  readonly size: number;
+  /** Count what has come, in bytes. @returns false: it is more than the peer may send. */
+  received(length: number): boolean;
+  /**
+   * How much more the peer may send, of which it is to be told: zero until it is worth a message.
+   *
+   * @param unread bytes that wait for their reader.
+   * @param now in milliseconds.
+   * @param roundTrip in milliseconds; `undefined` while it is not known.
+   */
+  grant(unread: number, now: number, roundTrip: number | undefined): number;
+  /** The channel is over. */
+  release(): void;
+}
+
+/** Windows that share one limit. */
+export interface ReceiveWindows {
+  open(now: number): ReceiveWindow;
+  /** Bytes held by all that are open. */
+  readonly held: number;
+}
+
+export function receiveWindows(limits: WindowLimits = DEFAULT_WINDOWS): ReceiveWindows {
+  let held = 0;
+
+  /** As much of `wanted` as there is. */
+  function take(wanted: number): number {
+    const taken = Math.max(0, Math.min(wanted, limits.connection - held));
+    held += taken;
+    return taken;
+  }
+
+  return {
+    get held() {
+      return held;
+    },
+    open(now) {
+      let size = take(limits.initial);
+      // The number of channels is limited too, so that this has an end.
+      if (size < MIN_WINDOW) {
+        held += MIN_WINDOW - size;
+        size = MIN_WINDOW;
+      }
+      let available = size;
+      let granted = now;
+      let released = false;
+      return {
+        get size() {
+          return size;
+        },
+        received(length) {
+          available -= length;
+          return available >= 0;
+        },
+        grant(unread, at, roundTrip) {
+          if (size - available - unread < size / 2) return 0;
+          if (roundTrip !== undefined && at - granted < 2 * roundTrip) {
+            size += take(Math.min(size, limits.channel - size));
+          }
+          granted = at;
+          const amount = size - available - unread;
+          available += amount;
+          return amount;
+        },
+        release() {
+          if (!released) held -= size;
+          released = true;
+        },
+      };
+    },
+  };
+}
