@@ -138,7 +138,8 @@ test("a peer's operations are called of that peer alone; of any, the first that 
       env.peerOperations("den"),
       env.contains("lab/only"),
       env.peerContains("lab", "lab/only"),
-      env.peerContains("den", "lab/only"),
+      env.peerContains("lab", "jobs/run"),
+      env.peerContains("den", "den/only"),
     ],
     { composes: { operations: [{ peer: "lab", operation: "lab/*" }] } },
   );
@@ -155,6 +156,7 @@ test("a peer's operations are called of that peer alone; of any, the first that 
     [],
     false,
     true,
+    false,
     false,
   ]);
 });
@@ -257,6 +259,17 @@ test("known mistake: list-peers shows kinds as they are, and nothing that the ca
   assert.equal((await fails(schema("lab/only"))).code, "NOT_FOUND");
   assert.equal((await fails(schema("jobs/run"))).code, "NOT_FOUND");
   await schema("den/only");
+});
+
+test("a peer that is for composition alone does not hide one that is offered", async () => {
+  const peers = createCallPeers();
+  await using den = callPair({ operations: worker("den") });
+  await using lab = callPair({ operations: worker("lab") });
+  await peers.attach("den", den.client);
+  await peers.attach("lab", lab.client, { expose: true });
+  await using hub = callPair({ operations: [compose], peers });
+  const by = async (name: string) => ((await hub.client.call(name, {})) as { by: string }).by;
+  assert.deepEqual([await by("hub/run"), await by("jobs/run")], ["den", "lab"]);
 });
 
 test("no peer takes the place of the node's own operation", async () => {

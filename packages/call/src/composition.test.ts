@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
@@ -255,6 +256,34 @@ test("ContinueRunning: what was started finishes, and starts nothing more", asyn
   assert.deepEqual(await Promise.all([inLeaf, inMiddle]), ["leaf", "middle"]);
   assert.equal((await middle.started).signal.aborted, false);
   root.finish.resolve(null);
+});
+
+test("what was not begun when its caller is cancelled is not begun, whatever its policy", async () => {
+  for (const policy of ["abort-dependents", "continue-running"] as const) {
+    const checking = Promise.withResolvers<void>();
+    const checked = Promise.withResolvers<boolean>();
+    const input = z.unknown().refine(() => {
+      checking.resolve();
+      return checked.promise;
+    });
+    let begun = 0;
+    const child = query("a/child", () => begun++, { input });
+    const root = waiting("a/root", { composes: { operations: ["a/child"] } });
+    await using pair = callPair({ operations: [root.wait, child] });
+    const controller = new AbortController();
+    const call = fails(pair.client.call("a/root", {}, controller));
+    const inChild = fails((await root.started).env.invoke("a/child", {}, { policy }));
+    await checking.promise;
+    controller.abort();
+    await call;
+    await root.stopped;
+    assert.notEqual((await inChild).name, "CallError");
+    checked.resolve(true);
+    await setImmediate();
+    assert.equal(begun, 0);
+    assert.deepEqual(pair.log, []);
+    root.finish.resolve(null);
+  }
 });
 
 test("ContinueRunning ends at the deadline all the same", async () => {

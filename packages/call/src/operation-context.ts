@@ -11,7 +11,7 @@ import { AccessDenied, AccessRevoked, type Grant, type Identity } from "@alknet/
 import type { Logger } from "@alknet/core/log";
 import { randomUUID } from "node:crypto";
 import { type Admission, forbidden, type Subject } from "./access-control.ts";
-import { CallError, remoteError } from "./call-error.ts";
+import { type CallError, remoteError } from "./call-error.ts";
 import type { IncomingCall } from "./call-session.ts";
 import { contextEnv } from "./operation-env.ts";
 import type {
@@ -223,10 +223,8 @@ export class CallContext implements OperationContext {
   }
 
   #leaveChildren(reason: Error): void {
-    // Past the deadline nothing goes on: there is one for the whole tree.
-    const late = reason instanceof CallError && reason.code === "TIMEOUT";
     for (const child of this.#children ?? []) {
-      if (child.policy === "continue-running" && !late) child.#continueAlone();
+      if (child.policy === "continue-running") child.#continueAlone();
       else child.cancel(reason);
     }
   }
@@ -237,7 +235,7 @@ export class CallContext implements OperationContext {
     this.#orphan();
     const { deadline } = this;
     if (deadline === undefined) return;
-    // Nobody above it watches the time any more.
+    // One for the whole tree, which nobody above it watches any more.
     const { clock } = this.spine;
     const due = clock.timeout(Math.max(0, Math.ceil(deadline - clock.now())));
     const ondue = (): void => this.cancel(remoteError("TIMEOUT", "request timed out"));
