@@ -7,7 +7,7 @@
 import { CallError, isConnectionLost } from "@alknet/call/call-error";
 import { type CallSession, callSession } from "@alknet/call/call-session";
 import { CloseCode } from "@alknet/core/close-code";
-import { ConnectionClosed } from "@alknet/core/connection";
+import { type CloseReason, ConnectionClosed } from "@alknet/core/connection";
 import { parseScope } from "@alknet/core/scope";
 import { openClient } from "./client.ts";
 import { CommandError, ExitCode } from "./command-error.ts";
@@ -66,11 +66,22 @@ async function withSession<T>(
     return await work(session, signal);
   } catch (error) {
     // Why the connection ended says more than what that did to the call.
-    if (isConnectionLost(error)) throw new ConnectionClosed(await session.closed, { cause: error });
+    if (isConnectionLost(error)) throw lost(await session.closed, target, error);
     throw error instanceof CallError ? failedCall(error, target) : error;
   } finally {
     session.connection.abort(CloseCode.OK);
   }
+}
+
+/** Closed in order, with a call of ours under way: the node stops, or its owner has closed the connection. */
+function lost(reason: CloseReason, target: string, cause: Error): Error {
+  if (reason.name !== "OK") return new ConnectionClosed(reason, { cause });
+  return new CommandError(`${printable(target)} has closed the connection`, {
+    code: "CONNECTION_LOST",
+    exitCode: ExitCode.NOT_CONNECTED,
+    hint: "it may have been stopped; try again",
+    cause,
+  });
 }
 
 /** A call that failed, as a command tells it. */

@@ -17,7 +17,7 @@ import { ownerContext } from "@alknet/core/access";
 import { CloseCode } from "@alknet/core/close-code";
 import type { Connection, OwnedConnection } from "@alknet/core/connection";
 import { unixConnection } from "@alknet/core/unix-connection";
-import { CommandError } from "./command-error.ts";
+import { CommandError, ExitCode } from "./command-error.ts";
 import type { NodeOperations } from "./operations/node-operations.ts";
 import { checkOwner, isNobody, isPipe, serveOwner } from "./owner-socket.ts";
 
@@ -152,7 +152,12 @@ async function explained(path: ControlPath, error: unknown): Promise<unknown> {
   if (isConnectionLost(error)) {
     return new CommandError(
       "the node has ended the connection: it has ended, or is of another version",
-      { code: "CONNECTION_LOST", hint: "see how it is: alknet status", cause: error },
+      {
+        code: "CONNECTION_LOST",
+        exitCode: ExitCode.NOT_CONNECTED,
+        hint: "see how it is: alknet status",
+        cause: error,
+      },
     );
   }
   if (!(error instanceof CallError)) return error;

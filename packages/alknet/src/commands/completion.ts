@@ -56,6 +56,8 @@ function placeOf(program: Command, words: readonly string[]): Place {
   let ofOption = false;
   let more = false;
   for (const word of words) {
+    // It stands for the target.
+    if (word === "--local") given.push(".");
     if (word.startsWith("-")) {
       const option = command.options.find(({ short, long }) => word === short || word === long);
       more = option?.variadic === true;
@@ -114,7 +116,7 @@ async function peersOf(context: Context): Promise<Suggestion[]> {
 }
 
 /** Time for a node to tell its operations, in milliseconds: somebody waits at a prompt. */
-const PATIENCE = 1_000;
+const PATIENCE = 2_000;
 
 async function operationsOf(context: Context, target: string): Promise<Suggestion[]> {
   // Nobody is asked for a passphrase while they type.
