@@ -26,6 +26,8 @@ export interface CallPairOptions extends Partial<DispatchOptions> {
   readonly caller?: "alice" | "stranger" | undefined;
   /** What the caller answers, in its turn. */
   readonly serves?: readonly AnyOperation[] | undefined;
+  /** That the caller's session sends with every call. */
+  readonly authToken?: string | undefined;
   readonly multiplexed?: boolean | undefined;
   readonly pair?: PairOptions | undefined;
 }
@@ -68,7 +70,7 @@ export function callPair(options: CallPairOptions = {}): CallPair {
   const log: string[] = [];
   const logger = options.logger ?? collecting(log);
   const registry = createRegistry(operations);
-  const { clock } = options;
+  const { clock, authToken } = options;
   const server = callSession(pair.server, {
     clock,
     logger,
@@ -76,6 +78,7 @@ export function callPair(options: CallPairOptions = {}): CallPair {
   });
   const client = callSession(pair.client, {
     clock,
+    authToken,
     dispatch: createDispatch({ registry: createRegistry(serves), clock }),
   });
   return {

@@ -146,6 +146,8 @@ export interface CallStats {
 export interface CallSessionOptions {
   /** What answers the peer's calls. @default every operation is `NOT_FOUND` */
   dispatch?: Dispatch | undefined;
+  /** Sent with each call and subscription that brings none of its own. @default none */
+  authToken?: string | undefined;
   limits?: Partial<CallLimits> | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;

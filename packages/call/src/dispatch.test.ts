@@ -243,6 +243,25 @@ test("a token that resolves takes the place of the connection's identity, for it
   assert.equal((await fails(client.call("who/am-i", {}))).code, "FORBIDDEN");
 });
 
+test("known mistake: a configured token goes with every call and subscription, unless it brings its own", async () => {
+  const items = operation({
+    name: "who/follows",
+    type: "subscription",
+    input: nothing,
+    output: z.unknown(),
+    async *handler(_, { caller }) {
+      yield caller?.id;
+    },
+  });
+  const operations = [whoami("anyone"), { ...items, access: "anyone" as const }];
+  await using pair = callPair({ operations, robot, authToken: ROBOT });
+  const { client } = pair;
+  assert.deepEqual(await client.call("who/am-i", {}), ["robot", "robot"]);
+  assert.equal((await client.subscribe("who/follows", {}).next()).value, "robot");
+  const error = await fails(client.call("who/am-i", {}, { authToken: "another" }));
+  assert.equal(error.code, "FORBIDDEN");
+});
+
 test("a token that does not resolve is FORBIDDEN, never a silent fall-back, and a guess that failed", async () => {
   const penalties: string[] = [];
   await using pair = callPair({ operations: [whoami("anyone")], robot, scopes: ["*"] });

@@ -57,6 +57,8 @@ export interface OutgoingCallsOptions {
   readonly clock: Clock;
   /** Calls that may be open at once. */
   readonly limit: number;
+  /** Sent with each call that brings none of its own. */
+  readonly authToken: string | undefined;
   /** Send the request of `call`, and tell it where that went. */
   readonly send: (call: Outgoing, frame: Frame, isSubscription: boolean) => void;
   /** Have the peer stop what it does for `call`. */
@@ -106,7 +108,7 @@ export class OutgoingCalls {
     window: number | undefined,
   ): Outgoing {
     const { clock, limit } = this.#options;
-    const { signal, authToken, forwardedFor, lastEventId } = options;
+    const { signal, authToken = this.#options.authToken, forwardedFor, lastEventId } = options;
     signal?.throwIfAborted();
     if (this.#table.size >= limit) {
       throw remoteError("LIMIT", `too many calls are open: expected at most ${limit}`);

@@ -77,6 +77,7 @@ export class Session implements CallSession, StreamHost {
     this.#outgoing = new OutgoingCalls({
       clock,
       limit: this.#limits.outgoingCalls,
+      authToken: options.authToken,
       send: (call, frame, isSubscription) => this.#streams.request(call, frame, isSubscription),
       abort: (call) => this.#streams.abort(call, encodeAborted(call.idText), CANCELLED),
     });
