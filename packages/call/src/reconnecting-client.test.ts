@@ -11,7 +11,7 @@ import { type ReconnectingClient, reconnectingClient } from "./reconnecting-clie
 const none = z.object({});
 
 /** A node that can be lost: each dial is a new connection to it. */
-function losable(operations: readonly AnyOperation[]) {
+function losable(operations: readonly AnyOperation[], clock: FakeClock, multiplexed = true) {
   const pairs: CallPair[] = [];
   return {
     dials: 0,
@@ -20,7 +20,7 @@ function losable(operations: readonly AnyOperation[]) {
     async dial() {
       this.dials += 1;
       if (this.refuse !== undefined) throw this.refuse;
-      const pair = callPair({ operations });
+      const pair = callPair({ operations, clock, multiplexed });
       pairs.push(pair);
       return pair.client;
     },
@@ -52,6 +52,37 @@ function reconnecting(
   });
 }
 
+/** Never answers, and tells when it has begun. */
+function silent(type: "query" | "mutation") {
+  const begun = Promise.withResolvers<void>();
+  const made = operation({
+    name: "a/silent",
+    type,
+    input: none,
+    output: z.null(),
+    handler() {
+      begun.resolve();
+      return new Promise<null>(() => {});
+    },
+  });
+  return { operation: made, begun: begun.promise };
+}
+
+/** One, and whatever it was asked to go on from: never ends by itself. */
+function endless(): AnyOperation {
+  return operation({
+    name: "a/endless",
+    type: "subscription",
+    input: none,
+    output: z.number(),
+    resumable: true,
+    async *handler(_, { lastEventId, signal }) {
+      yield withEventId("1", Number(lastEventId ?? 0) + 1);
+      await new Promise((_done, fail) => signal.addEventListener("abort", fail));
+    },
+  });
+}
+
 /** Answers how often it was called. */
 function counter(): AnyOperation {
   let calls = 0;
@@ -67,7 +98,7 @@ function counter(): AnyOperation {
 test("pauses grow from 1 s to 60 s, and begin anew after a connection that was good", async () => {
   const clock = new FakeClock();
   const delays: number[] = [];
-  await using node = losable([counter()]);
+  await using node = losable([counter()], clock);
   node.refuse = new Error("nobody there");
   await using reconnect = reconnecting(node, clock, delays);
   for (let tries = 1; tries < 8; tries += 1) {
@@ -88,7 +119,7 @@ test("pauses grow from 1 s to 60 s, and begin anew after a connection that was g
 test("a call waits for its connection, within its own deadline", async () => {
   const clock = new FakeClock();
   const delays: number[] = [];
-  await using node = losable([counter()]);
+  await using node = losable([counter()], clock);
   node.refuse = new Error("nobody there");
   await using reconnect = reconnecting(node, clock, delays);
   await paused(delays, 1);
@@ -122,7 +153,7 @@ test("a query that was under way is repeated, a mutation fails: nobody knows whe
         return begun[at] === 1 ? new Promise<string>(() => {}) : "answered";
       },
     });
-  await using node = losable([forever("query", 0), forever("mutation", 1)]);
+  await using node = losable([forever("query", 0), forever("mutation", 1)], clock);
   await using reconnect = reconnecting(node, clock, delays);
 
   const query = reconnect.call("a/query", {});
@@ -161,7 +192,7 @@ test("a subscription that can be resumed goes on behind the last item, another o
       },
     });
   const operations = [items("a/log", true), items("a/live", false)] as const;
-  await using node = losable(operations);
+  await using node = losable(operations, clock);
   await using reconnect = reconnecting(node, clock, delays);
   const { a } = client<typeof operations>(reconnect) as unknown as {
     a: Record<"log" | "live", () => AsyncIterableIterator<number>>;
@@ -185,7 +216,7 @@ test("a subscription that can be resumed goes on behind the last item, another o
 test("close() ends everything that waits, and dials no more", async () => {
   const clock = new FakeClock();
   const delays: number[] = [];
-  await using node = losable([]);
+  await using node = losable([], clock);
   node.refuse = new Error("nobody there");
   const reconnect = reconnecting(node, clock, delays);
   await paused(delays, 1);
@@ -208,4 +239,123 @@ test("retry() decides when there is no use in trying again", async () => {
   });
   await assert.rejects(reconnect.call("a/count", {}), refused);
   await assert.rejects(reconnect.connected(), refused);
+});
+
+test("the time of a call is one: that of waiting, of calling, and of finding out whether to repeat it", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  const query = silent("query");
+  await using node = losable([query.operation], clock);
+  node.refuse = new Error("nobody there");
+  await using reconnect = reconnecting(node, clock, delays);
+  await paused(delays, 1);
+  const waited = assert.rejects(reconnect.call("a/silent", {}, { timeout: 1_500 }), {
+    code: "TIMEOUT",
+  });
+  node.refuse = undefined;
+  clock.advance(1_000);
+  await query.begun;
+  clock.advance(500);
+  await waited;
+
+  const under = reconnect.call("a/silent", {}, { timeout: 700 });
+  const cancelled = new AbortController();
+  const signalled = reconnect.call("a/silent", {}, { signal: cancelled.signal });
+  const both = [
+    assert.rejects(under, { code: "INTERNAL", message: "connection closed" }),
+    assert.rejects(signalled, { message: "enough" }),
+  ];
+  node.refuse = new Error("nobody there");
+  node.lose();
+  await paused(delays, 2);
+  cancelled.abort(new Error("enough"));
+  clock.advance(700);
+  await Promise.all(both);
+});
+
+test("a connection that answers no more is given up before it has ended", async () => {
+  const clock = new FakeClock();
+  for (const type of ["query", "mutation"] as const) {
+    const delays: number[] = [];
+    const call = silent(type);
+    await using node = losable([call.operation, counter()], clock, false);
+    await using reconnect = reconnecting(node, clock, delays);
+    const begun = reconnect.call("a/silent", {}, { timeout: 60_000 });
+    const failed = assert.rejects(begun, { code: type === "query" ? "TIMEOUT" : "INTERNAL" });
+    await call.begun;
+    const lost = reconnect.session;
+    // Its own calls have failed by then, and the connection goes on until it is closed in order.
+    const closed = lost?.close();
+    const next = reconnect.call("a/count", {});
+    await paused(delays, 1);
+    clock.advance(1_000);
+    assert.equal(await next, 1);
+    assert.notEqual(reconnect.session, lost);
+    await closed;
+    while (reconnect.session!.stats().outgoing === 0 && type === "query")
+      await new Promise(setImmediate);
+    clock.advance(60_000);
+    await failed;
+  }
+});
+
+test("a subscription that can be resumed outlasts any time without a connection", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([endless()], clock);
+  await using reconnect = reconnecting(node, clock, delays);
+  const items = reconnect.subscribe("a/endless", {});
+  assert.equal((await items.next()).value, 1);
+  const next = items.next();
+  node.refuse = new Error("nobody there");
+  node.lose();
+  for (let tries = 1; tries < 9; tries += 1) {
+    await paused(delays, tries);
+    clock.advance(delays.at(-1)!);
+  }
+  await paused(delays, 9);
+  node.refuse = undefined;
+  clock.advance(60_000);
+  assert.equal((await next).value, 2);
+  await items.return();
+});
+
+test("a subscription is left at once while there is no connection, and begins on none", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([endless(), counter()], clock);
+  await using reconnect = reconnecting(node, clock, delays);
+  const old = reconnect.subscribe("a/endless", {});
+  await old.next();
+  const ahead = old.next();
+  node.refuse = new Error("nobody there");
+  node.lose();
+  await paused(delays, 1);
+  const fresh = reconnect.subscribe("a/endless", {});
+  const first = fresh.next();
+  await Promise.all([old.return(), fresh.return()]);
+  assert.deepEqual(await ahead, { done: true, value: undefined });
+  assert.deepEqual(await first, { done: true, value: undefined });
+  node.refuse = undefined;
+  clock.advance(1_000);
+  await reconnect.call("a/count", {});
+  assert.equal(reconnect.session?.stats().outgoing, 0);
+});
+
+test("the time of a subscription is one, however often it is resumed", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using node = losable([endless()], clock);
+  await using reconnect = reconnecting(node, clock, delays);
+  const items = reconnect.subscribe("a/endless", {}, { timeout: 5_000 });
+  await items.next();
+  const next = items.next();
+  clock.advance(3_000);
+  node.lose();
+  await paused(delays, 1);
+  clock.advance(1_000);
+  assert.equal((await next).value, 2);
+  const late = assert.rejects(items.next(), { code: "TIMEOUT" });
+  clock.advance(1_000);
+  await late;
 });

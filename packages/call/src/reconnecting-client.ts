@@ -65,6 +65,8 @@ interface Known {
   readonly resumable: boolean;
 }
 
+type TimedOptions = Pick<CallOptions, "signal"> & { readonly timeout: number };
+
 /** Connect, and stay connected until it is closed. */
 export function reconnectingClient(options: ReconnectOptions): ReconnectingClient {
   const { onconnected, onlost, retry = () => true } = options;
@@ -88,13 +90,11 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
         if (closing.signal.aborted) break;
         begun(made);
         reason = await made.closed;
+        // Before it is disposed of, which may take a while.
+        forget();
       } catch (error) {
         reason = error;
-      }
-      if (session !== undefined) {
-        session = undefined;
-        next = Promise.withResolvers();
-        next.promise.catch(() => {});
+        forget();
       }
       if (closing.signal.aborted) break;
       if (!retry(reason)) throw reason;
@@ -116,6 +116,25 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
     next.resolve(made);
   }
 
+  /** Begin nothing more on the session in use. */
+  function forget(): void {
+    if (session === undefined) return;
+    session = undefined;
+    next = Promise.withResolvers();
+    next.promise.catch(() => {});
+  }
+
+  /**
+   * A call was lost on `through`, before it on `before`. That may be the end of its stream alone, or come ahead of
+   * the end of the connection: where nothing can be called any more, it is not waited for.
+   */
+  function lostOn(through: CallSession, before: CallSession | undefined): void {
+    if (session !== through) return;
+    if (through.connection.multiplexed && through !== before) return;
+    forget();
+    void through.close();
+  }
+
   async function connected({ signal }: { signal?: AbortSignal | undefined } = {}) {
     signal?.throwIfAborted();
     if (session !== undefined) return session;
@@ -130,12 +149,12 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
     }
   }
 
-  /** What the far node says of an operation. */
-  async function look(operation: string): Promise<Known> {
+  /** What the far node says of an operation. @throws {CallError} if it says nothing in time */
+  async function look(operation: string, callOptions: CallOptions): Promise<Known> {
     const found = known.get(operation);
     if (found !== undefined) return found;
     const table = known;
-    const schema = (await call("services/schema", { name: operation })) as {
+    const schema = (await call("services/schema", { name: operation }, callOptions)) as {
       op_type?: unknown;
       resumable?: unknown;
     };
@@ -145,46 +164,56 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
     return made;
   }
 
+  /** Whether that is `true` of an operation; `false` if nobody says so. */
+  async function isKnown(what: keyof Known, operation: string, callOptions: CallOptions) {
+    if (closing.signal.aborted) return false;
+    try {
+      return (await look(operation, callOptions))[what];
+    } catch (error) {
+      if (error instanceof CallError) return false;
+      throw error;
+    }
+  }
+
   async function call(
     operation: string,
     input: unknown,
     callOptions: CallOptions = {},
   ): Promise<unknown> {
     const { timeout = CALL_TIME, signal } = callOptions;
-    const begin = clock.now();
+    const inTime = untilDue(timeout);
+    let before: CallSession | undefined;
     for (;;) {
-      const left = timeout - (clock.now() - begin);
-      const through = session ?? (await connectedWithin(left, signal));
+      const through = session ?? (await connectedInTime(inTime(signal)));
       try {
-        return await through.call(operation, input, { ...callOptions, timeout: left });
+        return await through.call(operation, input, { ...callOptions, ...inTime(signal) });
       } catch (error) {
-        if (!isConnectionLost(error) || closing.signal.aborted) throw error;
-        if (!(await mayRepeat(operation))) throw error;
+        if (!isConnectionLost(error)) throw error;
+        lostOn(through, before);
+        before = through;
+        // Itself a query, and what is asked to find out.
+        if (operation === "services/schema" && !closing.signal.aborted) continue;
+        const { authToken } = callOptions;
+        if (!(await isKnown("query", operation, { authToken, ...inTime(signal) }))) throw error;
       }
     }
   }
 
-  async function mayRepeat(operation: string): Promise<boolean> {
-    // Itself a query, and what is asked to find out.
-    if (operation === "services/schema") return true;
-    try {
-      return (await look(operation)).query;
-    } catch (error) {
-      // Then nobody says that it may.
-      if (error instanceof CallError) return false;
-      throw error;
-    }
+  /** Options with the time that is left of `timeout`, which begins now. */
+  function untilDue(timeout: number): (signal: AbortSignal | undefined) => TimedOptions {
+    const begin = clock.now();
+    return (signal) => ({ signal, timeout: Math.max(0, timeout - (clock.now() - begin)) });
   }
 
-  /** The session, once there is one. @throws {CallError} `TIMEOUT` after `milliseconds`. */
-  async function connectedWithin(milliseconds: number, signal: AbortSignal | undefined) {
-    if (milliseconds === Infinity) return await connected({ signal });
-    const timeout = clock.timeout(Math.max(0, milliseconds));
+  /** The session, once there is one. @throws {CallError} `TIMEOUT` */
+  async function connectedInTime({ signal, timeout }: TimedOptions): Promise<CallSession> {
+    if (session !== undefined || timeout === Infinity) return await connected({ signal });
+    const late = clock.timeout(timeout);
     try {
-      const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+      const either = signal === undefined ? late : AbortSignal.any([signal, late]);
       return await connected({ signal: either });
     } catch (error) {
-      if (error !== timeout.reason) throw error;
+      if (error !== late.reason) throw error;
       throw remoteError("TIMEOUT", "request timed out", { cause: error });
     }
   }
@@ -204,14 +233,21 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
     connected,
     call,
     subscribe(operation, input, subscribeOptions: SubscribeOptions = {}): Subscription<unknown> {
+      const { timeout = Infinity, signal, authToken } = subscribeOptions;
+      const inTime = untilDue(timeout);
+      let before: CallSession | undefined;
+      let through: CallSession | undefined;
       return new ResumingSubscription({
-        async begin(lastEventId) {
-          const through = await connected(subscribeOptions);
-          const from = lastEventId ?? subscribeOptions.lastEventId;
-          return through.subscribe(operation, input, { ...subscribeOptions, lastEventId: from });
+        signal,
+        async begin(lastEventId = subscribeOptions.lastEventId, either) {
+          before = through;
+          through = await connectedInTime(inTime(either));
+          const options = { ...subscribeOptions, ...inTime(signal), lastEventId };
+          return through.subscribe(operation, input, options);
         },
-        async mayResume() {
-          return !closing.signal.aborted && (await look(operation)).resumable;
+        async mayResume(either) {
+          if (through !== undefined) lostOn(through, before);
+          return await isKnown("resumable", operation, { authToken, ...inTime(either) });
         },
       });
     },

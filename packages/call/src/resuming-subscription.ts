@@ -8,16 +8,25 @@ import { isConnectionLost } from "./call-error.ts";
 import type { Subscription } from "./call-session.ts";
 
 export interface Resumption {
-  /** Begin on the connection in use, or the next one, behind this item. */
-  begin(lastEventId: string | undefined): Promise<Subscription<unknown>>;
-  /** Whether the operation can go on behind an item. */
-  mayResume(): Promise<boolean>;
+  /** The subscriber's: nothing is begun once it has aborted. */
+  readonly signal: AbortSignal | undefined;
+  /**
+   * Begin on the connection in use, or the next one, behind this item.
+   *
+   * @param signal aborts when nobody wants it any more.
+   */
+  begin(lastEventId: string | undefined, signal: AbortSignal): Promise<Subscription<unknown>>;
+  /** Whether the operation can go on behind an item. Rejects with the signal's reason. */
+  mayResume(signal: AbortSignal): Promise<boolean>;
 }
 
 const DONE = { done: true, value: undefined } as const;
 
 export class ResumingSubscription implements Subscription<unknown> {
   readonly #resumption: Resumption;
+  readonly #left = new AbortController();
+  /** Aborts when the subscriber has left, or its own signal does. */
+  readonly #signal: AbortSignal;
   #current: Promise<Subscription<unknown>>;
   #lastEventId: string | undefined;
   #ended = false;
@@ -25,10 +34,11 @@ export class ResumingSubscription implements Subscription<unknown> {
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(resumption: Resumption) {
+    const { signal } = resumption;
     this.#resumption = resumption;
-    this.#current = resumption.begin(undefined);
-    // Whoever reads first is told.
-    this.#current.catch(() => {});
+    this.#signal =
+      signal === undefined ? this.#left.signal : AbortSignal.any([signal, this.#left.signal]);
+    this.#current = this.#begin();
   }
 
   get lastEventId(): string | undefined {
@@ -51,28 +61,32 @@ export class ResumingSubscription implements Subscription<unknown> {
         return result;
       } catch (error) {
         if (this.#ended) break;
-        if (!isConnectionLost(error) || !(await this.#resumes())) {
+        try {
+          if (!isConnectionLost(error) || !(await this.#resumption.mayResume(this.#signal))) {
+            throw error;
+          }
+        } catch (final) {
+          // It may have been left meanwhile.
+          if (this.#ended) break;
           this.#ended = true;
-          throw error;
+          throw final;
         }
-        this.#current = this.#resumption.begin(this.#lastEventId);
-        this.#current.catch(() => {});
+        this.#current = this.#begin();
       }
     }
     return DONE;
   }
 
-  async #resumes(): Promise<boolean> {
-    try {
-      return await this.#resumption.mayResume();
-    } catch {
-      // What the reader wants to know is why it ended, and not why nobody could say more.
-      return false;
-    }
+  #begin(): Promise<Subscription<unknown>> {
+    const begun = this.#resumption.begin(this.#lastEventId, this.#signal);
+    // Whoever reads first is told.
+    begun.catch(() => {});
+    return begun;
   }
 
   async return(): Promise<IteratorResult<unknown, undefined>> {
     this.#ended = true;
+    this.#left.abort();
     const current = await this.#current.catch(() => undefined);
     await current?.return();
     return DONE;
