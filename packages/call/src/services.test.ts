@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
 import { callPair } from "./call-fixture.ts";
+import { client } from "./client.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 import { memoryOwnership } from "./ownership.ts";
 import {
@@ -10,6 +11,7 @@ import {
   type ListedPeers,
   parseDescribedOperation,
   parseOperationList,
+  type ServiceOperations,
 } from "./services.ts";
 
 const OWN = ["services/list", "services/schema", "services/list-peers"];
@@ -61,9 +63,7 @@ test("services/list shows what the caller may call, and nothing else", async () 
 
 test("services/list tells name, namespace and kind", async () => {
   await using pair = callPair({ operations });
-  const { operations: list } = (await pair.client.call("services/list", {})) as {
-    operations: unknown[];
-  };
+  const { operations: list } = await client<ServiceOperations>(pair.client).services.list();
   assert.deepEqual(list[2], {
     name: "b/deep/events",
     namespace: "b",

@@ -57,7 +57,7 @@ export interface ListedPeers {
   peers: { peer_id: string; operations: ListedOperation[] }[];
 }
 
-/** The operations of every node, with their types: `client<[...typeof mine.operations, ...ServiceOperations]>`. */
+/** The operations of every node, with their types: `client<ServiceOperations>(session).services.list()`. */
 export type ServiceOperations = readonly [
   Service<"services/list", object, { operations: ListedOperation[] }>,
   Service<"services/schema", { name: string }, DescribedOperation>,
@@ -68,7 +68,8 @@ type Service<Name extends string, Input, Output> = Operation<
   Name,
   "query",
   StandardSchemaV1<Input>,
-  StandardSchemaV1<Output>
+  StandardSchemaV1<Output>,
+  Record<never, never>
 >;
 
 /** Most operations of a node that are read from its list. */
