@@ -88,6 +88,19 @@ export async function askNode<T>(
   }
 }
 
+/** As {@linkcode askNode}; `undefined` if no node runs. */
+export async function askIfRunning<T>(
+  path: ControlPath,
+  ask: (node: NodeClient) => PromiseLike<T>,
+): Promise<T | undefined> {
+  try {
+    return await askNode(path, ask);
+  } catch (error) {
+    if (error instanceof CommandError && error.code === "NOT_RUNNING") return undefined;
+    throw error;
+  }
+}
+
 /**
  * Follow something in the running node, until `signal` aborts or the node ends.
  *

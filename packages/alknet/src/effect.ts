@@ -6,7 +6,7 @@
 
 import type { Committed } from "@alknet/core/store-change";
 import type { Context } from "./context.ts";
-import { askNode } from "./control.ts";
+import { askIfRunning } from "./control.ts";
 import { printJson, say } from "./terminal.ts";
 
 export interface EffectOptions {
@@ -26,10 +26,7 @@ export async function tellEffect(
   { json, document, ends = true, notes = [] }: EffectOptions,
 ): Promise<void> {
   const { terminal, home } = context;
-  const effect = await askNode(home, (node) => node.effect({ change })).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === "NOT_RUNNING") return undefined;
-    throw error;
-  });
+  const effect = await askIfRunning(home, (node) => node.effect({ change }));
   if (json) {
     const { connections = 0, grants = 0 } = effect ?? {};
     const running = effect !== undefined;

@@ -138,10 +138,7 @@ async function openAs(context: Context, mode: StoreMode, config: Config): Promis
         hint: "look at it: alknet doctor",
       });
     }
-    say(
-      context.terminal,
-      `note: the running node cannot read its store, and goes on with what it read last: ${lost}`,
-    );
+    noteLost(context, lost);
   }
   if (mode === "create") return await openStore(context, config);
   const { roles } = config;
@@ -151,6 +148,12 @@ async function openAs(context: Context, mode: StoreMode, config: Config): Promis
   }
   const { openSqliteStore } = await import("@alknet/store-sqlite/sqlite-store");
   return await openSqliteStore({ path, roles, readOnly: mode === "read", create: false });
+}
+
+/** Tell who looks that the running node has lost its store. */
+export function noteLost({ terminal }: Pick<Context, "terminal">, reason: string): void {
+  const what = "the running node cannot read its store, and goes on with what it read last";
+  say(terminal, `note: ${what}: ${reason}`);
 }
 
 /** Why the running node cannot read its store; `undefined`: it can, or there is none that answers. */

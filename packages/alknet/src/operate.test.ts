@@ -239,6 +239,16 @@ test("node/log gives refusals and changes as they come, an item a line until Ctr
   while ((await callsOf(node.home)).includes("incoming")) await new Promise(setImmediate);
 });
 
+test("who asks a node that hangs is told so, and how to end it", async () => {
+  await using node = await startNode(undefined);
+  const { pid } = node.program.child;
+  node.program.child.kill("SIGSTOP");
+  const { code, stderr } = await run(node.home, ["log", "--follow"]);
+  assert.equal(code, 1);
+  assert.match(stderr, new RegExp(`the node, pid ${pid}, runs and does not answer`));
+  assert.match(stderr, new RegExp(`^hint: .*kill -KILL ${pid}; alknet up`, "m"));
+});
+
 /** Which counts of open calls are not null, but for the one that asks. */
 async function callsOf(home: TestHome): Promise<string[]> {
   const { calls } = await json(home, "call", ".", "/node/metrics");

@@ -8,11 +8,11 @@
  */
 
 import type { Context } from "../context.ts";
-import { followNode } from "../control.ts";
+import { askIfRunning, followNode } from "../control.ts";
 import { Interrupted } from "../interrupted.ts";
 import { logEntries, type LogEntry } from "../log-entries.ts";
 import { formatRefusal } from "../node-status.ts";
-import { withStore } from "../open-store.ts";
+import { noteLost, withStore } from "../open-store.ts";
 import { printable, printJson } from "../terminal.ts";
 
 export interface LogOptions {
@@ -30,13 +30,15 @@ export async function log(context: Context, { json, ...options }: LogOptions): P
       else terminal.data.write(`${format(entry)}\n`);
     }
   };
-  try {
-    await print(followNode(home, (node) => node.log(options), signal));
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== "NOT_RUNNING") throw error;
+  const node = await askIfRunning(home, (it) => it.status());
+  if (node === undefined) {
     await withStore(context, "read", ({ store }) =>
       print(entriesOf(logEntries({ store }, { ...options, signal }))),
     );
+  } else {
+    const { state } = node.store;
+    if (state.kind === "stale") noteLost(context, state.reason);
+    await print(followNode(home, (it) => it.log(options), signal));
   }
   if (signal.aborted) throw new Interrupted();
 }

@@ -9,6 +9,7 @@ import { operation } from "@alknet/call/operation";
 import { withEventId } from "@alknet/call/output-stream";
 import * as z from "zod";
 import { type LogCursor, logEntries } from "../log-entries.ts";
+import { declaredError, STORE_ERRORS } from "./declared-errors.ts";
 import { LOOK } from "./node-access.ts";
 import type { NodeSources } from "./node-sources.ts";
 import { refusalStatus } from "./node-status.ts";
@@ -43,10 +44,15 @@ export function nodeLog({ node: { refusals }, store }: NodeSources) {
         follow: z.boolean().default(true).describe("go on with what comes"),
       }),
       output: entry,
+      errors: STORE_ERRORS,
       async *handler({ lines, follow }, { signal, lastEventId }) {
         const after = lastEventId === undefined ? undefined : parseCursor(lastEventId, run);
         const entries = logEntries({ store, refusals }, { lines, follow, after, signal });
-        for await (const [each, at] of entries) yield withEventId(formatCursor(at, run), each);
+        try {
+          for await (const [each, at] of entries) yield withEventId(formatCursor(at, run), each);
+        } catch (error) {
+          throw declaredError(STORE_ERRORS, error);
+        }
       },
     }),
   ] as const;

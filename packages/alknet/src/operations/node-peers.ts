@@ -22,7 +22,7 @@ import {
   revoked,
   withKey,
 } from "../peer-changes.ts";
-import { declared } from "./declared-errors.ts";
+import { declared, STORE_ERRORS } from "./declared-errors.ts";
 import { list } from "./lists.ts";
 import { CHANGE, LOOK } from "./node-access.ts";
 import { configOf, type NodeSources } from "./node-sources.ts";
@@ -41,10 +41,7 @@ const CHANGE_ERRORS = {
   ADDRESS_INVALID: { description: "no address" },
   TIME_INVALID: { description: "no time" },
   USAGE: { description: "what was asked contradicts itself" },
-  STORE_BUSY: { description: "somebody else has the store locked" },
-  STORE_FULL: { description: "the disk is full" },
-  STORE_READ_ONLY: { description: "the store can be read, and not written" },
-  STORE_UNAVAILABLE: { description: "the store cannot be reached, or is gone" },
+  ...STORE_ERRORS,
 } as const;
 
 const peerId = z.string().min(1).max(64);
