@@ -43,12 +43,16 @@ function reconnecting(
   node: ReturnType<typeof losable>,
   clock: FakeClock,
   delays: number[] = [],
+  reasons: unknown[] = [],
 ): ReconnectingClient {
   return reconnectingClient({
     dial: () => node.dial(),
     clock,
     random: () => 1,
-    onlost: (_, delay) => delays.push(delay),
+    onlost(reason, delay) {
+      reasons.push(reason);
+      delays.push(delay);
+    },
   });
 }
 
@@ -279,19 +283,21 @@ test("a connection that answers no more is given up before it has ended", async 
     const delays: number[] = [];
     const call = silent(type);
     await using node = losable([call.operation, counter()], clock, false);
-    await using reconnect = reconnecting(node, clock, delays);
+    const reasons: unknown[] = [];
+    await using reconnect = reconnecting(node, clock, delays, reasons);
     const begun = reconnect.call("a/silent", {}, { timeout: 60_000 });
     const failed = assert.rejects(begun, { code: type === "query" ? "TIMEOUT" : "INTERNAL" });
     await call.begun;
     const lost = reconnect.session;
     // Its own calls have failed by then, and the connection goes on until it is closed in order.
-    const closed = lost?.close();
+    const closed = lost!.close();
     const next = reconnect.call("a/count", {});
     await paused(delays, 1);
     clock.advance(1_000);
     assert.equal(await next, 1);
     assert.notEqual(reconnect.session, lost);
     await closed;
+    assert.equal((reasons[0] as Error).message, "connection closed");
     while (reconnect.session!.stats().outgoing === 0 && type === "query")
       await new Promise(setImmediate);
     clock.advance(60_000);

@@ -24,7 +24,12 @@ export interface ReconnectOptions {
   dial(signal: AbortSignal): Promise<CallSession>;
   /** Called with each new session, the first too: to import its operations, for one. */
   onconnected?: ((session: CallSession) => void) | undefined;
-  /** Called when a connection is lost or not made, and how long it waits before the next try, in milliseconds. */
+  /**
+   * Called when a connection is lost or not made, and how long it waits before the next try, in milliseconds.
+   *
+   * @param reason what `dial` rejected with, the connection's `CloseReason`, or the `CallError` of the first call
+   *   that was lost with it.
+   */
   onlost?: ((reason: unknown, delay: number) => void) | undefined;
   /** Whether to try again after this; if not, all that waits rejects with it. @default always */
   retry?: ((reason: unknown) => boolean) | undefined;
@@ -73,6 +78,8 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
   const { clock = systemClock, random = Math.random } = options;
   const closing = new AbortController();
   let session: CallSession | undefined;
+  /** Why the session in use was given up, before its connection has ended. */
+  let lostFor: CallError | undefined;
   let next = Promise.withResolvers<CallSession>();
   let waiting = 0;
   let known = new Map<string, Known>();
@@ -89,7 +96,9 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
         await using made = await options.dial(closing.signal);
         if (closing.signal.aborted) break;
         begun(made);
-        reason = await made.closed;
+        const closed = await made.closed;
+        // By then we have closed it ourselves.
+        reason = lostFor ?? closed;
         // Before it is disposed of, which may take a while.
         forget();
       } catch (error) {
@@ -110,6 +119,7 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
 
   function begun(made: CallSession): void {
     session = made;
+    lostFor = undefined;
     // It may have become another node behind the same name.
     known = new Map();
     onconnected?.(made);
@@ -125,12 +135,13 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
   }
 
   /**
-   * A call was lost on `through`, before it on `before`. That may be the end of its stream alone, or come ahead of
-   * the end of the connection: where nothing can be called any more, it is not waited for.
+   * A call was lost on `through`, and one before it on `before`. That may be the end of its stream alone, or come
+   * ahead of the end of the connection: where nothing can be called any more, it is not waited for.
    */
-  function lostOn(through: CallSession, before: CallSession | undefined): void {
+  function lostOn(through: CallSession, before: CallSession | undefined, error: CallError): void {
     if (session !== through) return;
     if (through.connection.multiplexed && through !== before) return;
+    lostFor = error;
     forget();
     void through.close();
   }
@@ -189,7 +200,7 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
         return await through.call(operation, input, { ...callOptions, ...inTime(signal) });
       } catch (error) {
         if (!isConnectionLost(error)) throw error;
-        lostOn(through, before);
+        lostOn(through, before, error);
         before = through;
         // Itself a query, and what is asked to find out.
         if (operation === "services/schema" && !closing.signal.aborted) continue;
@@ -245,8 +256,8 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
           const options = { ...subscribeOptions, ...inTime(signal), lastEventId };
           return through.subscribe(operation, input, options);
         },
-        async mayResume(either) {
-          if (through !== undefined) lostOn(through, before);
+        async mayResume(error, either) {
+          if (through !== undefined) lostOn(through, before, error);
           return await isKnown("resumable", operation, { authToken, ...inTime(either) });
         },
       });

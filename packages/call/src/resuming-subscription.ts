@@ -4,7 +4,7 @@
  * @module
  */
 
-import { isConnectionLost } from "./call-error.ts";
+import { type CallError, isConnectionLost } from "./call-error.ts";
 import type { Subscription } from "./call-session.ts";
 
 export interface Resumption {
@@ -16,8 +16,8 @@ export interface Resumption {
    * @param signal aborts when nobody wants it any more.
    */
   begin(lastEventId: string | undefined, signal: AbortSignal): Promise<Subscription<unknown>>;
-  /** Whether the operation can go on behind an item. Rejects with the signal's reason. */
-  mayResume(signal: AbortSignal): Promise<boolean>;
+  /** Whether it can go on after this loss of its connection. Rejects with the signal's reason. */
+  mayResume(lost: CallError, signal: AbortSignal): Promise<boolean>;
 }
 
 const DONE = { done: true, value: undefined } as const;
@@ -62,7 +62,10 @@ export class ResumingSubscription implements Subscription<unknown> {
       } catch (error) {
         if (this.#ended) break;
         try {
-          if (!isConnectionLost(error) || !(await this.#resumption.mayResume(this.#signal))) {
+          if (
+            !isConnectionLost(error) ||
+            !(await this.#resumption.mayResume(error, this.#signal))
+          ) {
             throw error;
           }
         } catch (final) {

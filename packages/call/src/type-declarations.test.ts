@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import * as z from "zod";
-import { declareOperations } from "./type-declarations.ts";
+import { declareOperations, type TypedOperation } from "./type-declarations.ts";
 
 const tree = z.object({
   name: z.string(),
@@ -14,7 +14,7 @@ const tree = z.object({
   },
 });
 
-const operations = [
+const operations: readonly TypedOperation[] = [
   {
     name: "fs/list",
     op_type: "query",
@@ -26,8 +26,9 @@ const operations = [
         code: "FILE_NOT_FOUND",
         description: "no such file",
         schema: z.toJSONSchema(z.object({ path: z.string() })),
+        http_status: 404,
       },
-      { code: "BUSY" },
+      { code: "BUSY", description: "", schema: {}, http_status: null },
     ],
   },
   {
@@ -41,7 +42,8 @@ const operations = [
     name: 'odd"/name',
     op_type: "mutation",
     input_schema: z.toJSONSchema(z.tuple([z.string(), z.number()])),
-    output_schema: true,
+    output_schema: {},
+    error_schemas: [],
   },
 ];
 
@@ -84,7 +86,7 @@ test("declareOperations() makes a declaration that the compiler takes, and that 
 
 test("declareOperations() refuses an operation of a type that it does not know", () => {
   assert.throws(
-    () => declareOperations([{ ...operations[0]!, op_type: "stream" }], "den"),
+    () => declareOperations([{ ...operations[0]!, op_type: "stream" as never }], "den"),
     /expected one of query, mutation, subscription, got "stream"/,
   );
 });

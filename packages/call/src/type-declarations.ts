@@ -15,18 +15,13 @@
  */
 
 import { comment, propertyName, quoted, typeOfSchema } from "./schema-type.ts";
+import type { DescribedOperation } from "./services.ts";
 
-/** What `services/schema` answers about one operation, as far as types go. */
-export interface DescribedOperation {
-  readonly name: string;
-  readonly op_type: string;
-  readonly description?: string | undefined;
-  readonly input_schema: unknown;
-  readonly output_schema: unknown;
-  readonly error_schemas?:
-    | readonly { readonly code: string; readonly description?: string; readonly schema?: unknown }[]
-    | undefined;
-}
+/** Of what `services/schema` answers about an operation, what its types are made of. */
+export type TypedOperation = Pick<
+  DescribedOperation,
+  "name" | "op_type" | "description" | "input_schema" | "output_schema" | "error_schemas"
+>;
 
 const TYPES: readonly string[] = ["query", "mutation", "subscription"];
 
@@ -36,11 +31,11 @@ const TYPES: readonly string[] = ["query", "mutation", "subscription"];
  * @param from whose operations they are: said in its first line.
  * @throws {RangeError} if an operation is of no known type, or its types are too long to write down.
  */
-export function declareOperations(operations: readonly DescribedOperation[], from: string): string {
+export function declareOperations(operations: readonly TypedOperation[], from: string): string {
   const declarations: string[] = [];
   const members: string[] = [];
   for (const [index, operation] of operations.entries()) {
-    const { name, op_type, error_schemas = [] } = operation;
+    const { name, op_type, error_schemas } = operation;
     if (!TYPES.includes(op_type)) {
       throw new RangeError(
         `cannot declare operation ${quoted(name)}: expected one of ${TYPES.join(", ")}, got ${quoted(op_type)}`,
@@ -55,7 +50,7 @@ export function declareOperations(operations: readonly DescribedOperation[], fro
     };
     const errors = error_schemas.map(
       ({ code, description, schema }, at) =>
-        `      ${comment({ description })}${propertyName(code)}: ${typeOf(schema ?? {}, `error_${at}`)};\n`,
+        `      ${comment({ description })}${propertyName(code)}: ${typeOf(schema, `error_${at}`)};\n`,
     );
     members.push(
       `  ${comment(operation)}${quoted(name)}: {\n` +
