@@ -35,13 +35,8 @@ export function addCallCommands(context: Context, command: MakeCommand): void {
         rest: string[],
         options: TransportFlags & { local: boolean; timeout?: number },
       ) => {
-        const words = [
-          ...(options.local ? ["."] : []),
-          first,
-          ...(second === undefined ? [] : [second]),
-          ...rest,
-        ];
-        const [target = "", operation, ...input] = words;
+        const given = [first, ...(second === undefined ? [] : [second]), ...rest];
+        const [target = "", operation, ...input] = options.local ? [".", ...given] : given;
         if (operation === undefined || operation.startsWith("-")) throw missingOperation(target);
         const { call: run } = await load();
         await run(context, target, operation, input, withTransports(options));

@@ -12,6 +12,7 @@ import {
   parseOperationList,
 } from "@alknet/call/services";
 import * as z from "zod";
+import { CommandError } from "./command-error.ts";
 
 /** An operation as it was described, and what it asks of who calls it. */
 export interface RemoteOperation extends Omit<DescribedOperation, "access_control" | "visibility"> {
@@ -44,7 +45,7 @@ export async function operationNames(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const answer = await session.call("services/list", {}, { signal });
-  return parseOperationList(answer).map(({ name }) => name);
+  return read(() => parseOperationList(answer)).map(({ name }) => name);
 }
 
 /** @returns `undefined` if there is none, or none that the caller may know of. */
@@ -60,10 +61,11 @@ export async function describeOperation(
     if (error instanceof CallError && error.code === "NOT_FOUND") return undefined;
     throw error;
   }
-  const { access_control: wanted } = access.parse(answer);
+  const described = read(() => parseDescribedOperation(answer));
+  const { access_control: wanted } = read(() => access.parse(answer));
   const { resource_type: type, resource_action: action } = wanted;
   return {
-    ...parseDescribedOperation(answer),
+    ...described,
     wants: {
       scopes: wanted.required_scopes,
       anyScope: wanted.required_scopes_any ?? [],
@@ -87,4 +89,16 @@ export async function describeOperations(
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return described.filter((it) => it !== undefined);
+}
+
+function read<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw new CommandError("cannot read what the node says of its operations", {
+      code: "ANSWER_INVALID",
+      hint: "it may be of another version, or another program",
+      cause: error,
+    });
+  }
 }

@@ -9,7 +9,6 @@
 
 import type { CallHandlerOptions } from "@alknet/call/call-handler";
 import type { CallSession } from "@alknet/call/call-session";
-import type { Connection } from "@alknet/core/connection";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Logger } from "@alknet/core/log";
 import { CALL_ALPN } from "./control.ts";
@@ -22,12 +21,10 @@ export interface NodeCallsOptions {
 }
 
 export interface NodeCalls {
-  /** Of `alknet/call`. Serves nobody before {@linkcode begin}. */
+  /** For both. Serves nobody before {@linkcode begin}. */
   readonly handler: ProtocolHandler;
   /** Load the operations, and begin to answer. @throws if they cannot be loaded. */
   begin(sources: Omit<NodeSources, "calls">): Promise<void>;
-  /** Answer who is connected to the control socket, until they go. */
-  answer(connection: Connection): Promise<void>;
 }
 
 export function createNodeCalls({ strangers, logger }: NodeCallsOptions): NodeCalls {
@@ -62,6 +59,5 @@ export function createNodeCalls({ strangers, logger }: NodeCallsOptions): NodeCa
       loaded.resolve(load(sources));
       await loaded.promise;
     },
-    answer: (connection) => handler.handle(connection),
   };
 }

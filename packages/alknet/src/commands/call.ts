@@ -12,7 +12,6 @@ import { parseCallInput, parseJson } from "../call-input.ts";
 import { withCallTarget } from "../call-target.ts";
 import type { Context } from "../context.ts";
 import { describeOperation, describeOperations } from "../described-operations.ts";
-import { Interrupted } from "../interrupted.ts";
 import type { Terminal } from "../terminal.ts";
 
 export interface CallCommandOptions {
@@ -33,7 +32,7 @@ export async function call(
   words: readonly string[],
   { json, timeout, transports }: CallCommandOptions,
 ): Promise<void> {
-  const { terminal, input: stdin, interrupted } = context;
+  const { terminal, input: stdin } = context;
   const name = operation.replace(/^\//, "");
   const piped = words.length === 1 && words[0] === "-" ? await readText(stdin) : undefined;
   await withCallTarget(context, target, { transports }, async (session, signal) => {
@@ -47,7 +46,6 @@ export async function call(
     }
     print(terminal, await session.call(name, input, { timeout, signal }), json ? 0 : 2);
   });
-  if (interrupted.aborted) throw new Interrupted();
 }
 
 /** `alknet call types TARGET`: its operations as a TypeScript declaration. */

@@ -71,7 +71,9 @@ export async function up(
       const reload = watch.reload().catch(() => {});
       void reload.then(() => tellSystemd("ready"));
     });
-    await using _control = await serveControl(home, (connection) => calls.answer(connection));
+    await using _control = await serveControl(home, (connection) =>
+      calls.handler.handle(connection),
+    );
     const { addresses, ticket } = node;
     if (json) printJson(terminal, { fingerprint, addresses, ticket, pid: process.pid });
     else {

@@ -14,7 +14,7 @@ import { configFault as faultOf } from "../config-reload.ts";
 import { list } from "./lists.ts";
 import { CHANGE, LOOK } from "./node-access.ts";
 import { cut } from "./node-effect.ts";
-import { configOf, type NodeSources } from "./node-sources.ts";
+import type { NodeSources } from "./node-sources.ts";
 import { configFault } from "./node-status.ts";
 
 const CONFIG_ERRORS = {
@@ -23,8 +23,8 @@ const CONFIG_ERRORS = {
 
 const counts = z.object({ added: z.number(), removed: z.number(), changed: z.number() });
 
-export function nodeConfig(sources: NodeSources) {
-  const { path } = configOf(sources);
+export function nodeConfig({ configuration }: NodeSources) {
+  const { path } = configuration.config;
   return [
     operation({
       name: "node/config/show",
@@ -96,7 +96,7 @@ export function nodeConfig(sources: NodeSources) {
       errors: CONFIG_ERRORS,
       async handler(_, context) {
         try {
-          return await sources.configuration.reload();
+          return await configuration.reload();
         } catch (error) {
           const reason = error as Error;
           throw context.error("CONFIG_INVALID", faultOf(reason), reason.message);

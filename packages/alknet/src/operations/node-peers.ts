@@ -25,7 +25,7 @@ import {
 import { declared, STORE_ERRORS } from "./declared-errors.ts";
 import { list } from "./lists.ts";
 import { CHANGE, LOOK } from "./node-access.ts";
-import { configOf, type NodeSources } from "./node-sources.ts";
+import type { NodeSources } from "./node-sources.ts";
 
 const NOT_FOUND = { STORE_NOT_FOUND: { description: "there is no such peer, or no such right" } };
 
@@ -72,9 +72,7 @@ const mutation = {
   errors: CHANGE_ERRORS,
 } as const;
 
-export function nodePeers(sources: NodeSources) {
-  const { store } = sources;
-
+export function nodePeers({ store, configuration }: NodeSources) {
   /** @param make checks what was given; it is called once. */
   function carryOut(
     { caller }: Pick<OperationContext, "caller">,
@@ -91,7 +89,7 @@ export function nodePeers(sources: NodeSources) {
         });
       }
       const actor = caller?.id ?? "owner";
-      const { committed, peer } = await changePeer(store, configOf(sources), name, make(), {
+      const { committed, peer } = await changePeer(store, configuration.config, name, make(), {
         to,
         actor,
       });
@@ -108,7 +106,7 @@ export function nodePeers(sources: NodeSources) {
       access: LOOK,
       input: z.strictObject({}),
       output: z.object({ peers: list(peerDocument) }),
-      handler: () => ({ peers: allPeers(store, configOf(sources)) }),
+      handler: () => ({ peers: allPeers(store, configuration.config) }),
     }),
     operation({
       name: "node/peers/show",
@@ -118,7 +116,7 @@ export function nodePeers(sources: NodeSources) {
       input: z.strictObject({ name: peerId }),
       output: peerDocument,
       errors: NOT_FOUND,
-      handler: ({ name }) => declared(NOT_FOUND, () => findPeer(store, configOf(sources), name)),
+      handler: ({ name }) => declared(NOT_FOUND, () => findPeer(store, configuration.config, name)),
     }),
     operation({
       ...mutation,

@@ -4,7 +4,6 @@
  * @module
  */
 
-import type { Config } from "@alknet/core/config";
 import type { ConfigWatch } from "@alknet/core/config-watch";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { CallStats } from "@alknet/call/call-session";
@@ -14,13 +13,9 @@ import type { NodeVault } from "../node-vault.ts";
 export interface NodeSources {
   readonly node: Pick<Node, "status" | "connections" | "closeConnections" | "refusals">;
   readonly store: IdentityStore;
+  /** What of it is in use, and how the file stands to that. */
   readonly configuration: Pick<ConfigWatch, "config" | "state" | "reload">;
   readonly vault: Pick<NodeVault, "status">;
   /** Of the sessions of calls that are open now. */
   readonly calls: () => readonly CallStats[];
-}
-
-/** In use: what stands in the file may be waiting for a mistake to be mended. */
-export function configOf({ configuration }: NodeSources): Config {
-  return configuration.config;
 }
