@@ -11,6 +11,7 @@
  * @module
  */
 
+import { EventEmitter, once } from "node:events";
 import { withEventId } from "@alknet/call/output-stream";
 import { operation } from "@alknet/call/operation";
 import * as z from "zod";
@@ -18,7 +19,7 @@ import * as z from "zod";
 /** Work of one job. Aborted when the job is cancelled, or the queue is closed. */
 export type Run = (
   task: string,
-  job: { report(percent: number): void; readonly signal: AbortSignal },
+  job: { readonly report: (percent: number) => void; readonly signal: AbortSignal },
 ) => Promise<void>;
 
 export interface JobQueueOptions {
@@ -45,8 +46,8 @@ interface Job {
   /** How often the progress has changed: the id of that event. */
   version: number;
   readonly cancel: AbortController;
-  /** Resolves at the next change, and is replaced. */
-  changed: PromiseWithResolvers<void>;
+  /** Emits `change`. */
+  readonly changes: EventEmitter;
 }
 
 const NO_SUCH_JOB = {
@@ -66,8 +67,7 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
   function change(job: Job, progress: Progress): void {
     job.progress = progress;
     job.version += 1;
-    job.changed.resolve();
-    job.changed = Promise.withResolvers();
+    job.changes.emit("change");
     if (!isOver(job)) return;
     const over = jobs.values().filter(isOver).toArray();
     if (over.length > MAX_OVER) jobs.delete(over[0]!.id);
@@ -80,7 +80,9 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
     change(job, { state: "running", percent: 0 });
     try {
       const { signal } = job.cancel;
-      const report = (percent: number): void => change(job, { state: "running", percent });
+      const report = (percent: number): void => {
+        if (!isOver(job)) change(job, { state: "running", percent });
+      };
       await run(job.task, { report, signal });
       change(job, { state: "done", percent: 100 });
     } catch {
@@ -89,6 +91,15 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
     }
     running -= 1;
     void next();
+  }
+
+  /** One that waits is over at once, one that runs when its work has ended. */
+  function stop(job: Job): void {
+    job.cancel.abort();
+    const at = queue.indexOf(job);
+    if (at < 0) return;
+    queue.splice(at, 1);
+    change(job, { ...job.progress, state: "cancelled" });
   }
 
   const add = operation({
@@ -108,7 +119,8 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
         progress,
         version: 0,
         cancel: new AbortController(),
-        changed: Promise.withResolvers(),
+        // As many followers as there are.
+        changes: new EventEmitter().setMaxListeners(0),
       };
       jobs.set(id, job);
       queue.push(job);
@@ -136,12 +148,7 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
     handler({ id }, context) {
       const job = jobs.get(id);
       if (job === undefined) throw context.error("NO_SUCH_JOB", { id });
-      job.cancel.abort();
-      const at = queue.indexOf(job);
-      if (at >= 0) {
-        queue.splice(at, 1);
-        change(job, { ...job.progress, state: "cancelled" });
-      }
+      stop(job);
       return {};
     },
   });
@@ -160,11 +167,12 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
       if (job === undefined) throw context.error("NO_SUCH_JOB", { id });
       let seen = Number(context.lastEventId ?? -1);
       for (;;) {
-        const { changed, version } = job;
-        if (version !== seen) yield withEventId(String((seen = version)), job.progress);
-        if (isOver(job) && job.version === seen) return;
+        if (job.version !== seen) yield withEventId(String((seen = job.version)), job.progress);
         // A slow reader is not told of each percent, but of the last.
-        if (job.version === seen) await changed.promise;
+        if (job.version !== seen) continue;
+        if (isOver(job)) return;
+        // With the signal: nobody waits here for a subscriber that has left.
+        await once(job.changes, "change", { signal: context.signal });
       }
     },
   });
@@ -172,8 +180,7 @@ export function jobQueue({ run, parallel = 1, waiting = 1_000 }: JobQueueOptions
   return {
     operations: [add, list, cancel, progress] as const,
     [Symbol.dispose](): void {
-      for (const job of jobs.values()) job.cancel.abort();
-      queue.length = 0;
+      for (const job of jobs.values()) stop(job);
     },
   };
 }
