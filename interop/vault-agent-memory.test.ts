@@ -65,17 +65,42 @@ test("an agent that was used and locked has no secret in its memory", async () =
       },
     );
   }
-  const pieces = new Map(
-    [...needles].flatMap(([name, bytes]) =>
-      Array.from({ length: Math.floor(bytes.length / PIECE) }, (_, at): [string, Uint8Array] => [
-        `${name}, byte ${at * PIECE}`,
-        bytes.subarray(at * PIECE, (at + 1) * PIECE),
-      ]),
-    ),
-  );
-  const found = (): string[] => [...new Set(scanMemory(pid, pieces).map(({ needle }) => needle))];
   // They are there, and would be found.
-  assert.ok(found().includes("seed, byte 0"));
+  assert.ok(secretsIn(pid, needles).includes("seed, byte 0"));
   await client.lock();
-  assert.deepEqual(found(), []);
+  assert.deepEqual(secretsIn(pid, needles), []);
 });
+
+test("what an agent was sent is not where it was read, also if nothing was read after it", async () => {
+  using home = testHome();
+  const passphrase = Buffer.from(randomBytes(24).toString("hex"));
+  const wrong = Buffer.from(randomBytes(24).toString("hex"));
+  const plaintext = randomBytes(64);
+  const secrets = { entropy: randomBytes(32), seed: randomBytes(64), passphraseUsed: false };
+  using _file = await createVaultFile(home.home.vault, { ...secrets, names: [] }, passphrase);
+  await using program = start(home, ["vault", "agent", "--json"]);
+  await program.ready;
+  const client = vaultClient(home.home);
+  const nothingOf = async (name: string, secret: Uint8Array): Promise<void> => {
+    await client.lock();
+    assert.deepEqual(secretsIn(program.child.pid!, new Map([[name, secret]])), []);
+  };
+  await assert.rejects(client.unlock({ passphrase: wrong }), { code: "VAULT_PASSPHRASE_WRONG" });
+  await nothingOf("wrong passphrase", wrong);
+  await client.unlock({ passphrase });
+  await nothingOf("passphrase", passphrase);
+  await client.unlock({ passphrase });
+  await client.encrypt(plaintext);
+  await nothingOf("plaintext", plaintext);
+});
+
+/** Which pieces of secrets are in the memory of a process. */
+function secretsIn(pid: number, secrets: ReadonlyMap<string, Uint8Array>): string[] {
+  const pieces = [...secrets].flatMap(([name, bytes]) =>
+    Array.from({ length: Math.floor(bytes.length / PIECE) }, (_, at): [string, Uint8Array] => [
+      `${name}, byte ${at * PIECE}`,
+      bytes.subarray(at * PIECE, (at + 1) * PIECE),
+    ]),
+  );
+  return [...new Set(scanMemory(pid, new Map(pieces)).map(({ needle }) => needle))];
+}

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -76,6 +77,50 @@ test("above the most clients the oldest gives way", async () => {
     other.end("hello");
     assert.equal(String((await once(other, "data"))[0]), "hello");
   }
+});
+
+test("of many that come at once no more stay than the most", async () => {
+  using place = scratch();
+  const { path } = place;
+  await using _server = await serve(path, 2);
+  const staying = new Set(Array.from({ length: 10 }, () => connect(path.socket)));
+  await new Promise<void>((resolve) => {
+    for (const client of staying) {
+      client.on("error", () => {}).resume();
+      client.once("close", () => {
+        staying.delete(client);
+        if (staying.size === 2) resolve();
+      });
+    }
+  });
+  for (const client of staying) {
+    client.end("hello");
+    assert.equal(String((await once(client, "data"))[0]), "hello");
+  }
+});
+
+test("who takes no more clients for now is there all the same", async () => {
+  using place = scratch();
+  const { path } = place;
+  mkdirSync(path.run, { mode: 0o700 });
+  // It listens, with room for one that waits, and never looks.
+  const program = `
+    import socket, sys
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(sys.argv[1])
+    server.listen(0)
+    print("listens", flush=True)
+    sys.stdin.read()`;
+  const busy = spawn("python3", ["-c", program.replaceAll(/^ {4}/gm, ""), path.socket]);
+  await once(busy.stdout, "data");
+  const waiting = connect(path.socket);
+  await once(waiting, "connect");
+  const full = (await once(connect(path.socket), "error")) as [NodeJS.ErrnoException];
+  assert.equal(full[0].code, "EAGAIN");
+  await assert.rejects(serve(path), /taken/);
+  waiting.destroy();
+  busy.stdin.end();
+  await once(busy, "close");
 });
 
 test("checkOwner() trusts a socket of ours in a folder of ours alone", async () => {

@@ -10,6 +10,7 @@ import { chmodSync, lstatSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { privateFolder } from "@alknet/core/home";
 import { CommandError } from "./command-error.ts";
+import { withWipedReads } from "./wiped-reads.ts";
 
 export interface OwnerSocket {
   /** The folder of the socket. */
@@ -25,7 +26,8 @@ export interface ServeOptions {
 }
 
 /**
- * Serve clients at `path`; their streams are half-open. Disposing cuts them off, and removes the socket.
+ * Serve clients at `path`; their streams are half-open, and their chunks `serve`'s to wipe. Disposing cuts them off, and
+ * removes the socket.
  *
  * @throws what `taken` returns, if somebody answers there.
  * @throws {FolderError} if the folder is not ours alone.
@@ -47,9 +49,14 @@ export async function serveOwner(
   if (!pipe) rmSync(path, { force: true });
 
   const live = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true }, (client) => {
+  const server = createServer({ pauseOnConnect: true }, (accepted) => {
+    const client = withWipedReads(accepted);
     const [first] = live;
-    if (live.size >= maxClients) first?.destroy();
+    if (first !== undefined && live.size >= maxClients) {
+      first.destroy();
+      // It is closed later than others of the same moment come.
+      live.delete(first);
+    }
     live.add(client);
     client.on("error", () => {});
     client.once("close", () => live.delete(client));
@@ -115,6 +122,7 @@ function whatIsAt(path: string): string {
   return stat === undefined ? "" : `${stat.dev} ${stat.ino} ${stat.ctimeNs}`;
 }
 
+/** Also by one that takes no more clients for now: whoever it is, it is there. */
 function answersAt(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
@@ -122,6 +130,6 @@ function answersAt(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    socket.once("error", () => resolve(false));
+    socket.once("error", (error) => resolve(!isNobody(error)));
   });
 }
