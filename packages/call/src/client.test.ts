@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { z } from "zod";
 import { CallError } from "./call-error.ts";
 import { type CallPair, callPair } from "./call-fixture.ts";
-import { client } from "./client.ts";
+import { type Caller, client } from "./client.ts";
 import type { Client } from "./client-types.ts";
 import { operation } from "./operation.ts";
 import { withEventId } from "./output-stream.ts";
@@ -149,6 +149,37 @@ test("a name that does not exist is NOT_FOUND; a branch is nothing to await", as
   await assert.rejects(async () => await untyped.no.such(), { code: "NOT_FOUND" });
   assert.equal(untyped.then, undefined);
   assert.equal((await Promise.resolve(node.fs)) as unknown, node.fs);
+});
+
+test("to print a client or a part of it calls nothing", async () => {
+  const { pair, node } = open();
+  await using _ = pair;
+  assert.equal(String(node.fs.read), "operation fs/read");
+  assert.equal(`${node.docker as unknown as string}`, "operation docker");
+  assert.equal(JSON.stringify({ node, list: [node.fs] }), '{"list":[null]}');
+  assert.equal(pair.client.stats().outgoing, 0);
+  assert.deepEqual(pair.log, []);
+});
+
+test("of what is put aside the node is asked once for each name", async () => {
+  const { pair, node } = open();
+  await using _ = pair;
+  const asked: string[] = [];
+  const caller: Caller = {
+    call(name, input, options) {
+      asked.push(name);
+      return pair.client.call(name, input, options);
+    },
+    subscribe: (...all) => pair.client.subscribe(...all),
+  };
+  const { fs } = client<typeof operations>(caller);
+  const calls = [fs.read({ path: "/a" }), fs.read({ path: "/b" })];
+  await node.docker.container.exec();
+  calls.push(fs.read({ path: "/c" }));
+  await node.docker.container.exec();
+  const answers = await Promise.all(calls);
+  assert.deepEqual(answers, ["contents of /a", "contents of /b", "contents of /c"]);
+  assert.deepEqual(asked, ["services/schema", "fs/read", "fs/read", "fs/read"]);
 });
 
 test("a query that is iterated says that it is none to be", async () => {

@@ -16,7 +16,7 @@
 import { CallError } from "./call-error.ts";
 import type { CallOptions, SubscribeOptions, Subscription } from "./call-session.ts";
 import type { Client, Described, Result } from "./client-types.ts";
-import { Invocation } from "./invocation.ts";
+import { askedTypes, Invocation, type InvocationTarget } from "./invocation.ts";
 
 /** What a client calls through: a session, or one that comes back by itself. */
 export interface Caller {
@@ -26,21 +26,21 @@ export interface Caller {
 
 /** A client that calls through `caller`. */
 export function client<T extends Described>(caller: Caller): Client<T> {
-  return branch(caller, "") as Client<T>;
+  return branch({ caller, typeOf: askedTypes(caller) }, "") as Client<T>;
 }
 
 /** The functions of one segment of a name; each is made when it is first asked for. */
-function branch(caller: Caller, name: string): object {
+function branch(target: InvocationTarget, name: string): object {
   const known = new Map<string, unknown>();
-  return new Proxy(method(caller, name), {
+  return new Proxy(method(target, name), {
     get(own, key) {
-      // Whoever awaits a branch has no promise in hand.
-      if (typeof key === "symbol" || key === "then") return undefined;
+      if (key === Symbol.toPrimitive) return () => (name === "" ? "client" : `operation ${name}`);
+      if (typeof key === "symbol" || NOT_CALLED.has(key)) return undefined;
       if (OWN.has(key) && name !== "") return Reflect.get(own, key) as unknown;
       let found = known.get(key);
       if (found === undefined) {
         if (known.size === MAX_KNOWN) known.clear();
-        found = branch(caller, name === "" ? key : `${name}/${key}`);
+        found = branch(target, name === "" ? key : `${name}/${key}`);
         known.set(key, found);
       }
       return found;
@@ -51,12 +51,16 @@ function branch(caller: Caller, name: string): object {
 /** Functions of one branch that are kept: the names may be somebody's input. */
 const MAX_KNOWN = 1_024;
 
+/** What whoever awaits or prints a branch asks it for: it is no promise, and a log shall call nothing. */
+const NOT_CALLED: ReadonlySet<string> = new Set(["then", "toJSON"]);
+
 /** What a function has itself. An operation below it of such a name is called by `caller.call()`. */
 const OWN: ReadonlySet<string> = new Set(["try", "isError"]);
 
-function method(caller: Caller, name: string): object {
+function method(target: InvocationTarget, name: string): object {
+  const { caller } = target;
   const invoke = (input: unknown = {}, options?: SubscribeOptions): Invocation =>
-    new Invocation(caller, name, input, options);
+    new Invocation(target, name, input, options);
   return Object.assign(invoke, {
     async try(input: unknown = {}, options?: CallOptions): Promise<Result<unknown, object>> {
       try {

@@ -10,10 +10,45 @@
  */
 
 import type { Caller } from "./client.ts";
-import type { SubscribeOptions, Subscription } from "./call-session.ts";
+import type { CallOptions, SubscribeOptions, Subscription } from "./call-session.ts";
+
+/** Where invocations go. */
+export interface InvocationTarget {
+  readonly caller: Caller;
+  /** What the far node says that an operation is; `undefined` if it says nothing. Never rejects. */
+  readonly typeOf: (operation: string, options: CallOptions | undefined) => Promise<unknown>;
+}
+
+/** Types of operations that are kept. */
+const MAX_TYPES = 1_024;
+
+/** `typeOf` of an {@linkcode InvocationTarget}: asks once for each name. */
+export function askedTypes(caller: Caller): InvocationTarget["typeOf"] {
+  const types = new Map<string, Promise<unknown>>();
+
+  async function ask(name: string, authToken: string | undefined): Promise<unknown> {
+    try {
+      const schema = await caller.call("services/schema", { name }, { authToken });
+      return (schema as { op_type?: unknown } | null)?.op_type;
+    } catch {
+      // Whatever is wrong shows again when it is called.
+      types.delete(name);
+      return undefined;
+    }
+  }
+
+  return (name, options) => {
+    let type = types.get(name);
+    if (type === undefined) {
+      if (types.size === MAX_TYPES) types.clear();
+      types.set(name, (type = ask(name, options?.authToken)));
+    }
+    return type;
+  };
+}
 
 export class Invocation implements PromiseLike<unknown>, Subscription<unknown> {
-  readonly #caller: Caller;
+  readonly #target: InvocationTarget;
   readonly #operation: string;
   readonly #input: unknown;
   readonly #options: SubscribeOptions | undefined;
@@ -23,12 +58,12 @@ export class Invocation implements PromiseLike<unknown>, Subscription<unknown> {
   #found: Promise<void> | undefined;
 
   constructor(
-    caller: Caller,
+    target: InvocationTarget,
     operation: string,
     input: unknown,
     options: SubscribeOptions | undefined,
   ) {
-    this.#caller = caller;
+    this.#target = target;
     this.#operation = operation;
     this.#input = input;
     this.#options = options;
@@ -112,11 +147,11 @@ export class Invocation implements PromiseLike<unknown>, Subscription<unknown> {
   }
 
   #beginCall(): Promise<unknown> {
-    return (this.#call = this.#caller.call(this.#operation, this.#input, this.#options));
+    return (this.#call = this.#target.caller.call(this.#operation, this.#input, this.#options));
   }
 
   #beginSubscription(): Subscription<unknown> {
-    return (this.#subscription = this.#caller.subscribe(
+    return (this.#subscription = this.#target.caller.subscribe(
       this.#operation,
       this.#input,
       this.#options,
@@ -129,13 +164,7 @@ export class Invocation implements PromiseLike<unknown>, Subscription<unknown> {
 
   /** Never rejects. */
   async #find(): Promise<void> {
-    let type: unknown;
-    try {
-      const schema = await this.#caller.call("services/schema", { name: this.#operation });
-      type = (schema as { op_type?: unknown } | null)?.op_type;
-    } catch {
-      // Whatever is wrong shows again when it is called.
-    }
+    const type = await this.#target.typeOf(this.#operation, this.#options);
     if (type === "subscription") this.#beginSubscription();
     // Nobody may ever look at it; who does gets the same rejection.
     else this.#beginCall().catch(() => {});
