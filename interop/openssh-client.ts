@@ -1,0 +1,109 @@
+/**
+ * Stock OpenSSH against a server of ours: keys, known hosts and a folder of its own; nothing of the user's is read.
+ *
+ * @module
+ */
+
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
+import { staticIdentities, type StaticIdentities } from "@alknet/core/static-identities";
+import { ownAccount } from "@alknet/ssh/account";
+import { ssh, type SshHandler, type SshLimits, type SshRefusal } from "@alknet/ssh/ssh";
+import { follow, type Program } from "./program.ts";
+
+/** A server on loopback, and a peer `laptop` who has the key that `run` logs in with. */
+export interface OpenSsh extends AsyncDisposable {
+  readonly server: SshHandler;
+  readonly identities: StaticIdentities;
+  readonly refused: readonly SshRefusal[];
+  /** A path in the folder that goes with it. */
+  at(name: string): string;
+  /** Give the peer these rights, and no others. */
+  allow(scopes: readonly string[]): void;
+  /** Start `ssh` with these words: options, then the command. */
+  run(options: readonly string[], ...command: string[]): SshProgram;
+}
+
+export interface SshProgram extends Program {
+  write(text: string): void;
+  end(): void;
+  /** SHA-256 of all that came on stdout so far, in hex. */
+  sum(): string;
+}
+
+export async function startOpenSsh(
+  scopes: readonly string[],
+  limits: SshLimits = {},
+): Promise<OpenSsh> {
+  const folder = mkdtempSync(join(tmpdir(), "alknet-ssh-"));
+  const at = (name: string): string => join(folder, name);
+  for (const name of ["host", "user"]) {
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", at(name)]);
+  }
+  const { fingerprint } = parseSshPublicKey(readFileSync(at("user.pub"), "utf8").trim());
+  const laptop = (rights: readonly string[]) => [
+    { peerId: "laptop", fingerprints: [fingerprint], scopes: rights, enabled: true },
+  ];
+  const identities = staticIdentities(laptop(scopes));
+  const refused: SshRefusal[] = [];
+  const server = ssh({
+    hostKey: readFileSync(at("host"), "utf8"),
+    // The tests may run as root, whom no peer is by default.
+    accounts: () => ({ ...ownAccount(), shell: "/bin/sh", home: folder }),
+    limits,
+    onrefused: (each) => refused.push(each),
+  });
+  const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+    void server.serve(socket, { identities, remoteAddress: `127.0.0.1:${socket.remotePort}` });
+  });
+  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const { port } = listener.address() as AddressInfo;
+  writeFileSync(at("known"), `[127.0.0.1]:${port} ${readFileSync(at("host.pub"), "utf8")}`);
+
+  const running = new Set<Program>();
+  const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
+  const words = [
+    ...["-F", "none", "-p", String(port)],
+    ...set("UserKnownHostsFile", at("known")),
+    ...set("GlobalKnownHostsFile", "none"),
+    ...set("StrictHostKeyChecking", "yes"),
+    ...set("IdentityAgent", "none"),
+    ...set("BatchMode", "yes"),
+    ...set("IdentitiesOnly", "yes"),
+    ...set("IdentityFile", at("user")),
+  ];
+  return {
+    server,
+    identities,
+    refused,
+    at,
+    allow: (rights) => void identities.replace(laptop(rights)),
+    run(options, ...command) {
+      const child = spawn("ssh", [...options, ...words, "me@127.0.0.1", ...command], {
+        stdio: "pipe",
+      });
+      child.stdin.on("error", () => {});
+      const program = follow(child, "ssh");
+      running.add(program);
+      void program.ended.then(() => running.delete(program));
+      const hash = createHash("sha256");
+      child.stdout.on("data", (text: string) => hash.update(text));
+      return Object.assign(program, {
+        sum: () => hash.copy().digest("hex"),
+        write: (text: string) => void child.stdin.write(text),
+        end: () => void child.stdin.end(),
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([...running].map((program) => program.stop()));
+      await new Promise((resolve) => listener.close(resolve));
+      identities[Symbol.dispose]();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

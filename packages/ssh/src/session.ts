@@ -1,0 +1,235 @@
+/**
+ * Session channels (RFC 4254 §6): one command or shell each, with its environment, terminal and signals.
+ *
+ * What runs stands on a right that is held while it runs: taking that back ends the program, with all that it has
+ * started, and no other session.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { finished } from "node:stream/promises";
+import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
+import { compileScopes } from "@alknet/core/scope";
+import { matchGlob, parseGlob } from "@alknet/core/glob";
+import type { Logger } from "@alknet/core/log";
+import type { ServerChannel, Session } from "ssh2";
+import type { Account } from "./account.ts";
+import { commandWords, mayRun } from "./command-words.ts";
+import {
+  type Program,
+  type ProgramEnd,
+  runOnTerminal,
+  runProgram,
+  type WindowSize,
+} from "./program.ts";
+import type { ExtendedClient } from "./ssh2-extension.ts";
+
+export interface SessionContext {
+  readonly auth: AuthContext;
+  readonly account: Account;
+  readonly client: ExtendedClient;
+  /** Variables that a client may set; `*` stands for any run of characters. */
+  readonly acceptEnv: readonly string[];
+  /** Variables for every program, which a client cannot change. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly logger: Logger;
+  /** Aborts when the connection is gone. */
+  readonly gone: AbortSignal;
+  /** Hears of what was refused. */
+  onrefused(reason: string, scope: string | undefined): void;
+  /** Count a program that begins. @returns what to call at its end; `undefined`: there are too many. */
+  begin(): (() => void) | undefined;
+}
+
+/** Most variables that a client may set, and most characters of one, name and value together. */
+const MAX_VARIABLES = 64;
+const MAX_VARIABLE = 8_192;
+/** Largest window of a terminal, in characters each way. */
+const MAX_SIDE = 4_096;
+/** Signals that RFC 4254 §6.10 has names for. */
+const SIGNALS: readonly string[] = [
+  ...["ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM"],
+  ...["USR1", "USR2"],
+];
+const PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+
+/** What is to be run, and the right that it stands on. */
+interface Work {
+  readonly words: readonly [string, ...string[]];
+  readonly grant: Grant;
+}
+
+/** Serve a session until it is closed. Requests that are not listened to here are refused by ssh2. */
+export function serveSession(session: Session, context: SessionContext): void {
+  const { account, auth, client } = context;
+  const variables = new Map<string, string>();
+  let terminal: { readonly name: string; size: WindowSize } | undefined;
+  let program: Program | undefined;
+  const closed = new AbortController();
+  session.once("close", () => closed.abort());
+
+  session.on("env", (accept, reject, { key, val }) => {
+    const name = String(key);
+    const value = String(val);
+    const fits = variables.size < MAX_VARIABLES && name.length + value.length <= MAX_VARIABLE;
+    if (!fits || value.includes("\0") || !isAccepted(name, context.acceptEnv)) return reject?.();
+    variables.set(name, value);
+    accept?.();
+  });
+  session.on("pty", (accept, reject, info) => {
+    const name = (info as { term?: unknown }).term;
+    if (typeof name !== "string" || !/^[\w.+-]{0,64}$/.test(name)) return reject?.();
+    terminal = { name: name === "" ? "dumb" : name, size: sizeOf(info) };
+    accept?.();
+  });
+  session.on("window-change", (accept, _reject, info) => {
+    if (terminal !== undefined) terminal.size = sizeOf(info);
+    program?.resize(sizeOf(info));
+    accept?.();
+  });
+  session.on("signal", (accept, reject, { name }) => {
+    if (program === undefined || !SIGNALS.includes(name)) return reject?.();
+    program.signal(`SIG${name}` as NodeJS.Signals);
+    accept?.();
+  });
+  session.on("shell", (accept) => {
+    start(accept(), () => ({ words: [account.shell, "-l"], grant: auth.grant("ssh:shell") }));
+  });
+  session.on("exec", (accept, _reject, { command }) => {
+    start(accept(), () => workOf(command, auth, account));
+  });
+  session.on("subsystem", (accept, _reject, { name }) => {
+    const reason = `subsystem ${JSON.stringify(name.slice(0, 64))} is not served here`;
+    turnAway(client.adopt(accept()), reason, undefined);
+  });
+
+  /**
+   * Say why not, where the person sees it, and end as a shell does that may not run something. A failure of the
+   * request itself (RFC 4254 §5.4) has no room for a reason, and `ssh` ends upon it without a look at what came before.
+   */
+  function turnAway(channel: ServerChannel, reason: string, scope: string | undefined): void {
+    context.onrefused(reason, scope);
+    void leave(channel, { kind: "failed", error: new Error(reason) });
+  }
+
+  function start(accepted: ServerChannel, allow: () => Work): void {
+    const channel = client.adopt(accepted);
+    const done = context.begin();
+    if (done === undefined) return turnAway(channel, "too many sessions of one peer", undefined);
+    let work: Work;
+    try {
+      work = allow();
+    } catch (error) {
+      done();
+      const scope = error instanceof AccessDenied ? error.missing : undefined;
+      return turnAway(channel, (error as Error).message, scope);
+    }
+    void run(channel, work)
+      .catch((error: unknown) => {
+        context.logger.error({ peer: auth.peer?.id, err: error }, "a session failed");
+        channel.close();
+      })
+      .finally(() => {
+        work.grant[Symbol.dispose]();
+        done();
+      });
+  }
+
+  async function run(channel: ServerChannel, { words, grant }: Work): Promise<void> {
+    const env = { ...Object.fromEntries(variables), ...environment(account), ...context.env };
+    const options = { words, cwd: account.home, env };
+    const stop = AbortSignal.any([closed.signal, context.gone, grant.signal]);
+    try {
+      program =
+        terminal === undefined
+          ? runProgram(options)
+          : await runOnTerminal({ ...options, terminal: terminal.name, size: terminal.size });
+    } catch (error) {
+      return leave(channel, { kind: "failed", error: error as Error });
+    }
+    const { stdin, stdout, stderr, ended, kill } = program;
+    if (stop.aborted) kill();
+    else stop.addEventListener("abort", kill, { once: true });
+    // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
+    stdin.on("error", () => channel.resume());
+    channel.pipe(stdin);
+    stdout.pipe(channel, { end: false });
+    stderr?.pipe(channel.stderr, { end: false });
+    const end = await ended;
+    stop.removeEventListener("abort", kill);
+    program = undefined;
+    if (grant.signal.aborted) channel.stderr.write("alknet: access revoked\r\n");
+    await leave(channel, end);
+  }
+
+  async function leave(channel: ServerChannel, end: ProgramEnd): Promise<void> {
+    if (closed.signal.aborted || context.gone.aborted) return;
+    if (end.kind === "failed") channel.stderr.write(`alknet: ${end.error.message}\r\n`);
+    channel.stderr.end();
+    // The channel's own end closes both ways: what stderr still has goes first.
+    const over = once(closed.signal, "abort");
+    await Promise.race([finished(channel.stderr), over]);
+    if (closed.signal.aborted || context.gone.aborted) return;
+    exit(channel, end);
+    channel.end();
+    channel.resume();
+  }
+}
+
+/**
+ * The bare `ssh:exec` runs a shell; a pattern is held against the words, which are run as they are.
+ *
+ * @throws {AccessDenied | CommandError}
+ */
+function workOf(command: string, auth: AuthContext, account: Account): Work {
+  if (auth.allows("ssh:exec")) {
+    return { words: [account.shell, "-c", command], grant: auth.grant("ssh:exec") };
+  }
+  // Who may run nothing is told so, and not how to quote.
+  const scopes = compileScopes(auth.peer?.scopes ?? []);
+  if (!scopes.actions.has("ssh:exec")) auth.grant("ssh:exec")[Symbol.dispose]();
+  const words = commandWords(command) as [string, ...string[]];
+  if (!mayRun(scopes, words)) {
+    const reason = `peer ${JSON.stringify(auth.peer?.id)} lacks ssh:exec for this command`;
+    throw new AccessDenied("ssh:exec", reason, `ssh:exec:${command}`);
+  }
+  return {
+    words,
+    grant: auth.hold("ssh:exec", (peer) => mayRun(compileScopes(peer.scopes), words)),
+  };
+}
+
+function exit(channel: ServerChannel, end: ProgramEnd): void {
+  switch (end.kind) {
+    case "status":
+      channel.exit(end.status);
+      break;
+    case "signal": {
+      const name = end.signal.slice("SIG".length);
+      // One without a name there: as a shell would tell of it.
+      if (SIGNALS.includes(name)) channel.exit(name, false, "");
+      else channel.exit(255);
+      break;
+    }
+    case "failed":
+      // As a shell: not found, or not to be run.
+      channel.exit((end.error as NodeJS.ErrnoException).code === "ENOENT" ? 127 : 126);
+      break;
+  }
+}
+
+function environment({ name, home, shell }: Account): Record<string, string> {
+  return { PATH, HOME: home, USER: name, LOGNAME: name, SHELL: shell };
+}
+
+function isAccepted(name: string, patterns: readonly string[]): boolean {
+  return /^\w+$/.test(name) && patterns.some((each) => matchGlob(parseGlob(each), name));
+}
+
+function sizeOf({ cols, rows }: { cols: number; rows: number }): WindowSize {
+  // Zero is "not known" (RFC 4254 §6.2).
+  const side = (value: number, unknown: number): number =>
+    value === 0 ? unknown : Math.min(value, MAX_SIDE);
+  return { columns: side(cols, 80), rows: side(rows, 24) };
+}

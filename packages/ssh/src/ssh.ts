@@ -1,0 +1,301 @@
+/**
+ * `alknet/ssh`: an SSH server for the clients people have, over `alknet/ssh` and over any stream of bytes.
+ *
+ * One SSH connection is one stream. Who is at the other end is decided by keys alone (`user-auth.ts`), and what they
+ * may do by their rights: everything that no right allows is refused, and each right is held while it is used.
+ *
+ * @module
+ */
+
+import type { Duplex } from "node:stream";
+import {
+  type AuthContext,
+  authenticate,
+  type Identity,
+  type IdentityProvider,
+  type OwnedAuthContext,
+} from "@alknet/core/access";
+import { type Clock, systemClock } from "@alknet/core/clock";
+import { deadlines } from "@alknet/core/deadlines";
+import type { ProtocolHandler } from "@alknet/core/handler";
+import type { Penalty } from "@alknet/core/limits";
+import { type Logger, silentLogger } from "@alknet/core/log";
+import ssh2, { type AuthContext as Request, type Connection as Client } from "ssh2";
+import { type Account, type Accounts, nodeAccounts } from "./account.ts";
+import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
+import { serveSession } from "./session.ts";
+import { extendClient, transportOf } from "./ssh2-extension.ts";
+import { decide, type Decision } from "./user-auth.ts";
+
+/** The ALPN of this protocol. */
+export const ALPN: string = "alknet/ssh";
+
+export interface SshOptions {
+  /** Private Ed25519 key as OpenSSH keeps it, unencrypted: `-----BEGIN OPENSSH PRIVATE KEY-----` and so on. */
+  readonly hostKey: string;
+  /** Which account a peer has. @default the node's own; none while it runs as root */
+  readonly accounts?: Accounts | undefined;
+  /** Variables that a client may set. @default {@linkcode DEFAULT_ACCEPT_ENV} */
+  readonly acceptEnv?: readonly string[] | undefined;
+  readonly limits?: SshLimits | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
+  /** Hears of each login and request that was refused. */
+  readonly onrefused?: ((refused: SshRefusal) => void) | undefined;
+}
+
+export interface SshLimits {
+  /** Tries to log in on one connection; the one after these ends it. @default 10 */
+  readonly attempts?: number | undefined;
+  /** Time from the first byte until somebody is logged in, in milliseconds. @default 30_000 */
+  readonly authDeadline?: number | undefined;
+  /** Channels open at once on one connection. @default 256 */
+  readonly channels?: number | undefined;
+  /** Programs that run at once for one peer, over all its connections. @default 256 */
+  readonly sessionsPerPeer?: number | undefined;
+  /** Bytes in both directions after which keys are changed. @default 2^30 */
+  readonly rekeyAfter?: number | undefined;
+}
+
+export const DEFAULT_SSH_LIMITS: Readonly<Required<{ [K in keyof SshLimits]: number }>> =
+  Object.freeze({
+    attempts: 10,
+    authDeadline: 30_000,
+    channels: 256,
+    sessionsPerPeer: 256,
+    rekeyAfter: 2 ** 30,
+  });
+
+/** What says how text is shown, and git's version of its protocol. */
+export const DEFAULT_ACCEPT_ENV: readonly string[] = Object.freeze([
+  ...["LANG", "LC_*", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"],
+]);
+
+export interface SshRefusal {
+  /** `undefined`: nobody was logged in yet. */
+  readonly peer: string | undefined;
+  readonly reason: string;
+  /** The scope that lacks, command included: for the owner who asks, not for logs. */
+  readonly scope?: string | undefined;
+}
+
+/** Where a stream that no TLS came before is from, and who may be at its other end. */
+export interface StreamOrigin {
+  readonly identities: IdentityProvider;
+  /** `address:port`, as a `Connection` has it. */
+  readonly remoteAddress?: string | undefined;
+  /** Charge the source for a try that failed. */
+  readonly penalize?: ((penalty: Penalty) => void) | undefined;
+}
+
+export interface SshHandler extends ProtocolHandler {
+  /** Serve one stream, such as a connection of a plain TCP listener. Resolves at its end; never rejects. */
+  serve(stream: Duplex, origin: StreamOrigin): Promise<void>;
+  /** Programs that run now, of all peers. */
+  readonly sessions: number;
+}
+
+/** Who may be at the other end of one SSH connection. */
+interface Origin {
+  readonly transport: AuthContext | undefined;
+  readonly remoteAddress: string | undefined;
+  /** Follow who has a key, as long as the connection lasts. */
+  identify(fingerprint: string): AuthContext | undefined;
+  penalize(penalty: Penalty): void;
+}
+
+/**
+ * Serve SSH.
+ *
+ * @throws {Error} if `hostKey` is not an Ed25519 key in OpenSSH's format.
+ */
+export function ssh(options: SshOptions): SshHandler {
+  const { accounts = nodeAccounts, acceptEnv = DEFAULT_ACCEPT_ENV } = options;
+  const { clock = systemClock, logger = silentLogger } = options;
+  const limits = { ...DEFAULT_SSH_LIMITS, ...options.limits } as typeof DEFAULT_SSH_LIMITS;
+  const server = new ssh2.Server(serverConfig(options.hostKey));
+  const expected = new Map<Duplex, (client: Client) => void>();
+  const programs = new Map<string, number>();
+  let sessions = 0;
+
+  server.on("connection", (client) => {
+    const transport = transportOf(client);
+    expected.get(transport)?.(client);
+    expected.delete(transport);
+  });
+
+  function run(stream: Duplex, origin: Origin): Promise<void> {
+    const gone = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const late = deadlines(limits.authDeadline, clock).add(() => {
+      logger.info({ remote: origin.remoteAddress }, "ssh: nobody logged in in time");
+      origin.penalize("timeout");
+      stream.destroy();
+    });
+    expected.set(stream, (client) => {
+      serveClient(client, origin, gone.signal, late);
+      // Also after an end of the peer's side alone: SSH has no half-open connections.
+      client.on("end", () => stream.end());
+    });
+    // Those before the identification are swallowed by ssh2.
+    stream.on("error", (error) => logger.debug({ err: error }, "ssh: the stream failed"));
+    stream.once("end", () => stream.end());
+    stream.once("close", () => {
+      late();
+      expected.delete(stream);
+      gone.abort();
+      resolve();
+    });
+    if (stream.destroyed) stream.emit("close");
+    else server.injectSocket(stream as never);
+    return promise;
+  }
+
+  function serveClient(client: Client, origin: Origin, gone: AbortSignal, ready: () => void): void {
+    const { channels, rekeyAfter } = limits;
+    const extended = extendClient(client, { clock, channels, rekeyAfter });
+    let failures = 0;
+    let login: { readonly auth: AuthContext; readonly account: Account } | undefined;
+    const source = {
+      transport: origin.transport,
+      identify: (fingerprint: string) => origin.identify(fingerprint),
+      hasAccount: (peer: Identity, name: string) => accounts(peer, name) !== undefined,
+    };
+
+    client.on("error", (error) => logger.debug({ err: error }, "ssh: the connection failed"));
+    client.on("authentication", (request) => {
+      const decision = decided(request);
+      if (decision.kind === "accept") {
+        if (!decision.probe) login = loginOf(decision.auth, request);
+        return request.accept();
+      }
+      // Clients begin with `none`, to hear which methods there are.
+      if (decision.counts) onrefused(undefined, decision.reason);
+      if (decision.counts && ++failures >= limits.attempts) {
+        origin.penalize("auth");
+        client.end();
+        return;
+      }
+      request.reject(["publickey"]);
+    });
+    client.on("ready", () => {
+      ready();
+      logger.info({ peer: login?.auth.peer?.id, remote: origin.remoteAddress }, "ssh: logged in");
+      login?.auth.revoked.addEventListener("abort", () => client.end(), { once: true });
+    });
+    client.on("session", (accept, reject) => {
+      if (login === undefined) return reject();
+      const { auth, account } = login;
+      const peer = auth.peer?.id ?? "";
+      serveSession(accept(), {
+        auth,
+        account,
+        client: extended,
+        acceptEnv,
+        env: { ALKNET_PEER: peer, ...connectionEnv(origin.remoteAddress) },
+        logger,
+        gone,
+        onrefused: (reason, scope) => onrefused(peer, reason, scope),
+        begin: () => begin(peer),
+      });
+    });
+
+    function decided(request: Request): Decision {
+      try {
+        return decide(request, source);
+      } catch (error) {
+        // Of an identity store, or of a key that OpenSSL cannot read: who cannot be looked up is nobody.
+        logger.warn({ err: error }, "ssh: a login could not be decided");
+        return { kind: "reject", reason: "the login could not be decided", counts: true };
+      }
+    }
+
+    function loginOf(auth: AuthContext, { username }: Request): typeof login {
+      const account = auth.peer === undefined ? undefined : accounts(auth.peer, username);
+      return account === undefined ? undefined : { auth, account };
+    }
+  }
+
+  function begin(peer: string): (() => void) | undefined {
+    const count = programs.get(peer) ?? 0;
+    if (count >= limits.sessionsPerPeer) return undefined;
+    programs.set(peer, count + 1);
+    sessions++;
+    return () => {
+      sessions--;
+      const left = (programs.get(peer) ?? 1) - 1;
+      if (left === 0) programs.delete(peer);
+      else programs.set(peer, left);
+    };
+  }
+
+  function onrefused(peer: string | undefined, reason: string, scope?: string): void {
+    logger.info({ peer }, `ssh: refused: ${reason}`);
+    options.onrefused?.({ peer, reason, scope });
+  }
+
+  return {
+    alpns: [ALPN],
+    access: "peers",
+    tls: "node",
+    get sessions() {
+      return sessions;
+    },
+    async handle(connection) {
+      const stream = await connection.accept();
+      if (stream === undefined) return;
+      await run(stream, {
+        transport: connection.auth,
+        remoteAddress: connection.remoteAddress,
+        identify: (fingerprint) => connection.authenticate({ kind: "fingerprint", fingerprint }),
+        penalize: (penalty) => connection.penalize(penalty),
+      });
+    },
+    async serve(stream, { identities, remoteAddress, penalize = () => {} }) {
+      const followed = new Map<string, OwnedAuthContext>();
+      const identify = (fingerprint: string): AuthContext => {
+        const known = followed.get(fingerprint);
+        if (known !== undefined) return known;
+        const context = authenticate(identities, { kind: "fingerprint", fingerprint });
+        followed.set(fingerprint, context);
+        return context;
+      };
+      await run(stream, { transport: undefined, remoteAddress, identify, penalize });
+      for (const context of followed.values()) context[Symbol.dispose]();
+    },
+  };
+}
+
+function serverConfig(hostKey: string): ssh2.ServerConfig {
+  const parsed = ssh2.utils.parseKey(hostKey);
+  if (parsed instanceof Error || parsed.type !== "ssh-ed25519" || !parsed.isPrivateKey()) {
+    // Not its cause: that may quote the key.
+    throw new Error("cannot serve SSH: the host key is not an Ed25519 key in OpenSSH's format");
+  }
+  return {
+    hostKeys: [hostKey],
+    ident: "Alknet",
+    algorithms: {
+      kex: [
+        ML_KEM_EXCHANGE as ssh2.KexAlgorithm,
+        ...(["curve25519-sha256", "curve25519-sha256@libssh.org"] as const),
+        ...(["ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521"] as const),
+      ],
+      cipher: [
+        ...(["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com"] as const),
+        ...(["aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr"] as const),
+      ],
+      hmac: [
+        ...(["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"] as const),
+        ...(["hmac-sha2-256", "hmac-sha2-512"] as const),
+      ],
+      compress: ["none"],
+    },
+  };
+}
+
+/** As sshd sets it, without what is not known here: the client's address and port. */
+function connectionEnv(remote: string | undefined): Record<string, string> {
+  const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(remote ?? "") ?? [];
+  return host === undefined || port === undefined ? {} : { SSH_CLIENT: `${host} ${port} 0` };
+}
