@@ -47,8 +47,10 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
   let sshKeys: readonly SshKey[] = [];
   let usedAt = { now: 0, wallTime: 0 };
   let timer: AbortSignal | undefined;
-  let ended = false;
   let unlocking: Promise<void> = Promise.resolve();
+  let waiting = 0;
+  /** How often it was told to lock: what was begun before that must not open it after. */
+  let locks = 0;
 
   vault.onlock(() => {
     opened?.[Symbol.dispose]();
@@ -76,27 +78,40 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     // Looks now and then, for a machine that has slept does so by its wall clock.
     const next = clock.timeout(Math.ceil(Math.min(lockAfter - idle(), LONGEST_LOOK)));
     timer = next;
-    const look = (): void => {
+    const isOver = (): void => {
       if (timer === next) watch();
     };
-    next.addEventListener("abort", look, { once: true });
+    next.addEventListener("abort", isOver, { once: true });
+  }
+
+  /** What is open. To ask for what is public is no use, for a status line does so every minute. @throws `VAULT_LOCKED` */
+  function look(): OpenedVault {
+    lockIfIdle();
+    if (opened === undefined) throw locked();
+    return opened;
   }
 
   /** What is open, for what counts as use. @throws `VAULT_LOCKED` */
   function open(): OpenedVault {
-    lockIfIdle();
-    if (opened === undefined) throw locked();
+    const found = look();
     used();
-    return opened;
+    return found;
   }
 
-  async function unlock(using: VaultFileSecret): Promise<void> {
+  function lock(): void {
+    locks += 1;
+    vault.lock();
+  }
+
+  /** @param asked `locks` as of when it was asked for. */
+  async function unlock(using: VaultFileSecret, asked: number): Promise<void> {
+    if (asked !== locks) throw locked();
     lockIfIdle();
     // Before argon2id is asked, which takes a while.
     if (vault.unlocked) throw alreadyUnlocked();
     const found = await openVaultFile(file, using);
     try {
-      if (ended) throw locked();
+      if (asked !== locks) throw locked();
       vault.unlockSeed(found.seed);
     } catch (error) {
       found[Symbol.dispose]();
@@ -139,24 +154,27 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
       };
     },
     unlock(using) {
+      if (waiting === MAX_WAITING) return Promise.reject(tooMany());
+      waiting += 1;
+      const asked = locks;
       // One after the other: each takes all the memory that argon2id is given.
-      const mine = unlocking.then(() => unlock(using));
+      const mine = unlocking.then(() => unlock(using, asked)).finally(() => (waiting -= 1));
       unlocking = mine.catch(() => {});
       return mine;
     },
     async lock() {
-      vault.lock();
+      lock();
     },
     async setLockAfter(milliseconds) {
       lockAfter = milliseconds;
       watch();
     },
     async publicKey(path) {
-      open();
+      look();
       return vault.publicKey(path);
     },
     async ageRecipient(name) {
-      open();
+      look();
       const secret = vault.derivePrivate32(ageKeyPath(name));
       try {
         return ageRecipient(secret);
@@ -177,7 +195,7 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
       return vault.rotate(sealed, toVersion, sealing);
     },
     async names() {
-      return open().names;
+      return look().names;
     },
     async addName(key) {
       await open().addName(key);
@@ -195,14 +213,16 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
     sshKeys: currentSshKeys,
     onlock: (listener) => vault.onlock(listener),
     [Symbol.dispose]() {
-      ended = true;
-      vault.lock();
+      lock();
     },
   };
 }
 
 /** Between two looks at the clock, in milliseconds. */
 const LONGEST_LOOK = 60_000;
+
+/** Attempts to unlock that wait for their turn; more are refused. */
+const MAX_WAITING = 16;
 
 interface SshKey extends AgentKey {
   readonly derived: DerivedKey;
@@ -224,6 +244,10 @@ function sshKey(name: string, confirm: boolean, derived: DerivedKey, used: () =>
 
 function locked(): VaultError {
   return new VaultError("VAULT_LOCKED", "the vault is locked", { hint: "alknet vault unlock" });
+}
+
+function tooMany(): VaultError {
+  return new VaultError("VAULT_BUSY", `${MAX_WAITING} others are unlocking the vault already`);
 }
 
 function alreadyUnlocked(): VaultError {

@@ -89,6 +89,11 @@ test("a question shows what others chose as words, and not as lines of its own",
     }),
     'Allow use of key "work" to sign for "x\\"?\\nKey fingerprint SHA256:of another"?\nKey fingerprint SHA256:abc.',
   );
+  // Written from right to left, the end would come first.
+  const turned = { kind: "sshsig", namespace: "\u202egit\u2066" } as const;
+  assert.match(useQuestion({ key, fingerprint, data: turned }), /to sign for "\ufffdgit\ufffd"\?/);
+  const long = { kind: "sshsig", namespace: "x".repeat(200_000) } as const;
+  assert.ok(useQuestion({ key, fingerprint, data: long }).length < 300);
   const sessionId = new Uint8Array(32);
   const data = { kind: "userauth", user: "ann", sessionId, hostKey: undefined } as const;
   assert.match(useQuestion({ key, fingerprint, data }), /to log in as "ann"\?/);

@@ -6,6 +6,7 @@
 
 import { spawn } from "node:child_process";
 import type { AgentUse } from "@alknet/vault/ssh-agent";
+import { printable } from "./terminal.ts";
 
 /** Questions that wait for the one on the screen; more are a no. */
 const MAX_WAITING = 8;
@@ -32,7 +33,7 @@ export function createAskpass(
   let waiting = 0;
   let turn: Promise<unknown> = Promise.resolve();
 
-  async function ask(question: string, signal: AbortSignal): Promise<boolean> {
+  async function askNow(question: string, signal: AbortSignal): Promise<boolean> {
     const program = env["SSH_ASKPASS"];
     if (!program) {
       onproblem(
@@ -65,7 +66,7 @@ export function createAskpass(
     async ask(question, signal) {
       if (waiting === MAX_WAITING) return false;
       waiting += 1;
-      const mine = turn.then(() => ask(question, signal));
+      const mine = turn.then(() => askNow(question, signal));
       turn = mine.catch(() => {});
       try {
         return await mine;
@@ -76,12 +77,25 @@ export function createAskpass(
   };
 }
 
-/** What a person is asked. */
+/** What a person is asked before a key is used. */
 export function useQuestion({ key, fingerprint, data }: AgentUse): string {
   const what =
     data.kind === "sshsig"
-      ? `sign for ${JSON.stringify(data.namespace)}`
-      : `log in as ${JSON.stringify(data.user)}`;
-  // JSON, for the other side chose these words, and may have put lines of its own into them.
-  return `Allow use of key ${JSON.stringify(key.comment)} to ${what}?\nKey fingerprint ${fingerprint}.`;
+      ? `sign for ${quoted(data.namespace)}`
+      : `log in as ${quoted(data.user)}`;
+  return `Allow use of key ${quoted(key.comment)} to ${what}?\nKey fingerprint ${fingerprint}.`;
+}
+
+/** What a person is asked before a key may be used without a question. */
+export function silenceQuestion(name: string): string {
+  return `Allow use of SSH key ${quoted(name)} without a question from now on?`;
+}
+
+/** Longest text that is quoted, in characters: the fingerprint below it has to stay on the screen. */
+const MAX_QUOTED = 100;
+
+/** The other side chose these words: no lines of its own, no marks that turn the writing round, no end to them. */
+function quoted(text: string): string {
+  const shown = text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text;
+  return printable(JSON.stringify(shown));
 }

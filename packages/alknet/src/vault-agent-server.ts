@@ -62,6 +62,8 @@ function send(client: Socket, answer: Frame): void {
     frame = encodeFrame(errorFrame(error));
   }
   wipe(answer.bytes);
+  // Gone while it was answered: there is no other end to wait for.
+  if (client.destroyed) return wipe(frame);
   client.setTimeout(DEADLINE);
   client.once("close", () => wipe(frame));
   client.removeAllListeners("end");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, copyFileSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -151,8 +151,12 @@ test("it locks itself when nobody has used it for its time; to look at it is no 
   await agent.unlock({ unlockKey });
   assert.equal((await agent.status()).locksIn, 3_600_000);
   clock.advance(3_000_000);
-  await agent.publicKey(IDENTITY_PATH);
+  await agent.encrypt(Buffer.from("x"));
   clock.advance(3_599_999);
+  // What a line at the foot of the screen asks every minute.
+  await agent.publicKey(IDENTITY_PATH);
+  await agent.ageRecipient("default");
+  await agent.names();
   assert.equal((await agent.status()).unlocked, true);
   assert.notEqual(await askSsh(home, 11), NO_IDENTITIES);
   let locked = false;
@@ -181,6 +185,29 @@ test("a shorter time counts from the last use, and at once", async () => {
   assert.equal(locked, false);
   clock.advance(1);
   assert.equal(locked, true);
+});
+
+test("a lock counts for all who are unlocking it just then", async () => {
+  await using it = await place();
+  const { agent } = it;
+  const unlocking = [agent.unlock({ passphrase: PASSPHRASE }), agent.unlock({ unlockKey })];
+  await agent.lock();
+  for (const each of unlocking) await assert.rejects(each, { code: "VAULT_LOCKED" });
+  assert.equal((await agent.status()).unlocked, false);
+  await agent.unlock({ unlockKey });
+  assert.equal((await agent.status()).unlocked, true);
+});
+
+test("no more than a few wait for their turn to unlock", async () => {
+  await using it = await place();
+  const { agent } = it;
+  const crowd = Array.from({ length: 17 }, () => agent.unlock({ unlockKey }));
+  const outcomes = await Promise.allSettled(crowd);
+  assert.equal(outcomes[0]!.status, "fulfilled");
+  const codes = outcomes.slice(1).map((each) => each.status === "rejected" && each.reason.code);
+  assert.deepEqual(codes, [...Array(15).fill("ALREADY_UNLOCKED"), "VAULT_BUSY"]);
+  await agent.lock();
+  await agent.unlock({ unlockKey });
 });
 
 test("an agent that ends while it is being unlocked stays locked", async () => {
@@ -238,6 +265,33 @@ test("the SSH agent offers named SSH keys alone, and signs with no other", async
   await agent.removeName({ kind: "ssh", name: "work" });
   assert.ok(!(await offered()).includes("work"));
 });
+
+test("a key that asks before each use goes on asking, unless a person says that it need not", async () => {
+  const env: Record<string, string> = { PATH: process.env["PATH"]! };
+  await using it = await place({ env });
+  const { client } = it;
+  await client.unlock({ unlockKey });
+  const key = { kind: "ssh", name: "work" } as const;
+  await client.addName({ ...key, confirm: true });
+  for (const answer of [undefined, "exit 1"]) {
+    if (answer !== undefined) env["SSH_ASKPASS"] = askpass(it.home, answer);
+    const refused = { code: "NOT_CONFIRMED", message: /asks before each use/ };
+    await assert.rejects(client.addName({ ...key, confirm: false }), refused);
+    // It would come back without.
+    await assert.rejects(client.removeName(key), refused);
+    assert.deepEqual(await client.names(), [{ ...key, confirm: true }]);
+  }
+  env["SSH_ASKPASS"] = askpass(it.home, "exit 0");
+  await client.addName({ ...key, confirm: false });
+  assert.deepEqual(await client.names(), [{ ...key, confirm: false }]);
+});
+
+/** A program that answers questions. */
+function askpass({ folder }: TestHome, script: string): string {
+  const path = join(folder, "askpass");
+  writeFileSync(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return path;
+}
 
 test("what is no request of ours is answered with an error or dropped, and the agent goes on", async () => {
   await using it = await place();

@@ -12,11 +12,12 @@ import type { Home } from "@alknet/core/home";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { type LogDigest, logDigest } from "@alknet/core/log-digest";
 import { createSshAgent } from "@alknet/vault/ssh-agent";
+import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { collectGarbage } from "./collect-garbage.ts";
 import { CommandError } from "./command-error.ts";
 import { holdVault } from "./held-vault.ts";
 import { serveOwner } from "./owner-socket.ts";
-import { createAskpass, useQuestion } from "./vault-agent-askpass.ts";
+import { createAskpass, silenceQuestion, useQuestion } from "./vault-agent-askpass.ts";
 import type { VaultAgentOperations } from "./vault-agent-operations.ts";
 import { serveVaultClient } from "./vault-agent-server.ts";
 
@@ -35,6 +36,9 @@ export interface VaultAgent extends VaultAgentOperations, AsyncDisposable {
   /** Have `listener` called after each lock; secrets are gone by then. */
   onlock(listener: () => void): Disposable;
 }
+
+/** For a person to say that a key may do without a question, in milliseconds: less than a client waits. */
+const SILENCE_DEADLINE = 25_000;
 
 /** Clients at once on each socket. */
 const MAX_CLIENTS = 256;
@@ -65,6 +69,22 @@ export async function createVaultAgent(options: VaultAgentOptions): Promise<Vaul
     collected = collectGarbage();
     logger.info({}, "the vault is locked");
   });
+
+  /** A question that everybody on the socket could take away would be none. @throws {CommandError} `NOT_CONFIRMED` */
+  async function maySilence({ kind, name }: Pick<NamedKey, "kind" | "name">): Promise<void> {
+    const names = await vault.names();
+    const found = names.find((each) => each.kind === kind && each.name === name);
+    if (kind !== "ssh" || found?.confirm !== true) return;
+    if (await askpass.ask(silenceQuestion(name), clock.timeout(SILENCE_DEADLINE))) return;
+    throw new CommandError(
+      `SSH key "${name}" asks before each use, and nobody said that it need not`,
+      {
+        code: "NOT_CONFIRMED",
+        hint: "with the passphrase it can be done without the agent: alknet vault agent --stop, then the same",
+      },
+    );
+  }
+
   const agent: VaultAgentOperations = {
     ...vault,
     async status() {
@@ -81,6 +101,14 @@ export async function createVaultAgent(options: VaultAgentOptions): Promise<Vaul
     async unlock(using) {
       await vault.unlock(using);
       logger.info({}, "the vault is unlocked");
+    },
+    async addName(key) {
+      if (!key.confirm) await maySilence(key);
+      await vault.addName(key);
+    },
+    async removeName(key) {
+      await maySilence(key);
+      return await vault.removeName(key);
     },
   };
 

@@ -39,7 +39,7 @@ export type VaultErrorCode =
   | "VAULT_MISSING"
   /** The vault file is no regular file, too large, or the system refuses to read, lock or write it. */
   | "VAULT_UNREADABLE"
-  /** Another process has been writing the vault file for too long. */
+  /** Another process has been writing the vault file for too long, or too many are unlocking it. */
   | "VAULT_BUSY"
   /** Another vault is in the place of the one that was opened. */
   | "VAULT_CHANGED"
