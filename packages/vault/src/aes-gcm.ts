@@ -55,7 +55,8 @@ export function openAesGcm(
   const masked = exclusiveOr(sealed, mask);
   const made = createDecipheriv("aes-256-ctr", key, counter).update(masked);
   const plaintext = exclusiveOr(made, mask);
-  wipe(mask);
+  // With what was masked, the mask comes back from the sealed bytes, which are no secret.
+  wipe(mask, masked, made);
   if (timingSafeEqual(sealAesGcm(key, iv, plaintext, additional), sealed)) return plaintext;
   wipe(plaintext);
   return undefined;
