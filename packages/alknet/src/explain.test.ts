@@ -6,8 +6,8 @@ import { CommandError, ExitCode } from "./command-error.ts";
 import { explain } from "./explain.ts";
 
 test("explain() takes a command's own word for it", () => {
-  const error = new CommandError("no", { code: "X", hint: "do this", exitCode: ExitCode.USAGE });
-  assert.deepEqual(explain(error), { code: "X", message: "no", hint: "do this", exitCode: 2 });
+  const own = { code: "X", hint: "do this", details: { at: 1 }, exitCode: ExitCode.USAGE };
+  assert.deepEqual(explain(new CommandError("no", own)), { message: "no", ...own });
 });
 
 test("explain() tells who was refused what to have pasted on the other side", () => {
