@@ -53,6 +53,7 @@ test("a node whose database is lost goes on, whatever is asked, until the file i
       ["peers", "add", "desk", OTHER],
       ["peers", "remove", "laptop"],
       ["peers", "revoke", "laptop", "ssh:shell"],
+      ["call", ".", "/node/peers/remove", "--name", "laptop"],
       ["token", "create", "--grant", "ssh:shell"],
       ["invite", "--address", "127.0.0.1:1"],
       ["up"],

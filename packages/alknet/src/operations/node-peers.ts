@@ -88,7 +88,8 @@ export function nodePeers({ store, configuration }: NodeSources) {
           code: "STORE_UNAVAILABLE",
         });
       }
-      const actor = caller?.id ?? "owner";
+      // Who is nobody does not get here.
+      const actor = caller!.id;
       const { committed, peer } = await changePeer(store, configuration.config, name, make(), {
         to,
         actor,
