@@ -63,7 +63,7 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
     const item = this.#items[this.#first];
     if (item !== undefined) {
       this.#bytes -= item.bytes;
-      if (++this.#first === this.#items.length) this.#discard();
+      this.#advance();
       return Promise.resolve(this.#handOut(item.output, item.eventId));
     }
     const failure = this.#failure;
@@ -147,6 +147,14 @@ export class BufferedSubscription implements Subscription<unknown>, Receiver {
     if (room * 2 < window) return;
     this.#granted += room;
     this.#options.credit(room);
+  }
+
+  /** Forget the first. Those that were read are kept while they are fewer than the rest: moving it has its price. */
+  #advance(): void {
+    this.#first++;
+    if (this.#first * 2 < this.#items.length) return;
+    this.#items.splice(0, this.#first);
+    this.#first = 0;
   }
 
   #discard(): void {

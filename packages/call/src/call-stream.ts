@@ -70,6 +70,11 @@ export class CallStream {
     return this.#queue.bytes + (this.#duplex?.writableLength ?? 0);
   }
 
+  /** Bytes that the transport has not taken; 0: it takes more, and `drained()` resolves at once. */
+  get waitingBytes(): number {
+    return this.#blocked ? this.outgoingBytes : this.#queue.bytes;
+  }
+
   /** The peer sends no more. */
   get ended(): boolean {
     return this.#ended;

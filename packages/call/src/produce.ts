@@ -7,6 +7,9 @@
 import type { Incoming } from "./incoming.ts";
 import type { OutputStream } from "./output-stream.ts";
 
+/** Items of one subscription after which others have their turn, even if handler and transport never wait. */
+const TURN = 256;
+
 export interface ItemSink {
   /** @throws if the item cannot be sent; that ends the subscription. */
   send(item: unknown): void;
@@ -30,11 +33,13 @@ export async function produce(
     Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]();
   // At once, and not when the item has come that is waited for.
   call.onabort(() => void giveUp(iterator, sink));
+  let sent = 0;
   while (!call.ended) {
     if (call.credit === 0) {
       await call.credited();
     } else if (!sink.hasRoom()) {
       await call.stream.drained();
+      if (!call.ended) await turn(call);
     } else {
       const { done = false, value } = await iterator.next();
       if (done) return;
@@ -46,8 +51,15 @@ export async function produce(
         await giveUp(iterator, sink);
         throw error;
       }
+      if (++sent % TURN === 0) await turn(call);
     }
   }
+}
+
+/** Resolves when others have had theirs, or the call has ended. */
+async function turn(call: Incoming): Promise<void> {
+  setImmediate(() => call.wake());
+  await call.credited();
 }
 
 async function giveUp(

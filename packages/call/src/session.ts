@@ -242,7 +242,9 @@ export class Session implements CallSession, StreamHost {
 
   #hasRoom(stream: CallStream): boolean {
     const share = Math.min(1, FULL_STREAMS / this.#blocked);
-    return stream.outgoingBytes < this.#limits.outgoingBytes * share;
+    const { waitingBytes } = stream;
+    // Where nothing waits there is nothing to wait for.
+    return waitingBytes === 0 || waitingBytes < this.#limits.outgoingBytes * share;
   }
 
   /** A call of the peer has ended. */
