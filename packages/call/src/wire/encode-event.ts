@@ -2,13 +2,15 @@
  * Events as frames. Only what a caller hands in goes through `JSON.stringify`, once; the envelope is put
  * around it as text, and is ASCII.
  *
- * All of them throw what `JSON.stringify` does, and a `RangeError` if the frame would be too long.
+ * All of them throw what `JSON.stringify` does, and a `RangeError` if the frame would be too long, or has too many
+ * values.
  *
  * @module
  */
 
 import { encodeFrame, type Frame } from "./frame.ts";
 import type { Failed, Requested } from "./event.ts";
+import { hasTooManyValues, MAX_VALUES } from "./value-count.ts";
 
 /** An id as JSON text, quotes included: made once per call. */
 export type IdText = string;
@@ -73,7 +75,10 @@ export function encodeCredit(id: IdText, items: number): Frame {
 /** @throws {TypeError} if `value` is nothing that JSON can say. */
 function jsonOf(value: unknown): string {
   const json = JSON.stringify(value) as string | undefined;
-  if (json !== undefined) return json;
+  if (json !== undefined) {
+    if (!hasTooManyValues(json)) return json;
+    throw new RangeError(`cannot send more than ${MAX_VALUES} values in one frame`);
+  }
   throw new TypeError(`cannot send ${typeof value}: expected what JSON can say`);
 }
 

@@ -16,6 +16,8 @@
  * @module
  */
 
+import { hasTooManyValues, MAX_VALUES } from "./value-count.ts";
+
 /** Longest id, in characters. */
 export const MAX_ID = 128;
 
@@ -118,6 +120,9 @@ export function parseEvent(body: string): CallEvent | undefined {
 type Json = Readonly<Record<string, unknown>>;
 
 function parseEnvelope(body: string): { type: string; id: unknown; payload: unknown } {
+  if (hasTooManyValues(body)) {
+    throw new EventError(`cannot read event: it has more than ${MAX_VALUES} values`);
+  }
   let envelope: unknown;
   try {
     envelope = JSON.parse(body);
