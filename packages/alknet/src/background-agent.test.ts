@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createVaultFile } from "@alknet/vault/vault-file";
@@ -27,6 +28,11 @@ test("shells that start an agent at the same time have one", async () => {
       pids.add((await each.value.status()).pid);
     }
     assert.equal(pids.size, 1);
+    if (process.platform !== "linux") return;
+    for (const pid of pids) {
+      const limits = readFileSync(`/proc/${pid}/limits`, "utf8");
+      assert.match(limits, /^Max core file size +0 +0 /m);
+    }
   } finally {
     for (const pid of pids) process.kill(pid);
   }

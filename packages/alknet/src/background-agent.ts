@@ -21,8 +21,8 @@ export async function startAgent({
   home,
   program,
 }: Pick<Context, "home" | "program">): Promise<VaultAgentOperations> {
-  const [command = "", ...args] = program;
-  const child = spawn(command, [...args, "vault", "agent", "--json"], {
+  const agent = [...program, "vault", "agent", "--json"];
+  const child = spawn(...withoutCore(agent), {
     // The home is that of this process. A session of its own: a Ctrl-C here is not meant for it.
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
@@ -46,4 +46,13 @@ export async function startAgent({
   child.stderr.destroy();
   child.unref();
   return vaultClient(home);
+}
+
+/** Where there is a shell, have the system write no core file: memory has keys in it. Node cannot set that limit itself. */
+function withoutCore([command = "", ...args]: readonly string[]): [
+  command: string,
+  args: string[],
+] {
+  if (process.platform === "win32") return [command, args];
+  return ["/bin/sh", ["-c", 'ulimit -c 0; exec "$@"', "sh", command, ...args]];
 }
