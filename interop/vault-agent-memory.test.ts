@@ -15,6 +15,7 @@ import { sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import { createVault } from "@alknet/vault/vault";
 import { createVaultFile } from "@alknet/vault/vault-file";
 import { start, testHome } from "../packages/alknet/src/testing.ts";
+import { startOnTerminal } from "../packages/alknet/src/testing-terminal.ts";
 import { vaultClient } from "../packages/alknet/src/vault-agent-client.ts";
 import { scanMemory } from "./memory-scan.ts";
 
@@ -92,6 +93,30 @@ test("what an agent was sent is not where it was read, also if nothing was read 
   await client.unlock({ passphrase });
   await client.encrypt(plaintext);
   await nothingOf("plaintext", plaintext);
+});
+
+test("a node that was given the passphrase, typed or piped in, forgets it", async () => {
+  const passphrase = Buffer.from(randomBytes(24).toString("hex"));
+  const secrets = { entropy: randomBytes(32), seed: randomBytes(64), passphraseUsed: false };
+  for (const typed of [true, false]) {
+    using home = testHome();
+    using _file = await createVaultFile(home.home.vault, { ...secrets, names: [] }, passphrase);
+    home.config('listen = ["127.0.0.1:0"]');
+    await using ending = new AsyncDisposableStack();
+    if (typed) {
+      const terminal = ending.use(startOnTerminal(home, ["up"]));
+      await terminal.until("Passphrase of the vault: ");
+      terminal.type(String(passphrase));
+      await terminal.until("ready");
+    } else {
+      const args = ["up", "--json", "--passphrase-stdin"];
+      await ending.use(start(home, args, `${String(passphrase)}\n`)).ready;
+    }
+    const client = vaultClient(home.home);
+    const { pid } = await client.status();
+    await client.lock();
+    assert.deepEqual(secretsIn(pid, new Map([["passphrase", passphrase]])), []);
+  }
 });
 
 /** Which pieces of secrets are in the memory of a process. */

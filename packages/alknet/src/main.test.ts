@@ -43,6 +43,20 @@ test("alknet whose output nobody reads fails without a word", async () => {
   }
 });
 
+test("SIGUSR1 opens no debugger, which would be everybody's on this machine", async () => {
+  using home = testHome();
+  home.config('listen = ["127.0.0.1:0"]');
+  await using node = start(home, ["up", "--json"]);
+  await node.ready;
+  node.child.kill("SIGUSR1");
+  // Later than the signal was.
+  assert.equal((await run(home, ["status"])).code, 0);
+  node.child.kill("SIGTERM");
+  const { code, stderr } = await node.exited;
+  assert.equal(code, 0);
+  assert.doesNotMatch(stderr, /Debugger/);
+});
+
 test("alknet whose output does not fit on the disk fails, and says so", async (t) => {
   if (!existsSync("/dev/full")) return t.skip("no /dev/full here");
   using home = testHome();

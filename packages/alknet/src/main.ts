@@ -5,8 +5,9 @@
  * @module
  */
 
-import { lstatSync, readFileSync } from "node:fs";
+import { fstatSync, lstatSync, readFileSync } from "node:fs";
 import { enableCompileCache } from "node:module";
+import { Socket } from "node:net";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isatty } from "node:tty";
@@ -39,6 +40,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     interrupted.abort(new Error(`interrupted by ${signal}`));
   });
 }
+// Node would open its debugger on a port, to everybody on this machine, and with it all keys that are in memory.
+process.on("SIGUSR1", () => {});
 let unwritten: NodeJS.ErrnoException | undefined;
 process.stdout.on("error", (error) => {
   // Who reads our output may stop, a disk may be full: there is nothing to go on for.
@@ -90,7 +93,11 @@ function tellUnwritten({ code, message }: NodeJS.ErrnoException): number {
 
 /** Opened when it is read: until then it keeps nothing alive. */
 async function* stdin(): AsyncGenerator<Uint8Array> {
-  yield* process.stdin as AsyncIterable<Uint8Array>;
+  const stat = fstatSync(0);
+  if (!stat.isFIFO() && !stat.isSocket()) return yield* process.stdin as AsyncIterable<Uint8Array>;
+  const onread = (await import("./wiped-reads.ts")).wipedReads(() => pipe);
+  const pipe = new Socket({ fd: 0, writable: false, onread });
+  yield* pipe as AsyncIterable<Uint8Array>;
 }
 
 async function openTty(): Promise<Tty | undefined> {

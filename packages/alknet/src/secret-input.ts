@@ -25,7 +25,7 @@ export interface SecretInput {
   rest(most: number): Promise<Uint8Array>;
 }
 
-/** Read `source`, whose chunks are wiped once they were read. */
+/** Read `source`, of whose chunks is wiped what was read: the rest may be asked for late, or never. */
 export function secretInput(source: AsyncIterable<Uint8Array>): SecretInput {
   const chunks = source[Symbol.asyncIterator]();
   let chunk: Uint8Array = secretBytes(0);
@@ -34,7 +34,6 @@ export function secretInput(source: AsyncIterable<Uint8Array>): SecretInput {
   /** See that there is something at `at`; `false` at the end. */
   async function more(): Promise<boolean> {
     while (at === chunk.length) {
-      wipe(chunk);
       const { done, value } = await chunks.next();
       if (done === true) return false;
       chunk = value;
@@ -61,6 +60,7 @@ export function secretInput(source: AsyncIterable<Uint8Array>): SecretInput {
         read = larger;
       }
       read.set(part, length);
+      wipe(part);
       length += part.length;
       at += part.length;
       if (found < 0) continue;
@@ -72,7 +72,10 @@ export function secretInput(source: AsyncIterable<Uint8Array>): SecretInput {
 
   return {
     async byte() {
-      return (await more()) ? chunk[at++] : undefined;
+      if (!(await more())) return undefined;
+      const byte = chunk[at];
+      chunk[at++] = 0;
+      return byte;
     },
     async line(most) {
       if (!(await more())) return undefined;

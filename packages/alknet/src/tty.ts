@@ -9,6 +9,7 @@ import { isatty, ReadStream } from "node:tty";
 import { readHiddenLine } from "./hidden-line.ts";
 import { Interrupted } from "./interrupted.ts";
 import { secretInput } from "./secret-input.ts";
+import { wipedReads } from "./wiped-reads.ts";
 
 /** A terminal, opened; disposing it leaves it as it was. */
 export interface Tty extends Disposable {
@@ -53,7 +54,9 @@ export function openTty({ term, interrupted }: TtyOptions): Tty | undefined {
     // A process can have lost it (setsid).
     return undefined;
   }
-  const keyboard = new ReadStream(openSync(TERMINAL, "r"));
+  const keyboard: ReadStream = new ReadStream(openSync(TERMINAL, "r"), {
+    onread: wipedReads(() => keyboard),
+  });
   const onabort = (): void => {
     // Before it is closed: after that nobody could.
     keyboard.setRawMode(false);
