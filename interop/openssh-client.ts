@@ -19,6 +19,8 @@ import { follow, type Program } from "./program.ts";
 /** A server on loopback, and a peer `laptop` who has the key that `run` logs in with. */
 export interface OpenSsh extends AsyncDisposable {
   readonly server: SshHandler;
+  /** On 127.0.0.1. */
+  readonly port: number;
   readonly identities: StaticIdentities;
   readonly refused: readonly SshRefusal[];
   /** A path in the folder that goes with it. */
@@ -79,6 +81,7 @@ export async function startOpenSsh(
   ];
   return {
     server,
+    port,
     identities,
     refused,
     at,

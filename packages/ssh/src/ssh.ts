@@ -24,7 +24,7 @@ import ssh2, { type AuthContext as Request, type Connection as Client } from "ss
 import { type Account, type Accounts, nodeAccounts } from "./account.ts";
 import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
 import { serveSession } from "./session.ts";
-import { extendClient, transportOf } from "./ssh2-extension.ts";
+import { batchWrites, extendClient, transportOf } from "./ssh2-extension.ts";
 import { decide, type Decision } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
@@ -71,6 +71,9 @@ export const DEFAULT_ACCEPT_ENV: readonly string[] = Object.freeze([
   ...["LANG", "LC_*", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"],
 ]);
 
+/** How long a connection that has been ended here waits for the peer to have read that, in milliseconds. */
+const LINGER = 2_000;
+
 export interface SshRefusal {
   /** `undefined`: nobody was logged in yet. */
   readonly peer: string | undefined;
@@ -104,6 +107,16 @@ interface Origin {
   penalize(penalty: Penalty): void;
 }
 
+/** The life of one SSH connection. */
+interface Life {
+  /** Aborts at its end. */
+  readonly gone: AbortSignal;
+  /** To be called when somebody is logged in. */
+  ready(): void;
+  /** End it, once what was written has left. */
+  end(): void;
+}
+
 /**
  * Serve SSH.
  *
@@ -132,26 +145,32 @@ export function ssh(options: SshOptions): SshHandler {
       origin.penalize("timeout");
       stream.destroy();
     });
+    // SSH has no half-open connections, and a peer that does not close its side keeps nothing open here.
+    const end = (): void => {
+      stream.end();
+      deadlines(LINGER, clock).add(() => stream.destroy());
+    };
     expected.set(stream, (client) => {
-      serveClient(client, origin, gone.signal, late);
-      // Also after an end of the peer's side alone: SSH has no half-open connections.
-      client.on("end", () => stream.end());
+      serveClient(client, origin, { gone: gone.signal, ready: late, end });
+      client.once("end", end);
+      client.once("error", end);
     });
     // Those before the identification are swallowed by ssh2.
     stream.on("error", (error) => logger.debug({ err: error }, "ssh: the stream failed"));
-    stream.once("end", () => stream.end());
+    stream.once("end", end);
     stream.once("close", () => {
       late();
       expected.delete(stream);
       gone.abort();
       resolve();
     });
+    batchWrites(stream);
     if (stream.destroyed) stream.emit("close");
     else server.injectSocket(stream as never);
     return promise;
   }
 
-  function serveClient(client: Client, origin: Origin, gone: AbortSignal, ready: () => void): void {
+  function serveClient(client: Client, origin: Origin, { gone, ready, end }: Life): void {
     const { channels, rekeyAfter } = limits;
     const extended = extendClient(client, { clock, channels, rekeyAfter });
     let failures = 0;
@@ -173,15 +192,14 @@ export function ssh(options: SshOptions): SshHandler {
       if (decision.counts) onrefused(undefined, decision.reason);
       if (decision.counts && ++failures >= limits.attempts) {
         origin.penalize("auth");
-        client.end();
-        return;
+        return leave();
       }
       request.reject(["publickey"]);
     });
     client.on("ready", () => {
       ready();
       logger.info({ peer: login?.auth.peer?.id, remote: origin.remoteAddress }, "ssh: logged in");
-      login?.auth.revoked.addEventListener("abort", () => client.end(), { once: true });
+      login?.auth.revoked.addEventListener("abort", leave, { once: true });
     });
     client.on("session", (accept, reject) => {
       if (login === undefined) return reject();
@@ -199,6 +217,12 @@ export function ssh(options: SshOptions): SshHandler {
         begin: () => begin(peer),
       });
     });
+
+    /** Say goodbye, and go. */
+    function leave(): void {
+      client.end();
+      end();
+    }
 
     function decided(request: Request): Decision {
       try {

@@ -14,6 +14,7 @@
  */
 
 import { createRequire } from "node:module";
+import process from "node:process";
 import type { Duplex, Writable } from "node:stream";
 import type { Clock } from "@alknet/core/clock";
 import type { Connection as Client, ServerChannel } from "ssh2";
@@ -136,6 +137,21 @@ handlers[MESSAGE.KEXINIT] = (protocol, payload) =>
 /** The transport under a client. */
 export function transportOf(client: Client): Duplex {
   return insidesOf(client)._sock;
+}
+
+/**
+ * Have what is written in one turn leave together, after it: ssh2 writes in the middle of making a packet, and must not
+ * be given the answer to that there, as a transport in memory would.
+ */
+export function batchWrites(transport: Duplex): void {
+  const write = transport.write.bind(transport) as (...args: unknown[]) => boolean;
+  transport.write = (...args: unknown[]) => {
+    if (transport.writableCorked === 0) {
+      transport.cork();
+      process.nextTick(() => transport.uncork());
+    }
+    return write(...args);
+  };
 }
 
 function insidesOf(client: Client): ClientInsides {

@@ -1,0 +1,282 @@
+import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
+import type { Duplex } from "node:stream";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
+import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
+import { connectionPair, FakeClock } from "@alknet/core/testing";
+import ssh2 from "ssh2";
+import { ownAccount } from "./account.ts";
+import { ssh, type SshOptions, type SshRefusal } from "./ssh.ts";
+
+test("handle() logs in a peer whom TLS has proved, without a key of SSH's, on every kind of connection", async () => {
+  for (const multiplexed of [true, false]) {
+    await using it = connect({ tls: LAPTOP.fingerprint, multiplexed });
+    const client = await login(await it.open(), {});
+    assert.equal(await run(client, "echo $ALKNET_PEER"), "laptop\n");
+    client.end();
+    await it.served;
+  }
+});
+
+test("a key of SSH's may be another of the peer whom TLS has proved, and not another peer's", async () => {
+  await using same = connect({ tls: LAPTOP.fingerprint });
+  const client = await login(await same.open(), { privateKey: SPARE.privateKey });
+  assert.equal(await run(client, "echo $ALKNET_PEER"), "laptop\n");
+  client.end();
+
+  await using other = connect({ tls: LAPTOP.fingerprint });
+  const key = { type: "publickey", username: "me", key: OTHER.privateKey } as const;
+  await assert.rejects(login(await other.open(), { authHandler: [key] }), /authentication/i);
+  assert.match(other.refused[0]?.reason ?? "", /"other", the connection peer "laptop"'s$/);
+});
+
+test("who is nobody, has no right here or no account, is not logged in", async () => {
+  const stranger = connect({ tls: STRANGER.fingerprint });
+  const noRight = connect({ tls: LAPTOP.fingerprint, scopes: ["call:invoke"] });
+  const noAccount = connect({ tls: LAPTOP.fingerprint, accounts: () => undefined });
+  for (const it of [stranger, noRight, noAccount]) {
+    await using _closed = it;
+    await assert.rejects(login(await it.open(), {}), /authentication/i);
+  }
+});
+
+test("tries to log in are counted, and the last one ends the connection", async () => {
+  await using it = connect({ limits: { attempts: 3 } });
+  const wrong = { type: "publickey", username: "me", key: STRANGER.privateKey } as const;
+  const tries = Array.from({ length: 20 }, () => wrong);
+  await assert.rejects(login(await it.open(), { authHandler: tries }));
+  assert.equal(it.refused.length, 3);
+});
+
+test("who does not log in in time is cut off, at whatever state they are", async () => {
+  for (const opening of ["", "SSH-2.0-x\r\n", "SSH-2.0-x"]) {
+    const clock = new FakeClock();
+    await using it = connect({ clock });
+    const stream = await it.open();
+    stream.on("error", () => {});
+    stream.write(opening === "" ? "S" : opening);
+    await once(stream, "data");
+    clock.advance(30_000);
+    await it.served;
+  }
+});
+
+test("keys are exchanged strictly: nothing can be slipped in before they are (CVE-2023-48795)", async () => {
+  const ignore = packet(Buffer.from([2, 0, 0, 0, 0]));
+  // A client that does not know of it may send this at any time (RFC 4253 §11).
+  assert.equal(await isAnswered(false, (kexInit) => [kexInit, ignore]), true);
+  assert.equal(await isAnswered(true, (kexInit) => [kexInit]), true);
+  assert.equal(await isAnswered(true, (kexInit) => [kexInit, ignore]), false);
+  assert.equal(await isAnswered(true, (kexInit) => [ignore, kexInit]), false);
+});
+
+/** Whether an exchange of keys that begins with these packets comes to the server's reply. */
+async function isAnswered(strict: boolean, begin: (kexInit: Buffer) => Buffer[]): Promise<boolean> {
+  await using it = connect({});
+  const stream = await it.open();
+  stream.on("error", () => {});
+  const { publicKey } = generateKeyPairSync("x25519");
+  const init = Buffer.concat([
+    Buffer.from([30]),
+    string(publicKey.export({ format: "raw-public" })),
+  ]);
+  stream.write(
+    Buffer.concat([Buffer.from("SSH-2.0-t\r\n"), ...begin(kexInitOf(strict)), packet(init)]),
+  );
+  let got = Buffer.alloc(0);
+  for await (const data of stream as AsyncIterable<Buffer>) {
+    got = Buffer.concat([got, data]);
+    if (messageNumbers(got).includes(31)) return true;
+  }
+  return false;
+}
+
+/** Of packets that are not encrypted yet, behind the identification. */
+function messageNumbers(bytes: Buffer): number[] {
+  const numbers: number[] = [];
+  let at = bytes.indexOf("\n") + 1;
+  while (at + 6 <= bytes.length) {
+    const end = at + 4 + bytes.readUInt32BE(at);
+    if (end > bytes.length) break;
+    numbers.push(bytes.readUInt8(at + 5));
+    at = end;
+  }
+  return numbers;
+}
+
+function kexInitOf(strict: boolean): Buffer {
+  const kex = ["curve25519-sha256", ...(strict ? ["kex-strict-c-v00@openssh.com"] : [])].join(",");
+  const cipher = "aes128-gcm@openssh.com";
+  const lists = [kex, "ssh-ed25519", cipher, cipher, "hmac-sha2-256", "hmac-sha2-256"];
+  const all = [...lists, "none", "none", "", ""].map((list) => string(Buffer.from(list)));
+  return packet(Buffer.concat([Buffer.from([20]), Buffer.alloc(16), ...all, Buffer.alloc(5)]));
+}
+
+/** RFC 4253 §6, before there are keys. */
+function packet(payload: Buffer): Buffer {
+  const padding = 4 + ((8 - ((payload.length + 9) % 8)) % 8);
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(1 + payload.length + padding);
+  head.writeUInt8(padding, 4);
+  return Buffer.concat([head, payload, Buffer.alloc(padding)]);
+}
+
+function string(bytes: Uint8Array): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
+test("programs of one peer are limited, over all its connections", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint, limits: { sessionsPerPeer: 2 } });
+  const client = await login(await it.open(), {});
+  const first = await exec(client, "read x; echo $x");
+  const second = await exec(client, "read x; echo $x");
+  assert.equal(it.handler.sessions, 2);
+  assert.equal(await run(client, "echo no"), "");
+  assert.match(it.refused[0]?.reason ?? "", /too many sessions/);
+  first.end("one\n");
+  assert.equal(await text(first), "one\n");
+  second.end("two\n");
+  assert.equal(await text(second), "two\n");
+  await idle(it.handler);
+  assert.equal(await run(client, "echo yes"), "yes\n");
+  client.end();
+});
+
+test("channels of one connection are limited", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint, limits: { channels: 2 } });
+  const client = await login(await it.open(), {});
+  const held = [await exec(client, "read x"), await exec(client, "read x")];
+  await assert.rejects(exec(client, "true"), /open failure/i);
+  for (const channel of held) channel.end();
+  client.end();
+});
+
+test("what is not listed is refused: forwarding, X11, agents, and kinds of channels without a name here", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint, scopes: ["*"] });
+  const client = await login(await it.open(), {});
+  const refused = (ask: (done: (error: Error | undefined) => void) => unknown): Promise<void> =>
+    assert.rejects(
+      new Promise<void>(
+        (done, fail) => void ask((error) => (error === undefined ? done() : fail(error))),
+      ),
+    );
+  await refused((done) => client.forwardOut("127.0.0.1", 1, "127.0.0.1", 1, done));
+  await refused((done) => client.forwardIn("127.0.0.1", 0, done));
+  await refused((done) =>
+    client.openssh_forwardInStreamLocal("/tmp/x", (error) => done(error ?? undefined)),
+  );
+  await refused((done) => client.openssh_forwardOutStreamLocal("/tmp/x", done));
+  await refused((done) => client.exec("true", { x11: true }, (error) => done(error ?? undefined)));
+  client.end();
+});
+
+test("a right that is taken back ends what stands on it; the key, the connection", async () => {
+  await using it = connect({
+    tls: LAPTOP.fingerprint,
+    scopes: ["ssh:exec:sleep *", "ssh:exec:cat"],
+  });
+  const client = await login(await it.open(), {});
+  const sleeping = await exec(client, "sleep 1000");
+  const copying = await exec(client, "cat");
+  const ended = once(sleeping, "exit");
+  it.allow(["ssh:exec:cat"]);
+  assert.deepEqual((await ended).slice(0, 2), [null, "SIGKILL"]);
+  copying.end("still here");
+  assert.equal(await text(copying), "still here");
+  client.on("error", () => {});
+  it.identities.replace([]);
+  await it.served;
+});
+
+interface Key {
+  readonly privateKey: string;
+  readonly fingerprint: string;
+}
+
+function makeKey(): Key {
+  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync("ed25519");
+  return { privateKey, fingerprint: parseSshPublicKey(publicKey).fingerprint };
+}
+
+const HOST = makeKey();
+const LAPTOP = makeKey();
+const SPARE = makeKey();
+const OTHER = makeKey();
+const STRANGER = makeKey();
+
+interface ConnectOptions extends Partial<SshOptions> {
+  /** Key that TLS has proved. @default none */
+  readonly tls?: string | undefined;
+  readonly scopes?: readonly string[] | undefined;
+  readonly multiplexed?: boolean | undefined;
+}
+
+/** A connection in memory to a server that knows `laptop`, with two keys, and `other`. */
+function connect(options: ConnectOptions) {
+  const { tls, scopes = ["ssh:exec"], multiplexed, ...rest } = options;
+  const other = {
+    peerId: "other",
+    fingerprints: [OTHER.fingerprint],
+    scopes: ["*"],
+    enabled: true,
+  };
+  const laptop = (rights: readonly string[]) => {
+    const fingerprints = [LAPTOP.fingerprint, SPARE.fingerprint];
+    return { peerId: "laptop", fingerprints, scopes: rights, enabled: true };
+  };
+  const identities: StaticIdentities = staticIdentities([laptop(scopes), other]);
+  const refused: SshRefusal[] = [];
+  const accounts = () => ({ ...ownAccount(), shell: "/bin/sh" });
+  const onrefused = (each: SshRefusal) => void refused.push(each);
+  const handler = ssh({ hostKey: HOST.privateKey, accounts, onrefused, ...rest });
+  const pair = connectionPair({ multiplexed, auth: { server: { identities, fingerprint: tls } } });
+  const served = handler.handle(pair.server);
+  return {
+    identities,
+    refused,
+    handler,
+    served,
+    open: () => pair.client.open(),
+    allow: (rights: readonly string[]) => void identities.replace([laptop(rights), other]),
+    [Symbol.asyncDispose]: async () => {
+      pair.client.abort(0);
+      await served;
+      identities[Symbol.dispose]();
+    },
+  };
+}
+
+function login(sock: Duplex, options: ssh2.ConnectConfig): Promise<ssh2.Client> {
+  const client = new ssh2.Client();
+  const { promise, resolve, reject } = Promise.withResolvers<ssh2.Client>();
+  client.once("ready", () => resolve(client));
+  client.on("error", reject);
+  client.once("close", () => reject(new Error("closed before authentication")));
+  // Those of the stream itself are told by the client.
+  client.connect({ sock: sock as never, username: "me", ...options });
+  return promise;
+}
+
+function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientChannel> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, channel) =>
+      error === undefined ? resolve(channel) : reject(error),
+    );
+  });
+}
+
+async function run(client: ssh2.Client, command: string): Promise<string> {
+  const channel = await exec(client, command);
+  channel.stderr.resume();
+  return text(channel);
+}
+
+async function idle(handler: { readonly sessions: number }): Promise<void> {
+  while (handler.sessions > 0) await turn();
+}
