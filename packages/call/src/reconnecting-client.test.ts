@@ -120,6 +120,26 @@ test("pauses grow from 1 s to 60 s, and begin anew after a connection that was g
   assert.equal(delays.at(-1), 1_000);
 });
 
+test("a dial that takes long to fail is no connection that was good", async () => {
+  const clock = new FakeClock();
+  const delays: number[] = [];
+  await using _ = reconnectingClient({
+    async dial() {
+      clock.advance(15_000);
+      throw new Error("nobody there");
+    },
+    clock,
+    random: () => 1,
+    onlost: (_reason, delay) => delays.push(delay),
+  });
+  for (let tries = 1; tries < 4; tries += 1) {
+    await paused(delays, tries);
+    clock.advance(delays.at(-1)!);
+  }
+  await paused(delays, 4);
+  assert.deepEqual(delays, [1_000, 2_000, 4_000, 8_000]);
+});
+
 test("a call waits for its connection, within its own deadline", async () => {
   const clock = new FakeClock();
   const delays: number[] = [];

@@ -90,11 +90,12 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
   async function run(): Promise<void> {
     let delay = FIRST_DELAY;
     while (!closing.signal.aborted) {
-      const begin = clock.now();
       let reason: unknown;
+      let begin = Infinity;
       try {
         await using made = await options.dial(closing.signal);
         if (closing.signal.aborted) break;
+        begin = clock.now();
         begun(made);
         const closed = await made.closed;
         // By then we have closed it ourselves.
