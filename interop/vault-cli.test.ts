@@ -34,7 +34,7 @@ test("ssh-keygen reads a private key that was exported, and has its public line"
   const args = ["vault", "ssh-key", "--private", "--force", "-o", file, "--passphrase-stdin"];
   const again = await run(home, args, { input: `${PASSPHRASE}\n` });
   assert.equal(again.code, 1);
-  assert.match(again.stderr, /EEXIST/);
+  assert.match(again.stderr, /there is a file already: .*\nhint: .*: rm /);
 });
 
 test("what age has encrypted to the recipient, it decrypts with the identity that was exported", async () => {

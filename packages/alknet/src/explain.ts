@@ -66,7 +66,7 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
   ACCESS_REVOKED: [ExitCode.NOT_ALLOWED, "its owner took the right back"],
   VAULT_LOCKED: [ExitCode.VAULT_LOCKED, "alknet vault unlock"],
   MNEMONIC_INVALID: [ExitCode.USAGE],
-  INVALID_PATH: [ExitCode.USAGE, "for example m/74'/0'/0'/1'"],
+  INVALID_PATH: [ExitCode.USAGE],
   ENCRYPTED_DATA_INVALID: [ExitCode.USAGE],
   DURATION_INVALID: [ExitCode.USAGE],
   EADDRINUSE: [ExitCode.FAILED, "choose another port, or see who has it: alknet doctor"],
@@ -116,6 +116,11 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
   const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
   const report = reportOf(error);
   return { code, message, report, hint: typeof own === "string" ? own : hint, exitCode };
+}
+
+/** What a command ends with that fails with `code`. */
+export function exitCodeOf(code: string): ExitCode {
+  return known[code]?.[0] ?? ExitCode.FAILED;
 }
 
 /** Lines that show where in a file something is wrong; their tabs line up with those of the file. */

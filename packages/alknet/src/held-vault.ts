@@ -145,7 +145,8 @@ export function holdVault(options: HeldVaultOptions): HeldVault {
   return {
     async status() {
       lockIfIdle();
-      const left = lockAfter === undefined ? undefined : Math.max(0, lockAfter - idle());
+      const left =
+        lockAfter === undefined ? undefined : Math.max(0, Math.round(lockAfter - idle()));
       return {
         pid: process.pid,
         unlocked: vault.unlocked,

@@ -121,7 +121,10 @@ async function lineOfStdin({ input }: Context): Promise<Uint8Array> {
 
 function notEmpty(passphrase: Uint8Array): Uint8Array {
   if (passphrase.length > 0) return passphrase;
-  throw new CommandError("expected a passphrase, got nothing", { code: "PASSPHRASE_EMPTY" });
+  throw new CommandError("expected a passphrase, got nothing", {
+    code: "PASSPHRASE_EMPTY",
+    hint: "type it at the terminal; or, with --passphrase-stdin, each on a line of its own of stdin",
+  });
 }
 
 /** @param what could not be asked. @param hint what to do without a terminal. */

@@ -9,6 +9,7 @@ import type { Home } from "@alknet/core/home";
 import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { secretCopy, wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
+import { exitCodeOf } from "./explain.ts";
 import { checkOwner, isNobody } from "./owner-socket.ts";
 import {
   createFrameReader,
@@ -130,8 +131,8 @@ function unlessError(answer: Frame): Frame {
     | undefined;
   if (error === undefined) return answer;
   const { code, message, hint } = error;
-  const exitCode = code === "VAULT_LOCKED" ? ExitCode.VAULT_LOCKED : undefined;
-  throw new CommandError(message, { code, hint, exitCode });
+  // As where the vault is open in this process.
+  throw new CommandError(message, { code, hint, exitCode: exitCodeOf(code) });
 }
 
 function tooLong(length: number): CommandError {

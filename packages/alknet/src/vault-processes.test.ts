@@ -48,7 +48,8 @@ test("alknet vault unlock starts an agent that stays, lock has it forget, stop e
   await using _agent = endAgent(home);
   const first = await unlock(home, "--json");
   assert.equal(first.code, 0, first.stderr);
-  const { started, before, pid } = JSON.parse(first.stdout) as Record<string, unknown>;
+  const { started, before, pid, locksIn } = JSON.parse(first.stdout) as Record<string, unknown>;
+  assert.ok(Number.isInteger(locksIn));
   assert.deepEqual([started, before], [true, false]);
   assert.equal(statSync(home.home.run).mode & 0o777, 0o700);
   for (const socket of [home.home.vaultSocket, home.home.sshAgentSocket]) {
@@ -64,6 +65,10 @@ test("alknet vault unlock starts an agent that stays, lock has it forget, stop e
   const sealed = await run(home, ["vault", "encrypt", "--passphrase-stdin"], { input });
   const opened = await run(home, ["vault", "decrypt"], { input: sealed.stdout });
   assert.equal(opened.stdout, "hunter2");
+  // What a vault refuses in another process ends a command as it does in its own.
+  const unhardened = await run(home, ["vault", "derive", "m/0"]);
+  assert.equal(unhardened.code, 2);
+  assert.match(unhardened.stderr, /must be hardened .*\nhint: for example m\//);
 
   const { fingerprint } = await json<{ fingerprint: string }>(home, "id");
   assert.match(fingerprint, /^ed25519:/);

@@ -68,6 +68,7 @@ function namedKeyPath(kind: number, name: string): string {
   if (!NAMED_KEY.test(name)) {
     throw invalid(
       `a key cannot be called ${JSON.stringify(name.slice(0, 80))}: expected up to 63 of a-z, 0-9, ".", "_" and "-", beginning with a letter or digit`,
+      "for example work-laptop",
     );
   }
   const hash = createHash("sha256").update(name).digest();
@@ -83,7 +84,7 @@ function namedKeyPath(kind: number, name: string): string {
  * @throws {VaultError} `INVALID_PATH`.
  */
 export function parsePath(text: string): readonly number[] {
-  if (text.length > 1 + MAX_DEPTH * 12) throw invalid("the path is too long");
+  if (text.length > 1 + MAX_DEPTH * 12) throw invalid("the path is too long", EXAMPLE);
   const [root, ...segments] = text.split("/");
   if (root !== "m") throw malformed(text, 'it must begin with "m"');
   if (segments.length > MAX_DEPTH) throw malformed(text, `it has more than ${MAX_DEPTH} levels`);
@@ -115,9 +116,11 @@ function index(what: string, value: number): number {
 }
 
 function malformed(text: string, reason: string): VaultError {
-  return invalid(`cannot read path ${JSON.stringify(text.slice(0, 80))}: ${reason}`);
+  return invalid(`cannot read path ${JSON.stringify(text.slice(0, 80))}: ${reason}`, EXAMPLE);
 }
 
-function invalid(message: string): VaultError {
-  return new VaultError("INVALID_PATH", message);
+const EXAMPLE = "for example m/74'/0'/0'/1'";
+
+function invalid(message: string, hint?: string): VaultError {
+  return new VaultError("INVALID_PATH", message, { hint });
 }

@@ -20,7 +20,8 @@ export function deriveEd25519Seed(seed: Uint8Array, path: readonly number[]): Ui
   if (path.some((index) => index < HARDENED)) {
     throw new VaultError(
       "INVALID_PATH",
-      `cannot derive an Ed25519 key: each index must be hardened, as in m/74'/0'/0'/0' (SLIP-0010)`,
+      "cannot derive an Ed25519 key: each index must be hardened (SLIP-0010)",
+      { hint: "for example m/74'/0'/0'/1'" },
     );
   }
   let key = masterKey("ed25519 seed", seed);

@@ -93,7 +93,11 @@ export function ofFile(path: string, { code, message, hint }: VaultError): Vault
 
 /** The system refuses. */
 export function unreadable(path: string, verb: string, cause: unknown): VaultError {
-  const hint = `look who may ${verb} it: ls -ld ${shellQuoted(dirname(path))} ${shellQuoted(path)}`;
+  const folder = shellQuoted(dirname(path));
+  const full = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
+  const hint = full
+    ? `make room, and try again; see how much there is: df -h ${folder}`
+    : `look who may ${verb} it: ls -ld ${folder} ${shellQuoted(path)}`;
   const found = `cannot ${verb} it: ${(cause as Error).message}`;
   return vaultFileError("VAULT_UNREADABLE", path, found, { hint, cause });
 }

@@ -345,7 +345,7 @@ function wrongSecret(
     });
   }
   const labels = unlockKeys.map(({ label }) => `"${label}"`).join(", ") || "none";
-  const found = `the unlock key opens it not: the file's are ${labels}`;
+  const found = `the unlock key does not open it: the file's are ${labels}`;
   return vaultFileError("UNLOCK_KEY_WRONG", path, found, {
     hint: "unlock with the passphrase, and make another: alknet vault unlock-key add",
   });

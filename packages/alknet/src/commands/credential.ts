@@ -10,7 +10,6 @@ import type { IdentityStore } from "@alknet/core/identity-store";
 import { nearestWord } from "@alknet/core/nearest-word";
 import type { EncryptedData } from "@alknet/core/store-backend";
 import { checkProvider } from "@alknet/core/store-rules";
-import { encodeBase64Bytes } from "@alknet/vault/base64-bytes";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
@@ -18,6 +17,7 @@ import { tellEffect } from "../effect.ts";
 import { type OpenedStore, withStore } from "../open-store.ts";
 import { openVault, requireVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
+import { printSecretJson } from "../secret-json.ts";
 import {
   credentialProblems,
   MAX_SECRET,
@@ -89,7 +89,8 @@ export async function getCredential(
     using opened = await openVault(context, config, { passphraseStdin });
     const secret = await openCredential(opened.vault, provider, value);
     try {
-      if (json) return await printSecretJson(context, { provider, ...version(value) }, secret);
+      if (json)
+        return await printSecretJson(context.terminal, { provider, ...version(value) }, secret);
       await data.writeBytes(secret);
       // What comes next on the screen is the prompt.
       if (data.isTerminal) data.write("\n");
@@ -212,20 +213,4 @@ const CARRIAGE_RETURN = 0x0d;
 function endOf(bytes: Uint8Array): number {
   if (bytes.at(-1) !== LINE_FEED) return bytes.length;
   return bytes.length - (bytes.at(-2) === CARRIAGE_RETURN ? 2 : 1);
-}
-
-/** One document, with the secret as base64, which is at no time part of a string. */
-async function printSecretJson(
-  { terminal: { data } }: Context,
-  document: object,
-  secret: Uint8Array,
-): Promise<void> {
-  const text = encodeBase64Bytes(secret);
-  try {
-    data.write(`${JSON.stringify(document).slice(0, -1)},"base64":"`);
-    await data.writeBytes(text);
-    data.write('"}\n');
-  } finally {
-    wipe(text);
-  }
 }

@@ -22,10 +22,13 @@ import { pkarrPublicKey, pkarrSecretKey } from "@alknet/vault/pkarr-key";
 import { createVault, type Vault } from "@alknet/vault/vault";
 import type { NamedKey } from "@alknet/vault/vault-file-body";
 import { secretBytes, wipe } from "@alknet/vault/wipe";
+import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { openVault } from "../open-vault.ts";
 import { openVaultByPassphrase } from "../open-vault-file.ts";
 import { confirm, type PassphraseFlags } from "../read-secret.ts";
+import { printSecretJson } from "../secret-json.ts";
+import { shellWord } from "../shell-word.ts";
 import { printJson, say } from "../terminal.ts";
 import type { VaultOperations } from "../vault-agent-operations.ts";
 
@@ -180,14 +183,27 @@ async function printPrivate(
   await usingVaultFile(context, options, async (vault) => {
     const text = textOf(vault);
     try {
+      if (output === undefined && json) return await printSecretJson(terminal, { what }, text);
       if (output === undefined) return await terminal.data.writeBytes(text);
       // With a mode that ssh accepts; what a shell makes, it does not.
-      writeFileSync(output, text, { flag: "wx", mode: 0o600, flush: true });
+      writeNewFile(output, text);
     } finally {
       wipe(text);
     }
     if (json) printJson(terminal, { output });
   });
+}
+
+function writeNewFile(path: string, text: Uint8Array): void {
+  try {
+    writeFileSync(path, text, { flag: "wx", mode: 0o600, flush: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    throw new CommandError(`there is a file already: ${path}`, {
+      code: "OUTPUT_EXISTS",
+      hint: `another name; or, if it is not needed, first: rm ${shellWord(path)}`,
+    });
+  }
 }
 
 async function usingVault(

@@ -15,6 +15,7 @@ import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { openVault } from "../open-vault.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
+import { printSecretJson } from "../secret-json.ts";
 import { printJson } from "../terminal.ts";
 import { MAX_AGENT_PLAINTEXT } from "../vault-agent-operations.ts";
 
@@ -25,6 +26,7 @@ export interface EncryptOptions extends PassphraseFlags {
 }
 
 export interface DecryptOptions extends PassphraseFlags {
+  readonly json: boolean;
   readonly context?: string | undefined;
   /** Print to a terminal, too. */
   readonly force: boolean;
@@ -50,7 +52,7 @@ export async function encryptCommand(
 
 export async function decryptCommand(
   context: Context,
-  { context: bound, force, ...flags }: DecryptOptions,
+  { context: bound, force, json, ...flags }: DecryptOptions,
 ): Promise<void> {
   const { data } = context.terminal;
   if (data.isTerminal && !force) {
@@ -65,6 +67,7 @@ export async function decryptCommand(
   const sealed = parseSealed(await context.input.rest(MAX_SEALED));
   const plaintext = await opened.vault.decrypt(sealed, { context: bound });
   try {
+    if (json) return await printSecretJson(context.terminal, { context: bound ?? null }, plaintext);
     await data.writeBytes(plaintext);
     // What comes next on the screen is the prompt.
     if (data.isTerminal) data.write("\n");
