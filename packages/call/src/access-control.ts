@@ -184,6 +184,26 @@ export function admit(
   }
 }
 
+/**
+ * Check the resource that the handler gets to see, where the schema has made another id of what {@linkcode admit}
+ * was shown: by a default, by a number that becomes text, by a change of case.
+ *
+ * @returns the right, if it is another; hold it while the call lasts.
+ * @throws {CallError} `FORBIDDEN`
+ */
+export function admitChecked(
+  { resource }: CompiledAccess,
+  subject: Subject,
+  shown: unknown,
+  checked: unknown,
+  ownership: OwnershipProvider | undefined,
+): Grant | undefined {
+  if (resource?.path === undefined) return undefined;
+  const id = idAt(checked, resource.path);
+  if (id === idAt(shown, resource.path)) return undefined;
+  return checkResource(resource, subject, id, ownership);
+}
+
 /** Whether the subject could call it with some input: for lists. */
 export function mayCall(
   access: CompiledAccess,
@@ -231,12 +251,12 @@ function checkResource(
     const text =
       id === undefined
         ? `no owned resources of type: ${type}`
-        : `not owner of resource: ${type}/${id}`;
+        : `not owner of resource: ${type}/${brief(id)}`;
     // Not held: an operation that removes what it works on is not ended by that.
-    holdOf(subject, `${type}/${id ?? "*"}`, owned, text)[Symbol.dispose]();
+    holdOf(subject, `${type}/${brief(id ?? "*")}`, owned, text)[Symbol.dispose]();
     return undefined;
   }
-  const name = `${type}/${id ?? action ?? "*"}`;
+  const name = `${type}/${brief(id ?? action ?? "*")}`;
   const listed = ({ resources }: Identity): boolean => {
     const names = Object.hasOwn(resources, type) ? resources[type]! : [];
     return id === undefined ? names.length > 0 : names.includes(id) || names.includes("*");
@@ -277,6 +297,11 @@ export function forbidden(message: string, cause?: unknown): CallError {
 
 function invalidRule(name: string, text: string, options?: ErrorOptions): TypeError {
   return new TypeError(`cannot use access of operation ${quote(name)}: ${text}`, options);
+}
+
+/** As much of an id as is told: it is the caller's, and of any length. */
+function brief(id: string): string {
+  return id.slice(0, 256);
 }
 
 function quote(text: string): string {

@@ -59,7 +59,13 @@ export function checkedItems(
   }
 
   const iterator: AsyncIterator<unknown> = {
-    next: () => inner.next().then(passed, failed),
+    next() {
+      try {
+        return inner.next().then(passed, failed);
+      } catch (error) {
+        return failed(error);
+      }
+    },
     async return() {
       context.end();
       await inner.return?.();

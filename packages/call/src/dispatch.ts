@@ -92,16 +92,28 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   }
 }
 
+/** Longest token that is looked up, in characters. */
+const MAX_TOKEN = 4_096;
+
 /** Whoever shows a token is nobody else: if it is not known, that is an error, and a guess that failed. */
 function tokenContext(connection: Connection, token: string): AuthContext {
   // Alone it is no way in here: it refines a peer that its key has let in.
-  const auth =
-    connection.auth.peer === undefined
-      ? undefined
-      : connection.authenticate({ kind: "token", token: Buffer.from(token) });
+  const mayResolve = connection.auth.peer !== undefined && token.length <= MAX_TOKEN;
+  const auth = mayResolve ? resolveToken(connection, token) : undefined;
   if (auth !== undefined) return auth;
   connection.penalize("auth");
   throw forbidden("the token is not known");
+}
+
+function resolveToken(connection: Connection, token: string): AuthContext | undefined {
+  try {
+    return connection.authenticate({ kind: "token", token: Buffer.from(token) });
+  } catch (cause) {
+    if ((cause as { code?: unknown }).code !== "LIMIT") throw cause;
+    // For as long as the connection lasts: to try again is of no use.
+    const text = "too many tokens were used on this connection: open another";
+    throw remoteError("LIMIT", text, { retryable: false, cause });
+  }
 }
 
 function notFound(name: string): CallError {
@@ -112,9 +124,11 @@ function notFound(name: string): CallError {
 function execute(context: CallContext, input: unknown, checkOutput: boolean): unknown {
   try {
     const checked = validate(context.registration.operation.input, input);
-    if (!(checked instanceof Promise)) return executeChecked(context, checked, checkOutput);
+    if (!(checked instanceof Promise)) {
+      return executeChecked(context, input, checked, checkOutput);
+    }
     return checked.then(
-      (it) => executeChecked(context, it, checkOutput),
+      (it) => executeChecked(context, input, it, checkOutput),
       (error: unknown) => ended(context, error, checkOutput),
     );
   } catch (error) {
@@ -122,27 +136,33 @@ function execute(context: CallContext, input: unknown, checkOutput: boolean): un
   }
 }
 
-function executeChecked(context: CallContext, checked: Checked, checkOutput: boolean): unknown {
+function executeChecked(
+  context: CallContext,
+  input: unknown,
+  checked: Checked,
+  checkOutput: boolean,
+): unknown {
   let result: unknown;
   try {
-    result = run(context, checked);
+    result = run(context, input, checked);
+    // A query of some database can be awaited, and is no promise.
+    if (!(result instanceof Promise) && isThenable(result)) result = Promise.resolve(result);
   } catch (error) {
     return ended(context, error, checkOutput);
   }
-  if (!isThenable(result)) return finish(context, result, checkOutput);
-  // A query of some database can be awaited, and is no promise.
-  const promise = result instanceof Promise ? result : Promise.resolve(result);
-  return promise.then(
+  if (!(result instanceof Promise)) return finish(context, result, checkOutput);
+  return result.then(
     (it) => finish(context, it, checkOutput),
     (error: unknown) => ended(context, error, checkOutput),
   );
 }
 
-function run(context: CallContext, checked: Checked): unknown {
+function run(context: CallContext, input: unknown, checked: Checked): unknown {
   const { operation } = context.registration;
   if (checked.issues !== undefined) throw context.refuse(invalidInput(checked.issues));
   // Between validation that took its time and here it may have been cancelled.
   if (context.closed !== undefined) throw context.closed;
+  context.admitChecked(input, checked.value);
   context.started = true;
   const handler = operation.handler as (input: unknown, context: CallContext) => unknown;
   return handler(checked.value, context);
@@ -201,9 +221,8 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
-    value instanceof Promise ||
-    (typeof value === "object" &&
-      value !== null &&
-      typeof (value as { then?: unknown }).then === "function")
+    typeof value === "object" &&
+    value !== null &&
+    typeof (value as { then?: unknown }).then === "function"
   );
 }

@@ -86,11 +86,13 @@ export class IncomingCalls implements IncomingHost {
     let answer: unknown;
     try {
       answer = this.#dispatch(call);
+      if (!(answer instanceof Promise) && isThenable(answer)) answer = Promise.resolve(answer);
     } catch (error) {
       return this.#failed(call, error);
     }
-    if (!isPromise(answer) && !(answer instanceof OutputStream))
+    if (!(answer instanceof Promise || answer instanceof OutputStream)) {
       return this.#answered(call, answer);
+    }
     if (!call.ended) this.#list(call);
     if (answer instanceof OutputStream) return this.#answered(call, answer);
     answer.then(
@@ -280,8 +282,7 @@ function fieldsOf({ id, operation }: Incoming): object {
   return { call: id, operation };
 }
 
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  if (value instanceof Promise) return true;
+function isThenable(value: unknown): boolean {
   return (
     typeof value === "object" &&
     value !== null &&

@@ -111,7 +111,7 @@ export class Incoming implements IncomingCall, Deadline {
   onabort(listener: (reason: Error) => void): void {
     const reason = this.#reason;
     if (reason === undefined) (this.#listeners ??= []).push(listener);
-    else queueMicrotask(() => listener(reason));
+    else queueMicrotask(() => this.#tell(listener, reason));
   }
 
   /** Resolves when the subscriber has room for more, or the call has ended. One waits at most. */
@@ -133,14 +133,16 @@ export class Incoming implements IncomingCall, Deadline {
     this.#reason = reason;
     const listeners = this.#listeners;
     this.#listeners = undefined;
-    for (const listener of listeners ?? []) {
-      try {
-        listener(reason);
-      } catch (error) {
-        this.#host.listenerFailed(this, error);
-      }
-    }
+    for (const listener of listeners ?? []) this.#tell(listener, reason);
     this.#controller?.abort(reason);
     this.wake();
+  }
+
+  #tell(listener: (reason: Error) => void, reason: Error): void {
+    try {
+      listener(reason);
+    } catch (error) {
+      this.#host.listenerFailed(this, error);
+    }
   }
 }

@@ -10,8 +10,8 @@
 import { AccessDenied, AccessRevoked, type Grant, type Identity } from "@alknet/core/access";
 import type { Logger } from "@alknet/core/log";
 import { randomUUID } from "node:crypto";
-import { type Admission, forbidden, type Subject } from "./access-control.ts";
-import { type CallError, remoteError } from "./call-error.ts";
+import { type Admission, admitChecked, forbidden, type Subject } from "./access-control.ts";
+import { CallError, remoteError } from "./call-error.ts";
 import type { IncomingCall } from "./call-session.ts";
 import { contextEnv } from "./operation-env.ts";
 import type {
@@ -197,6 +197,21 @@ export class CallContext implements OperationContext {
     for (const grant of this.#held ?? []) grant[Symbol.dispose]();
     this.#leaveParent();
     if (this.#children !== undefined) this.#leaveChildren(callIsOver());
+  }
+
+  /**
+   * Take the right to what the handler will see, where it is not what the caller has shown.
+   *
+   * @throws {CallError} `FORBIDDEN`
+   */
+  admitChecked(shown: unknown, checked: unknown): void {
+    const { subject, spine, registration } = this;
+    try {
+      const right = admitChecked(registration.access, subject, shown, checked, spine.ownership);
+      if (right !== undefined) this.hold(heldByCall(right, this));
+    } catch (error) {
+      throw error instanceof CallError ? this.refuse(error) : error;
+    }
   }
 
   /** Hold a right until the call is over. */

@@ -25,18 +25,18 @@ export function contextEnv(context: CallContext): OperationEnv {
   }
 
   return {
-    async invoke(operation: AnyOperation | string, input: unknown, options?: InvokeOptions) {
+    invoke(operation: AnyOperation | string, input: unknown, options?: InvokeOptions) {
       const name = nameOf(operation);
-      return await invoke(context, name, find(name), input, options);
+      return attempt(() => invoke(context, name, find(name), input, options));
     },
-    async invokePeer(
+    invokePeer(
       peer: string,
       operation: AnyOperation | string,
       input: unknown,
       options?: InvokeOptions,
     ) {
       const name = nameOf(operation);
-      return await invoke(context, name, findAt(peer, name), input, options);
+      return attempt(() => invoke(context, name, findAt(peer, name), input, options));
     },
     contains: (name) => find(nameOf(name)) !== undefined,
     peerContains: (peer, name) => findAt(peer, nameOf(name)) !== undefined,
@@ -88,16 +88,21 @@ function settled(
 ): Promise<unknown> {
   const { promise, resolve, reject } = Promise.withResolvers<unknown>();
   child.oncancel = reject;
-  const output = attempt(() => child.spine.execute(child, input));
-  output.then(resolve, reject);
+  attempt(() => child.spine.execute(child, input)).then(resolve, reject);
   if (signal === undefined) return promise;
   const onabort = (): void => child.cancel(reasonOf(signal));
   signal.addEventListener("abort", onabort, { once: true });
   return promise.finally(() => signal.removeEventListener("abort", onabort));
 }
 
-async function attempt(run: () => unknown): Promise<unknown> {
-  return await run();
+/**
+ * What `run` comes to, as a promise that may be left alone: a caller that cancels would otherwise end the process of
+ * every handler that has begun two calls and awaits one.
+ */
+function attempt(run: () => unknown): Promise<unknown> {
+  const promise = (async () => await run())();
+  promise.catch(() => {});
+  return promise;
 }
 
 function reasonOf({ reason }: AbortSignal): Error {

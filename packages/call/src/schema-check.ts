@@ -15,7 +15,9 @@ export type Checked = StandardSchemaV1.Result<unknown>;
 const MAX_ISSUES = 16;
 
 export function validate(schema: Schema, value: unknown): Checked | Promise<Checked> {
-  return schema["~standard"].validate(value);
+  const checked = schema["~standard"].validate(value);
+  // What is no promise of ours would else pass for a result without issues.
+  return "then" in checked ? Promise.resolve(checked) : checked;
 }
 
 /** What the caller gave is not what the operation takes. Its details say where. */
