@@ -62,6 +62,10 @@ export const benches: Readonly<Record<string, Listed>> = {
       "one forwarded flow over 100 ms and 1 Gbit/s, with and without loss, against ssh -L (root)",
     load: () => import("./tunnel-wan.ts"),
   },
+  "ssh-bulk": {
+    about: "a file by ssh host cat, both ways, from our server and from sshd",
+    load: () => import("./ssh-bulk.ts"),
+  },
   "call-64": {
     about: "calls of 200 characters, 64 in flight, against grpc-js, tRPC and Cap'n Web",
     load: () => import("./call-64.ts"),

@@ -112,9 +112,9 @@ interface Life {
   /** Aborts at its end. */
   readonly gone: AbortSignal;
   /** To be called when somebody is logged in. */
-  ready(): void;
+  readonly ready: () => void;
   /** End it, once what was written has left. */
-  end(): void;
+  readonly end: () => void;
 }
 
 /**
