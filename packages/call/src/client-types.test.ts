@@ -52,7 +52,8 @@ declare const node: Client<readonly [typeof list, typeof clear, typeof watch]>;
 /** Never run: what matters is what the compiler says of it. */
 async function typed(): Promise<void> {
   const names = await node.fs.list({ path: "/" });
-  same<typeof names, { name: string; at: Date }[]>();
+  // What travels is JSON.
+  same<typeof names, { name: string; at: string }[]>();
   const cleared = await node.fs.cache.clear();
   same<typeof cleared, null>();
   const events = node.fs.watch({ path: "/" }, { lastEventId: "7", window: 10 });
@@ -60,7 +61,7 @@ async function typed(): Promise<void> {
   for await (const event of events) same<typeof event, { changed: string }>();
 
   const result = await node.fs.list.try({ path: "/", depth: 2 });
-  if (result.ok) same<typeof result.output, { name: string; at: Date }[]>();
+  if (result.ok) same<typeof result.output, { name: string; at: string }[]>();
   else if (result.error.code === "NO_FOLDER")
     same<
       typeof result.error.details,
@@ -112,7 +113,43 @@ async function typedByDescription(): Promise<void> {
   if (error?.code === "FULL") same<typeof error.details, { size: number }>();
 }
 
+const Brand = z.string().brand("id");
+const odd = operation({
+  name: "odd/types",
+  type: "query",
+  input: z.object({}),
+  output: z.object({
+    any: z.unknown(),
+    id: Brand,
+    pair: z.tuple([z.date(), z.number()]),
+    maybe: z.date().nullable().optional(),
+    by: z.record(z.string(), z.array(z.date())),
+    either: z.discriminatedUnion("kind", [
+      z.object({ kind: z.literal("at"), at: z.date() }),
+      z.object({ kind: z.literal("none") }),
+    ]),
+  }),
+  errors: { LATE: { description: "too late", details: z.object({ since: z.date() }) } },
+  handler: () => {
+    throw new Error("never called");
+  },
+});
+declare const strange: Client<readonly [typeof odd]>;
+
+async function typedAsJson(): Promise<void> {
+  const { output, error } = await strange.odd.types.try();
+  if (error?.code === "LATE") same<typeof error.details, { since: string }>();
+  if (output === undefined) return;
+  same<typeof output.any, unknown>();
+  same<typeof output.id, z.infer<typeof Brand>>();
+  same<typeof output.pair, [string, number]>();
+  same<typeof output.maybe, string | null | undefined>();
+  same<typeof output.by, Record<string, string[]>>();
+  if (output.either.kind === "at") same<typeof output.either.at, string>();
+}
+
 test("the types of a client are those of its operations", () => {
   void typed;
   void typedByDescription;
+  void typedAsJson;
 });

@@ -43,10 +43,21 @@ type TypesOfList<Operations extends readonly AnyOperation[]> = {
   [O in Operations[number] as O["name"]]: {
     type: O["type"];
     input: InputOf<O>;
-    output: OutputOf<O>;
-    errors: { [E in ErrorsOf<O> as E["code"]]: E["details"] };
+    output: AsJson<OutputOf<O>>;
+    errors: { [E in ErrorsOf<O> as E["code"]]: AsJson<E["details"]> };
   };
 };
+
+/** What is left of a value once it has travelled as JSON: of a `Date` its text. */
+export type AsJson<T> = unknown extends T
+  ? T
+  : T extends string | number | boolean | null | undefined
+    ? T
+    : T extends { toJSON(...args: never[]): infer Json }
+      ? AsJson<Json>
+      : T extends object
+        ? { [Key in keyof T]: AsJson<T[Key]> }
+        : never;
 
 /** `a/b` and `a/c` share the branch `a`. */
 type Branch<Types> = Together<
