@@ -98,8 +98,8 @@ export function reconnectingClient(options: ReconnectOptions): ReconnectingClien
         begin = clock.now();
         begun(made);
         const closed = await made.closed;
-        // By then we have closed it ourselves.
-        reason = lostFor ?? closed;
+        // That we have closed it ourselves is not why.
+        reason = closed.by === "local" ? (lostFor ?? closed) : closed;
         // Before it is disposed of, which may take a while.
         forget();
       } catch (error) {
