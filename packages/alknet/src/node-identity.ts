@@ -23,6 +23,7 @@ import { IDENTITY_PATH } from "@alknet/vault/derivation-path";
 import { wipe } from "@alknet/vault/wipe";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
+import { hasVault } from "./has-vault.ts";
 import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** Where the identity comes from: a file with the key, or the vault's file. */
@@ -35,7 +36,7 @@ export function identitySource(
   { identity }: Pick<Config, "identity">,
 ): IdentitySource {
   if (identity !== undefined) return { kind: "file", path: identity };
-  if (existsSync(home.vault)) return { kind: "vault", path: home.vault };
+  if (hasVault(home)) return { kind: "vault", path: home.vault };
   return { kind: "file", path: home.identity };
 }
 
@@ -78,8 +79,9 @@ export async function knownFingerprint(
   config: Pick<Config, "identity">,
 ): Promise<Fingerprint | undefined> {
   const source = identitySource(home, config);
-  if (!existsSync(source.path)) return undefined;
-  if (source.kind === "file") return loadOrCreateIdentity(source.path).fingerprint;
+  if (source.kind === "file") {
+    return existsSync(source.path) ? loadOrCreateIdentity(source.path).fingerprint : undefined;
+  }
   const { runningVault } = await import("./running-vault.ts");
   const vault = await runningVault({ home });
   if (vault !== undefined && (await vault.status()).unlocked) {

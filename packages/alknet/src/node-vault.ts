@@ -4,12 +4,12 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
+import { hasVault } from "./has-vault.ts";
 import { identitySource, vaultIdentity } from "./node-identity.ts";
 import { unlockByMachine, unlockVault } from "./open-vault.ts";
 import type { PassphraseFlags } from "./read-secret.ts";
@@ -40,7 +40,7 @@ export async function holdNodeVault(
 ): Promise<NodeVault> {
   const { home } = context;
   const source = identitySource(home, config);
-  if (!existsSync(home.vault)) {
+  if (!hasVault(home)) {
     return {
       identity: loadOrCreateIdentity(source.path),
       status: async () => undefined,

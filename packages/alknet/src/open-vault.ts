@@ -8,7 +8,6 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { systemdUnlockKey, unlockKeyFile, type UnlockKeySource } from "@alknet/vault/unlock-key";
@@ -16,6 +15,7 @@ import type { VaultFileSecret } from "@alknet/vault/vault-file";
 import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
+import { hasVault } from "./has-vault.ts";
 import { type PassphraseFlags, readPassphrase, tryPassphrases } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { say } from "./terminal.ts";
@@ -121,7 +121,7 @@ async function unlock(vault: VaultOperations, using: VaultFileSecret): Promise<v
 
 /** @throws {CommandError} `VAULT_MISSING` */
 export function requireVault({ home }: Pick<Context, "home">): void {
-  if (existsSync(home.vault)) return;
+  if (hasVault(home)) return;
   throw new CommandError(`there is no vault in this folder: ${home.vault}`, {
     code: "VAULT_MISSING",
     hint: "make one: alknet vault create; or bring one back from its words: alknet vault import",

@@ -7,6 +7,7 @@ import {
   rmSync,
   statSync,
   writeFileSync,
+  symlinkSync,
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -145,6 +146,25 @@ test("commands that need the node's key say that it is locked: exit code 5, and 
   const { stdout } = await run(home, ["id", "--json"]);
   assert.equal((JSON.parse(stdout) as { error: { code: string } }).error.code, "VAULT_LOCKED");
   assert.ok(!existsSync(home.home.identity), "no other key is made");
+});
+
+test("a vault on a disk that is not there is no reason to be another node", async () => {
+  using home = testHome();
+  symlinkSync("/nowhere/vault.json", home.home.vault);
+  for (const command of [["id"], ["up"], ["doctor"], ["vault", "status"], ["vault", "encrypt"]]) {
+    const { code, stdout, stderr } = await run(home, command);
+    assert.notEqual(code, 0, command.join(" "));
+    assert.match(stdout + stderr, /it is a link|the vault is locked/, command.join(" "));
+  }
+  assert.ok(!existsSync(home.home.identity), "no other key is made");
+});
+
+test("an unlock key does not stay on a terminal", async () => {
+  using home = await withVault();
+  const args = ["vault", "unlock-key", "add", "--stdout", "--passphrase-stdin"];
+  const shown = await run(home, args, { input: PASSPHRASE, terminal: true });
+  fails(shown, 2, /the key would stay on the terminal/);
+  assert.equal((await run(home, ["vault", "unlock-key", "list"])).stdout, "");
 });
 
 test("a key in a file opens the vault where nobody is, until it is removed", async () => {

@@ -6,12 +6,12 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import type { Home } from "@alknet/core/home";
 import { inspectVaultFile, type VaultFileSummary } from "@alknet/vault/vault-file";
 import { wipe } from "@alknet/vault/wipe";
 import { explain } from "../explain.ts";
+import { hasVault } from "../has-vault.ts";
 import { unlockKeySources } from "../open-vault.ts";
 import { runningVault } from "../running-vault.ts";
 import { shellWord } from "../shell-word.ts";
@@ -19,7 +19,7 @@ import type { Finding } from "./finding.ts";
 
 /** What there is to say of the vault; nothing if there is none. */
 export async function checkVault(home: Home, config: Config | undefined): Promise<Finding[]> {
-  if (!existsSync(home.vault)) return [];
+  if (!hasVault(home)) return [];
   let summary: VaultFileSummary;
   try {
     summary = inspectVaultFile(home.vault);

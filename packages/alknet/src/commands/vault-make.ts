@@ -25,6 +25,7 @@ import { wipe } from "@alknet/vault/wipe";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
+import { hasVault } from "../has-vault.ts";
 import { makeHome } from "../home-folder.ts";
 import { ATTEMPTS, noTerminal, type PassphraseFlags, readNewPassphrase } from "../read-secret.ts";
 import { runningVault } from "../running-vault.ts";
@@ -111,7 +112,7 @@ async function mayMakeVault(
   { replaceIdentity }: MakeVaultOptions,
 ): Promise<Config> {
   makeHome(home);
-  if (existsSync(home.vault)) {
+  if (hasVault(home)) {
     throw new CommandError(`there is a vault already: ${home.vault}`, {
       code: "VAULT_EXISTS",
       hint: `if its words are safe, move it away: ${moveAway(home.vault)}`,

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { existsSync } from "node:fs";
 import { inspectVaultFile } from "@alknet/vault/vault-file";
 import type { NamedKey } from "@alknet/vault/vault-file-body";
 import type { Context } from "../context.ts";
+import { hasVault } from "../has-vault.ts";
 import { formatSeconds } from "../milliseconds.ts";
 import { runningVault } from "../running-vault.ts";
 import { printFields, printJson, say } from "../terminal.ts";
@@ -18,7 +18,7 @@ export async function vaultStatus(
   { json }: { readonly json: boolean },
 ): Promise<void> {
   const { home, terminal } = context;
-  if (!existsSync(home.vault)) {
+  if (!hasVault(home)) {
     if (json) return printJson(terminal, { path: home.vault, exists: false, unlocked: false });
     say(terminal, `There is no vault in this folder. Make one: alknet vault create`);
     return;

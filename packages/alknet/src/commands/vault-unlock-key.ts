@@ -37,6 +37,7 @@ const KEYRING = "keyring";
 export async function addUnlockKey(context: Context, options: AddUnlockKeyOptions): Promise<void> {
   const { keyring, file, stdout, json } = options;
   if (Number(keyring) + Number(file !== undefined) + Number(stdout) !== 1) throw whereTo();
+  if (stdout && context.terminal.data.isTerminal) throw onTerminal();
   const label = options.label ?? (keyring ? KEYRING : "boot");
   using vault = await openVaultByPassphrase(context, options);
   if (vault.unlockKeys.includes(label)) throw taken(label);
@@ -116,6 +117,14 @@ function whereTo(): CommandError {
   return new CommandError("expected one of --file, --keyring and --stdout", {
     code: "USAGE",
     hint: "for a machine without a desktop: alknet vault unlock-key add --file /etc/alknet/vault.key",
+    exitCode: ExitCode.USAGE,
+  });
+}
+
+function onTerminal(): CommandError {
+  return new CommandError("the key would stay on the terminal", {
+    code: "SECRET_ON_TERMINAL",
+    hint: "send it elsewhere: alknet vault unlock-key add --stdout | COMMAND; or make a file: --file FILE",
     exitCode: ExitCode.USAGE,
   });
 }
