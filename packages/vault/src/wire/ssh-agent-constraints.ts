@@ -91,6 +91,8 @@ function decodeHop(outer: SshReader): Hop {
     blob: Uint8Array.from(reader.string()),
     ca: reader.boolean(),
   }));
+  // Taken for this machine once its authorities are left out, it would let in where nobody was meant to be.
+  if (host === "" && keys.length > 0) throw new SshDataError("expected host keys to have a host");
   // Host certificates are not read, so what an authority has signed is never met.
   return { user, host, keys: keys.filter(({ ca }) => !ca).map(({ blob }) => blob) };
 }

@@ -155,6 +155,7 @@ test("decodeRequest() refuses destinations that are none", () => {
   const to = hop("", "forge", BLOB);
   for (const wrong of [
     bytes(hop("ann", ""), to, ""),
+    bytes(hop("", "", BLOB), to, ""),
     bytes(from, hop("", "forge"), ""),
     bytes(from, to, "", 0),
     bytes(from, to),
