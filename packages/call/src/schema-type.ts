@@ -138,7 +138,7 @@ export function typeOfSchema(schema: unknown, name: string): SchemaType {
       const record = `Record<${key}, ${open ? typeOf(others, depth + 1) : "unknown"}>`;
       return key === "string" ? record : `Partial<${record}>`;
     }
-    const known = `{ ${members.join(" ")} }`;
+    const known = braced(members);
     return open ? `${known} & Record<string, unknown>` : known;
   }
 
@@ -165,13 +165,28 @@ export function typeOfSchema(schema: unknown, name: string): SchemaType {
   }
 }
 
-/** A comment of its description in front of something, or nothing. */
+/** Members of an object type: in one line where that is short, else in one each. */
+function braced(members: readonly string[]): string {
+  const line = `{ ${members.join(" ")} }`;
+  if (line.length <= MAX_LINE && !line.includes("\n")) return line;
+  return `{\n${indented(members.join("\n"))}\n}`;
+}
+
+/** Each line two characters further in. Strings and comments have no ends of lines in them. */
+export function indented(text: string): string {
+  return text.replaceAll(/^/gm, "  ");
+}
+
+/** Characters of an object type that stays in one line. */
+const MAX_LINE = 60;
+
+/** A comment of its description on the line before something, or nothing. */
 export function comment(schema: unknown): string {
   const text = isObject(schema) ? schema["description"] : undefined;
   if (typeof text !== "string" || text === "") return "";
   // Nothing in it may end the comment, or look like a line of its own.
   const safe = text.slice(0, 1_000).replaceAll(/\s+/g, " ").trim().replaceAll("*/", "*\\/");
-  return `/** ${printable(safe)} */ `;
+  return `/** ${printable(safe)} */\n`;
 }
 
 /** As it is if it is an identifier, quoted if not. */

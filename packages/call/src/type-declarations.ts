@@ -14,7 +14,7 @@
  * @module
  */
 
-import { comment, propertyName, quoted, typeOfSchema } from "./schema-type.ts";
+import { comment, indented, propertyName, quoted, typeOfSchema } from "./schema-type.ts";
 import type { DescribedOperation } from "./services.ts";
 
 /** Of what `services/schema` answers about an operation, what its types are made of. */
@@ -50,20 +50,19 @@ export function declareOperations(operations: readonly TypedOperation[], from: s
     };
     const errors = error_schemas.map(
       ({ code, description, schema }, at) =>
-        `      ${comment({ description })}${propertyName(code)}: ${typeOf(schema, `error_${at}`)};\n`,
+        `${comment({ description })}${propertyName(code)}: ${typeOf(schema, `error_${at}`)};`,
     );
-    members.push(
-      `  ${comment(operation)}${quoted(name)}: {\n` +
-        `    type: ${quoted(op_type)};\n` +
-        `    input: ${typeOf(operation.input_schema, "input")};\n` +
-        `    output: ${typeOf(operation.output_schema, "output")};\n` +
-        `    errors: {${errors.length === 0 ? "" : `\n${errors.join("")}    `}};\n` +
-        "  };\n",
-    );
+    const types = [
+      `type: ${quoted(op_type)};`,
+      `input: ${typeOf(operation.input_schema, "input")};`,
+      `output: ${typeOf(operation.output_schema, "output")};`,
+      errors.length === 0 ? "errors: {};" : `errors: {\n${indented(errors.join("\n"))}\n};`,
+    ];
+    members.push(`${comment(operation)}${quoted(name)}: {\n${indented(types.join("\n"))}\n};`);
   }
   const heading = `// Operations of ${quoted(from)}, as it described them. Made by: alknet call types\n`;
   const named = declarations.map((line) => `${line}\n`).join("");
-  return `${heading}\nexport interface Operations {\n${members.join("")}}\n${named === "" ? "" : `\n${named}`}`;
+  return `${heading}\nexport interface Operations {\n${indented(members.join("\n"))}\n}\n${named === "" ? "" : `\n${named}`}`;
 }
 
 /** Some identifier with `name` in it. */
