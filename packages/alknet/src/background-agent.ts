@@ -6,6 +6,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { runningVault } from "./running-vault.ts";
@@ -46,6 +47,26 @@ export async function startAgent({
   child.stderr.destroy();
   child.unref();
   return vaultClient(home);
+}
+
+/** How long an agent that was told to end is waited for, in milliseconds, and how often it is looked for. */
+const PATIENCE = 5_000;
+const PAUSE = 20;
+
+/** End the agent of this folder, which is not a node's, and wait until it has gone. */
+export async function endAgent(
+  context: Pick<Context, "home">,
+  agent: VaultAgentOperations,
+): Promise<void> {
+  const { pid } = await agent.status();
+  // First: whatever becomes of the process, it has no secrets any more.
+  await agent.lock();
+  process.kill(pid, "SIGTERM");
+  for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
+    // One that ends as it is asked hangs up.
+    if ((await runningVault(context).catch(() => undefined)) === undefined) break;
+    await setTimeout(PAUSE);
+  }
 }
 
 /** Where there is a shell, have the system write no core file: memory has keys in it. Node cannot set that limit itself. */

@@ -81,6 +81,12 @@ test("alknet vault unlock starts an agent that stays, lock has it forget, stop e
 
   assert.equal((await run(home, ["vault", "agent", "--stop"])).code, 0);
   assert.match((await run(home, ["vault", "status"])).stdout, /locked, and no agent runs/);
+  // An agent that was started to be unlocked, and was not, does not stay.
+  assert.equal(
+    (await start(home, ["vault", "unlock", "--passphrase-stdin"], "wrong\n").exited).code,
+    1,
+  );
+  assert.match((await run(home, ["vault", "status"])).stdout, /locked, and no agent runs/);
 });
 
 test("alknet vault agent --background prints what a shell evaluates, and starts no second one", async () => {

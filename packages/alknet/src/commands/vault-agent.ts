@@ -8,10 +8,9 @@
  */
 
 import { once } from "node:events";
-import { setTimeout } from "node:timers/promises";
 import { loadConfig } from "@alknet/core/config-file";
 import { parseLockAfter } from "@alknet/core/lock-after";
-import { startAgent } from "../background-agent.ts";
+import { endAgent, startAgent } from "../background-agent.ts";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
@@ -85,10 +84,6 @@ const SHELL_LINES: Readonly<Record<AgentShell, (socket: string, pid: number) => 
   fish: (socket, pid) => `set -gx SSH_AUTH_SOCK ${socket};\necho Agent pid ${pid};\n`,
 };
 
-/** How long an agent that was told to end is waited for, in milliseconds, and how often it is looked for. */
-const PATIENCE = 5_000;
-const PAUSE = 20;
-
 /** End the agent, unless it is that of a node, which is ended in its own way. */
 async function stopAgent(context: Context, { json }: AgentOptions): Promise<void> {
   const { terminal, home } = context;
@@ -106,14 +101,7 @@ async function stopAgent(context: Context, { json }: AgentOptions): Promise<void
       hint: "to lock it: alknet vault lock",
     });
   }
-  // First: whatever becomes of the process, it has no secrets any more.
-  await vault.lock();
-  process.kill(pid, "SIGTERM");
-  for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
-    // One that ends as it is asked hangs up.
-    if ((await runningVault(context).catch(() => undefined)) === undefined) break;
-    await setTimeout(PAUSE);
-  }
+  await endAgent(context, vault);
   if (json) printJson(terminal, { pid });
   else say(terminal, `Locked, and ended: pid ${pid}`);
 }

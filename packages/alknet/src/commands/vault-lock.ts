@@ -6,7 +6,7 @@
 
 import { loadConfig } from "@alknet/core/config-file";
 import { parseLockAfter } from "@alknet/core/lock-after";
-import { startAgent } from "../background-agent.ts";
+import { endAgent, startAgent } from "../background-agent.ts";
 import type { Context } from "../context.ts";
 import { formatSeconds } from "../milliseconds.ts";
 import { requireVault, unlockVault } from "../open-vault.ts";
@@ -33,7 +33,15 @@ export async function unlockCommand(context: Context, options: UnlockOptions): P
   const running = await runningVault(context);
   const vault = running ?? (await startAgent(context));
   const before = (await vault.status()).unlocked;
-  if (!before) await unlockVault(context, config, vault, options);
+  if (!before) {
+    try {
+      await unlockVault(context, config, vault, options);
+    } catch (error) {
+      // It was started to be unlocked.
+      if (running === undefined) await endAgent(context, vault);
+      throw error;
+    }
+  }
   if (lockAfter !== undefined) await vault.setLockAfter(parseLockAfter(lockAfter));
   const { pid, locksIn, sshAgentSocket } = await vault.status();
   const started = running === undefined;
