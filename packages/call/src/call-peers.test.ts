@@ -82,6 +82,9 @@ test("fromCall() says why it cannot import", async () => {
   assert.equal((await told(answering(list, { ...schema, op_type: "batch" }))).code, "SCHEMA_PARSE");
   const spaced = { operations: [{ ...twice, name: "a b/c" }] };
   assert.equal((await told(answering(spaced, schema))).code, "SCHEMA_PARSE");
+  const many = Array.from({ length: 300 }, (_, at) => ({ ...twice, name: `a/b${at}` }));
+  const large = { ...schema, input_schema: { title: "x".repeat(60_000) } };
+  assert.equal((await told(answering({ operations: many }, large))).code, "SCHEMA_PARSE");
   const denied = [query("services/list", () => 1, { access: { scopes: ["fs:read"] } })];
   assert.equal((await told(denied)).code, "UNAUTHORIZED");
   await using pair = callPair();

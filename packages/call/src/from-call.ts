@@ -21,12 +21,7 @@ import {
 } from "./operation.ts";
 import { withEventId } from "./output-stream.ts";
 import { register, type Registration } from "./registry.ts";
-import {
-  type DescribedOperation,
-  type ListedOperation,
-  parseDescribedOperation,
-  parseOperationList,
-} from "./services.ts";
+import { parseDescribedOperation, parseOperationList } from "./services.ts";
 
 export interface ImportOptions {
   /** Put before the names, here and not there: `render` makes `jobs/run` the operation `render/jobs/run`. */
@@ -63,6 +58,9 @@ export class AdapterError extends Error {
 /** Schemas that are asked for at once. */
 const PARALLEL = 16;
 
+/** Descriptions that are taken of one node, in characters of JSON: they are kept while it is connected. */
+const MAX_DESCRIPTIONS = 16 * 2 ** 20;
+
 /**
  * Import what the peer of `session` lets us call.
  *
@@ -85,22 +83,30 @@ export async function fromCall(
     names.add(name);
   }
   const registrations: Registration[] = [];
+  let total = 0;
   const queue = wanted.entries();
   const work = async (): Promise<void> => {
-    for (const [at, it] of queue) registrations[at] = await importOne(session, it, options);
+    for (const [at, { name }] of queue) {
+      const described = await ask(session, "services/schema", { name }, parseDescribedOperation);
+      total += JSON.stringify(described).length;
+      if (total > MAX_DESCRIPTIONS) {
+        const text = `its operations take more than ${MAX_DESCRIPTIONS} characters to describe`;
+        throw new AdapterError("SCHEMA_PARSE", text);
+      }
+      registrations[at] = imported(session, { ...described, name }, options);
+    }
   };
   await Promise.all(Array.from({ length: PARALLEL }, work));
   return registrations;
 }
 
-async function importOne(
+function imported(
   session: CallSession,
-  { name }: ListedOperation,
+  described: ForeignOperation,
   options: ImportOptions,
-): Promise<Registration> {
-  const described = await ask(session, "services/schema", { name }, parseDescribedOperation);
+): Registration {
   try {
-    return register(forwarding(session, { ...described, name }, options), "from-call");
+    return register(forwarding(session, described, options), "from-call");
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     throw new AdapterError("SCHEMA_PARSE", text, { cause });
@@ -134,9 +140,11 @@ const codes: Readonly<Record<string, AdapterError["code"] | undefined>> = {
   FORBIDDEN: "UNAUTHORIZED",
 };
 
+type ForeignOperation = ReturnType<typeof parseDescribedOperation>;
+
 function forwarding(
   session: CallSession,
-  described: Omit<DescribedOperation, "access_control" | "visibility">,
+  described: ForeignOperation,
   { prefix, expose = false, clock = systemClock }: ImportOptions,
 ): AnyOperation {
   const { name: there, op_type, description, resumable } = described;

@@ -182,7 +182,15 @@ test("the answers of another node are read strictly, and with bounds", () => {
     resource_id_path: null,
     resumable: false,
   });
-  assert.throws(() => parseDescribedOperation({ ...schema, op_type: "batch" }), {
-    name: "ZodError",
-  });
+  const deep: unknown = JSON.parse('{"not":'.repeat(50_000) + "{}" + "}".repeat(50_000));
+  const error = (at: unknown) => ({ code: `E${String(at)}`, schema: {} });
+  for (const wrong of [
+    { op_type: "batch" },
+    { input_schema: { title: "x".repeat(70_000) } },
+    { output_schema: deep },
+    { error_schemas: [{ ...error(1), schema: { title: "x".repeat(70_000) } }] },
+    { error_schemas: Array.from({ length: 65 }, (_, at) => error(at)) },
+  ]) {
+    assert.throws(() => parseDescribedOperation({ ...schema, ...wrong }), { name: "ZodError" });
+  }
 });

@@ -72,6 +72,12 @@ type Service<Name extends string, Input, Output> = Operation<
   Record<never, never>
 >;
 
+/** Longest schema that is taken of another node, in characters of JSON. */
+export const MAX_SCHEMA: number = 65_536;
+
+/** Most errors of an operation that are taken of another node. */
+const MAX_ERRORS = 64;
+
 /** Most operations of a node that are read from its list. */
 export const MAX_LISTED: number = 10_000;
 
@@ -81,21 +87,20 @@ const listed = z.object({ name: z.string().max(256), namespace: text, op_type: z
 const list = z.object({ operations: z.array(listed).max(MAX_LISTED) });
 const peerList = z.object({ peers: z.array(list.extend({ peer_id: z.string().max(256) })) });
 const json = z.record(z.string(), z.unknown());
+/** A schema of another node: kept for as long as that is connected, and shown to others. */
+const foreignJson = json.refine(isOfSize, `expected a schema of at most ${MAX_SCHEMA} characters`);
+const describedError = z.object({
+  code: z.string().max(64),
+  description: text.default(""),
+  schema: json.default({}),
+  http_status: z.number().nullable().default(null),
+});
 const described = listed.extend({
   description: text.optional(),
   visibility: z.enum(["external", "internal"]).default("external"),
   input_schema: json,
   output_schema: json,
-  error_schemas: z
-    .array(
-      z.object({
-        code: z.string().max(64),
-        description: text.default(""),
-        schema: json.default({}),
-        http_status: z.number().nullable().default(null),
-      }),
-    )
-    .default([]),
+  error_schemas: z.array(describedError).default([]),
   access_control: z.object({
     required_scopes: z.array(text),
     required_scopes_any: z.array(text).nullable(),
@@ -105,7 +110,23 @@ const described = listed.extend({
   resource_id_path: text.nullable().default(null),
   resumable: z.boolean().default(false),
 });
-const describedElsewhere = described.omit({ access_control: true, visibility: true });
+const describedElsewhere = described.omit({ access_control: true, visibility: true }).extend({
+  input_schema: foreignJson,
+  output_schema: foreignJson,
+  error_schemas: z
+    .array(describedError.extend({ schema: foreignJson.default({}) }))
+    .max(MAX_ERRORS)
+    .default([]),
+});
+
+function isOfSize(schema: object): boolean {
+  try {
+    return JSON.stringify(schema).length <= MAX_SCHEMA;
+  } catch {
+    // Deeper than can be written is more than that.
+    return false;
+  }
+}
 
 /**
  * Read what another node's `services/list` answers.
