@@ -231,6 +231,53 @@ test("a stream that is reset, or ends within a frame, has its calls aborted, and
   assert.equal(node.session.stats().incoming, 1);
 });
 
+test("a reset of the stream that our calls are on fails those, and no others", async () => {
+  await using node = abused(true, () => 1);
+  const calls = [1, 2].map((it) => node.session.call("a", it));
+  const shared = new RawStream((await node.pair.client.accept())!);
+  await shared.next();
+  const items = node.session.subscribe("b", {});
+  const own = new RawStream((await node.pair.client.accept())!);
+  const { id } = await own.next();
+  shared.duplex.destroy(Object.assign(new Error("gone"), { code: "INTERNAL" }));
+  for (const call of calls) {
+    await assert.rejects(call, { code: "INTERNAL", message: "connection closed" });
+  }
+  assert.equal(node.session.stats().outgoing, 1);
+  own.send({ type: "call.responded", id, payload: { output: 7 } });
+  assert.deepEqual(await items.next(), { value: 7, done: false });
+  // The next call goes on a new one, which has begun with credit for the subscription.
+  const next = node.session.call("c", {});
+  const fresh = new RawStream((await node.pair.client.accept())!);
+  assert.equal((await fresh.next()).type, "call.credit");
+  const again = await fresh.next();
+  fresh.send({ type: "call.responded", id: again.id, payload: { output: "again" } });
+  assert.equal(await next, "again");
+  await items.return();
+});
+
+test("credit for a subscription that is held is not lost", async () => {
+  await using node = abused(
+    false,
+    ({ operation }) => (operation === "much" ? "x".repeat(MIB) : stream([1, 2])),
+    {},
+    MIB / 2,
+  );
+  const raw = await node.open();
+  raw.send(requested("1", "much"), requested("2", "items", {}, { window: 1 }), {
+    type: "call.credit",
+    id: "2",
+    payload: { items: 2 },
+  });
+  await until(() => node.session.stats().held === 1);
+  await raw.sent();
+  await turns(2);
+  assert.equal((await raw.next()).id, "1");
+  const types = [];
+  for (let i = 0; i < 3; i++) types.push((await raw.next()).type);
+  assert.equal(types.at(-1), "call.completed");
+});
+
 test("a stream per call, ended after its request, is answered and ended", async () => {
   await using node = abused(true, ({ operation, input }) =>
     operation === "items" ? stream([1, 2]) : Promise.resolve(input),

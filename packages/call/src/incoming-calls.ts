@@ -106,12 +106,13 @@ export class IncomingCalls implements IncomingHost {
     stream.send(encodeError(asciiText(id), error));
   }
 
-  /** The peer has room for more items. */
-  credit(id: string, items: number): void {
+  /** The peer has room for more items. @returns false if the call is not known. */
+  credit(id: string, items: number): boolean {
     const call = this.#table.get(id);
-    if (call === undefined) return;
+    if (call === undefined) return false;
     call.credit += items;
     call.wake();
+    return true;
   }
 
   /** The peer has cancelled. @returns false if the call is not known. */

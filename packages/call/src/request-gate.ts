@@ -31,7 +31,7 @@ const REFUSE = { requests: 16_384, bytes: 16 * 2 ** 20 };
 const MAX_REFUSALS = 16_384;
 
 interface Held {
-  readonly requests: Map<string, { readonly request: Requested; readonly bytes: number }>;
+  readonly requests: Map<string, { request: Requested; readonly bytes: number }>;
   bytes: number;
   refusals: number;
 }
@@ -92,6 +92,18 @@ export class RequestGate {
       if (entry === undefined) continue;
       held.requests.delete(id);
       held.bytes -= entry.bytes;
+      return true;
+    }
+    return false;
+  }
+
+  /** The subscriber has room for more items, before its first. @returns false if no such request is held. */
+  credit(id: string, items: number): boolean {
+    for (const { requests } of this.#held.values()) {
+      const entry = requests.get(id);
+      if (entry === undefined) continue;
+      const { window } = entry.request;
+      if (window !== undefined) entry.request = { ...entry.request, window: window + items };
       return true;
     }
     return false;

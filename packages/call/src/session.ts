@@ -180,7 +180,8 @@ export class Session implements CallSession, StreamHost {
         if (this.#incoming.abort(event.id) || this.#gate.abort(event.id)) return;
         return this.#outgoing.aborted(event.id);
       case "credit":
-        return this.#incoming.credit(event.id, event.items);
+        if (!this.#incoming.credit(event.id, event.items)) this.#gate.credit(event.id, event.items);
+        return;
       case "invalid":
         return this.#gate.refuse(stream, event.id, "INVALID_INPUT", event.problem);
     }
