@@ -8,6 +8,7 @@
  */
 
 import { once } from "node:events";
+import type { Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import { compileScopes } from "@alknet/core/scope";
@@ -45,6 +46,8 @@ export interface SessionContext {
 /** Most variables that a client may set, and most characters of one, name and value together. */
 const MAX_VARIABLES = 64;
 const MAX_VARIABLE = 8_192;
+/** Most that waits for a program to read it, in bytes. */
+const STDIN_QUEUE = 512 * 1024;
 /** Largest window of a terminal, in characters each way. */
 const MAX_SIDE = 4_096;
 /** Signals that RFC 4254 §6.10 has names for. */
@@ -153,7 +156,7 @@ export function serveSession(session: Session, context: SessionContext): void {
     else stop.addEventListener("abort", kill, { once: true });
     // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
     stdin.on("error", () => channel.resume());
-    channel.pipe(stdin);
+    type(channel, stdin);
     stdout.pipe(channel, { end: false });
     stderr?.pipe(channel.stderr, { end: false });
     const end = await ended;
@@ -175,6 +178,16 @@ export function serveSession(session: Session, context: SessionContext): void {
     channel.end();
     channel.resume();
   }
+}
+
+/** As `pipe`, but for how much may wait: with the 64 KiB of a pipe it is woken for every two packets. */
+function type(channel: ServerChannel, stdin: Writable): void {
+  channel.on("data", (data: Buffer) => {
+    stdin.write(data);
+    if (stdin.writableNeedDrain && stdin.writableLength >= STDIN_QUEUE) channel.pause();
+  });
+  stdin.on("drain", () => channel.resume());
+  channel.once("end", () => stdin.end());
 }
 
 /**
