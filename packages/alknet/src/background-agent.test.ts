@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createVaultFile } from "@alknet/vault/vault-file";
 import { startAgent } from "./background-agent.ts";
-import { testHome } from "./testing.ts";
+import { start, testHome } from "./testing.ts";
+import { PASSPHRASE, vaultHome } from "./testing-vault.ts";
 
 test("shells that start an agent at the same time have one", async () => {
   using home = testHome();
@@ -36,4 +37,14 @@ test("shells that start an agent at the same time have one", async () => {
   } finally {
     for (const pid of pids) process.kill(pid);
   }
+});
+
+test("an agent that cannot start says why", async () => {
+  using home = await vaultHome();
+  mkdirSync(join(home.home.sshAgentSocket, "in the way"), { recursive: true });
+  chmodSync(home.home.run, 0o700);
+  const unlock = ["vault", "unlock", "--passphrase-stdin"];
+  const { code, stderr } = await start(home, unlock, `${PASSPHRASE}\n`).exited;
+  assert.equal(code, 1);
+  assert.match(stderr, /cannot start the agent: .*ssh-agent\.sock/);
 });

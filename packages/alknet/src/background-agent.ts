@@ -26,27 +26,37 @@ export async function startAgent({
   const child = spawn(...withoutCore(agent), {
     // The home is that of this process. A session of its own: a Ctrl-C here is not meant for it.
     detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "ignore"],
   });
-  let words = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => (words += text));
-  const ready = once(child.stdout, "data").then(() => true);
-  const ended = once(child, "close").then(() => false);
-  const started = await Promise.race([ready, ended]);
-  if (!started) {
+  let document = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    document += text;
+    if (document.endsWith("\n")) child.emit("document");
+  });
+  await Promise.race([once(child, "document"), once(child, "close")]);
+  const { pid, error } = parseDocument(document);
+  if (pid === undefined) {
     // Another shell may have started one at the same time, and was faster.
     const other = await runningVault({ home });
     if (other !== undefined) return other;
-    const why = words.trim() === "" ? "it ended at once" : words.trim();
-    throw new CommandError(`cannot start the agent: ${why}`, {
+    throw new CommandError(`cannot start the agent: ${error?.message ?? "it ended at once"}`, {
       code: "AGENT_NOT_STARTED",
-      hint: "see what it says: alknet vault agent",
+      hint: error?.hint ?? "see what it says: alknet vault agent",
     });
   }
   child.stdout.destroy();
-  child.stderr.destroy();
   child.unref();
   return vaultClient(home);
+}
+
+/** What `alknet vault agent --json` says of itself: that it serves, or why it does not. */
+interface AgentDocument {
+  readonly pid?: number;
+  readonly error?: { readonly message: string; readonly hint?: string };
+}
+
+function parseDocument(text: string): AgentDocument {
+  return text.endsWith("\n") ? (JSON.parse(text) as AgentDocument) : {};
 }
 
 /** How long an agent that was told to end is waited for, in milliseconds, and how often it is looked for. */
