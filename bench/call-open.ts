@@ -1,10 +1,11 @@
 /**
- * `call-open`: memory of 10,000 calls that wait, on both sides, and 1,000 subscriptions beside one that is not read.
+ * `call-open`: memory of 10,000 calls that wait, on both sides, 1,000 subscriptions beside one that is not read, and
+ * how soon a handler is told that its caller has cancelled.
  *
  * @module
  */
 
-import { startEnds } from "./call-ends.ts";
+import { OURS, startEnds } from "./call-ends.ts";
 import { type Bench, compare, takeTurns } from "./harness.ts";
 import { makePki } from "./pki.ts";
 
@@ -31,6 +32,7 @@ export const bench: Bench = {
     };
     await ticks("no")();
     const rounds = options.quick ? 7 : 15;
+    const aborts = await abortDelays(options.quick ? 200 : 2_000);
     const samples = await takeTurns(rounds, { beside: ticks("yes"), alone: ticks("no") }, options);
     return {
       main: compare("call-open", [memory.client, memory.server], [LIMIT], {
@@ -52,8 +54,26 @@ export const bench: Bench = {
           },
         ),
       ],
-      facts: { client_bytes_per_call: memory.client, server_bytes_per_call: memory.server },
+      facts: {
+        client_bytes_per_call: memory.client,
+        server_bytes_per_call: memory.server,
+        ...aborts,
+      },
     };
+
+    /** Milliseconds from `abort()` at the caller to the handler's signal in the other process. */
+    async function abortDelays(count: number): Promise<Record<string, number>> {
+      const facts: Record<string, number> = {};
+      for (const side of OURS) {
+        await using both = await startEnds(side, pki);
+        const command = `aborts count=${count}`;
+        await both.client.ask(command);
+        const { p50, p99 } = await both.client.ask<{ p50: number; p99: number }>(command);
+        facts[`abort_${side}_p50_ms`] = p50;
+        facts[`abort_${side}_p99_ms`] = p99;
+      }
+      return facts;
+    }
 
     async function memoryPerCall(): Promise<{ client: number; server: number }> {
       await using held = await startEnds("unix", pki);

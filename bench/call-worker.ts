@@ -55,6 +55,9 @@ const anything: StandardSchemaV1<z.infer<typeof Text>> = {
 };
 const echoed: StandardSchemaV1<z.infer<typeof Text>> = checked ? Text : anything;
 
+/** Told once, when the handler that waits is told to stop: when, on the machine's clock. */
+let stopped = Promise.withResolvers<number>();
+
 const registry = createRegistry([
   operation({
     name: "bench/echo",
@@ -87,6 +90,25 @@ const registry = createRegistry([
     output: z.object({}),
     // A long poll that nothing ever comes of.
     handler: () => new Promise<Record<string, never>>(() => {}),
+  }),
+  operation({
+    name: "bench/until-stopped",
+    type: "mutation",
+    input: z.object({}),
+    output: z.object({}),
+    async handler(_, { signal }) {
+      stopped = Promise.withResolvers();
+      signal.addEventListener("abort", () => stopped.resolve(now()));
+      await stopped.promise;
+      return {};
+    },
+  }),
+  operation({
+    name: "bench/stopped",
+    type: "query",
+    input: z.object({}),
+    output: z.number(),
+    handler: () => stopped.promise,
   }),
 ]);
 
@@ -153,6 +175,23 @@ async function callThrough(session: CallSession): Promise<void> {
       // What is sent behind them comes behind them.
       await caller.echo("");
       return { ...usage(), open: session.stats().outgoing };
+    },
+    async aborts(line) {
+      const delays: number[] = [];
+      for (let left = number(line, "count"); left > 0; left -= 1) {
+        const controller = new AbortController();
+        const { signal } = controller;
+        const call = session.call("bench/until-stopped", {}, { signal }).catch(() => {});
+        // On the same stream: what is behind it has come after it.
+        await caller.echo("");
+        const aborted = now();
+        controller.abort();
+        await call;
+        delays.push(((await bench.stopped({})) - aborted) / 1e6);
+      }
+      delays.sort((one, other) => one - other);
+      const at = (share: number): number => delays[Math.floor(delays.length * share)]!;
+      return { p50: at(0.5), p99: at(0.99) };
     },
     async ticks(line) {
       const count = number(line, "count");
