@@ -6,6 +6,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
@@ -64,18 +65,24 @@ const PATIENCE = 5_000;
 const PAUSE = 20;
 
 /** End the agent of this folder, which is not a node's, and wait until it has gone. */
-export async function endAgent(
-  context: Pick<Context, "home">,
-  agent: VaultAgentOperations,
-): Promise<void> {
+export async function endAgent(agent: VaultAgentOperations): Promise<void> {
   const { pid } = await agent.status();
   // First: whatever becomes of the process, it has no secrets any more.
   await agent.lock();
   process.kill(pid, "SIGTERM");
-  for (let waited = 0; waited < PATIENCE; waited += PAUSE) {
-    // One that ends as it is asked hangs up.
-    if ((await runningVault(context).catch(() => undefined)) === undefined) break;
+  // Its sockets go first; until the process has, it may still write into the folder.
+  for (let waited = 0; waited < PATIENCE && isRunning(pid); waited += PAUSE) {
     await setTimeout(PAUSE);
+  }
+}
+
+/** Whether there is such a process. One that has ended, and that nobody has asked after, is none. */
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return process.platform !== "linux" || !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
   }
 }
 

@@ -101,7 +101,7 @@ async function stopAgent(context: Context, { json }: AgentOptions): Promise<void
       hint: "to lock it: alknet vault lock",
     });
   }
-  await endAgent(context, vault);
+  await endAgent(vault);
   if (json) printJson(terminal, { pid });
   else say(terminal, `Locked, and ended: pid ${pid}`);
 }

@@ -38,7 +38,7 @@ export async function unlockCommand(context: Context, options: UnlockOptions): P
       await unlockVault(context, config, vault, options);
     } catch (error) {
       // It was started to be unlocked.
-      if (running === undefined) await endAgent(context, vault);
+      if (running === undefined) await endAgent(vault);
       throw error;
     }
   }
