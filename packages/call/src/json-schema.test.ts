@@ -38,3 +38,9 @@ test("uncheckedSchema() says what it was given, and takes everything", () => {
   assert.deepEqual(outputJsonSchema(schema), { type: "string" });
   assert.deepEqual(schema["~standard"].validate(5), { value: 5 });
 });
+
+test("a schema is converted once: anybody may ask for it, as often as they like", () => {
+  const schema = z.object({ name: z.string() });
+  assert.equal(inputJsonSchema(schema), inputJsonSchema(schema));
+  assert.notEqual(inputJsonSchema(schema), outputJsonSchema(schema));
+});

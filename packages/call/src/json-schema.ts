@@ -38,7 +38,21 @@ export function uncheckedSchema(json: JsonSchema): Schema {
   return { "~standard": props };
 }
 
+/** Schemas do not change, and anybody who is connected may ask for them: they are converted once. */
+const known = {
+  input: new WeakMap<Schema, JsonSchema>(),
+  output: new WeakMap<Schema, JsonSchema>(),
+};
+
 function converted(schema: Schema, side: "input" | "output"): JsonSchema {
+  const before = known[side].get(schema);
+  if (before !== undefined) return before;
+  const json = Object.freeze(convert(schema, side));
+  known[side].set(schema, json);
+  return json;
+}
+
+function convert(schema: Schema, side: "input" | "output"): JsonSchema {
   const props = schema["~standard"];
   if (!hasJsonSchema(props)) return {};
   try {
