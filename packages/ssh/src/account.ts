@@ -23,7 +23,7 @@ export interface Account {
 /**
  * The account of `peer`, for who logs in as `login`; `undefined`: there is none, and the login is refused.
  *
- * It is asked again for each session.
+ * It is asked at each login.
  */
 export type Accounts = (peer: Identity, login: string) => Account | undefined;
 

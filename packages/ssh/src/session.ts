@@ -97,15 +97,22 @@ export function serveSession(session: Session, context: SessionContext): void {
     accept?.();
   });
   session.on("shell", (accept) => {
-    start(accept(), () => ({ words: [account.shell, "-l"], grant: auth.grant("ssh:shell") }));
+    start(take(accept), () => ({ words: [account.shell, "-l"], grant: auth.grant("ssh:shell") }));
   });
   session.on("exec", (accept, _reject, { command }) => {
-    start(accept(), () => workOf(command, auth, account));
+    start(take(accept), () => workOf(command, auth, account));
   });
   session.on("subsystem", (accept, _reject, { name }) => {
     const reason = `subsystem ${JSON.stringify(name.slice(0, 64))} is not served here`;
-    turnAway(client.adopt(accept()), reason, undefined);
+    const channel = take(accept);
+    if (channel !== undefined) turnAway(channel, reason, undefined);
   });
+
+  /** RFC 4254 §6.5: one program for each session. `undefined`: there is one already. */
+  function take(accept: () => ServerChannel | undefined): ServerChannel | undefined {
+    const channel = accept();
+    return channel === undefined ? undefined : client.adopt(channel);
+  }
 
   /**
    * Say why not, where the person sees it, and end as a shell does that may not run something. A failure of the
@@ -116,8 +123,8 @@ export function serveSession(session: Session, context: SessionContext): void {
     void leave(channel, { kind: "failed", error: new Error(reason) });
   }
 
-  function start(accepted: ServerChannel, allow: () => Work): void {
-    const channel = client.adopt(accepted);
+  function start(channel: ServerChannel | undefined, allow: () => Work): void {
+    if (channel === undefined) return;
     const done = context.begin();
     if (done === undefined) return turnAway(channel, "too many sessions of one peer", undefined);
     let work: Work;

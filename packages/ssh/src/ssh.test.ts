@@ -131,6 +131,60 @@ function string(bytes: Uint8Array): Buffer {
   return Buffer.concat([length, bytes]);
 }
 
+test("stdout and stderr may both wait for the window: neither loses or repeats anything", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint });
+  const client = await login(await it.open(), {});
+  const size = 5_000_000;
+  const command = `(yes e | head -c ${size} >&2) & yes o | head -c ${size}; wait`;
+  const channel = await exec(client, command);
+  const [out, error] = await Promise.all([text(channel), text(channel.stderr)]);
+  assert.ok(out === "o\n".repeat(size / 2), `${out.length} characters on stdout`);
+  assert.ok(error === "e\n".repeat(size / 2), `${error.length} characters on stderr`);
+  client.end();
+});
+
+test("a client that sends more than its window is cut off", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint });
+  const client = await login(await it.open(), {});
+  const failed = new Promise<Error>((resolve) => client.once("error", resolve));
+  const channel = await exec(client, "sleep 1000");
+  // Past the client's own count of what it may send.
+  const { protocol, id } = insidesOf(client, channel);
+  for (let sent = 0; sent < 4 * 2 ** 20; sent += 32_768) {
+    protocol.channelData(id, Buffer.alloc(32_768));
+  }
+  assert.match((await failed).message, /PROTOCOL_ERROR/);
+  await it.served;
+  await idle(it.handler);
+});
+
+test("a signal comes through after the end of stdin", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint });
+  const client = await login(await it.open(), {});
+  const channel = await exec(client, "cat; echo ready; exec sleep 1000");
+  channel.end();
+  await once(channel, "data");
+  const ended = once(channel, "exit");
+  // Its own check is of its side, which has ended.
+  const { protocol, id } = insidesOf(client, channel);
+  protocol.signal(id, "TERM");
+  assert.deepEqual((await ended).slice(0, 2), [null, "SIGTERM"]);
+  client.end();
+});
+
+test("a session runs one program, and no second one beside it", async () => {
+  await using it = connect({ tls: LAPTOP.fingerprint });
+  const client = await login(await it.open(), {});
+  const channel = await exec(client, "read x; echo $x");
+  const { protocol, id } = insidesOf(client, channel);
+  protocol.exec(id, "echo second", false);
+  assert.equal(await run(client, "echo other"), "other\n");
+  assert.equal(it.handler.sessions, 1);
+  channel.end("first\n");
+  assert.equal(await text(channel), "first\n");
+  client.end();
+});
+
 test("programs of one peer are limited, over all its connections", async () => {
   await using it = connect({ tls: LAPTOP.fingerprint, limits: { sessionsPerPeer: 2 } });
   const client = await login(await it.open(), {});
@@ -275,6 +329,19 @@ async function run(client: ssh2.Client, command: string): Promise<string> {
   const channel = await exec(client, command);
   channel.stderr.resume();
   return text(channel);
+}
+
+/** To send what a client of good manners does not. */
+function insidesOf(client: ssh2.Client, channel: ssh2.ClientChannel) {
+  const { _protocol: protocol } = client as unknown as {
+    _protocol: {
+      channelData(channel: number, data: Buffer): void;
+      signal(channel: number, name: string): void;
+      exec(channel: number, command: string, wantReply: boolean): void;
+    };
+  };
+  const { outgoing } = channel as unknown as { outgoing: { id: number } };
+  return { protocol, id: outgoing.id };
 }
 
 async function idle(handler: { readonly sessions: number }): Promise<void> {
