@@ -9,6 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { homePaths } from "@alknet/core/home";
+import { createVaultFile } from "@alknet/vault/vault-file";
+import { vaultClient } from "../packages/alknet/src/vault-agent-client.ts";
 import { type Spawn, startWorker, type Worker } from "./worker.ts";
 
 /** What people call: finds the runtime, and runs the sources. */
@@ -90,4 +93,28 @@ export function alknetForward(
       return forwards[0]?.listen;
     },
   });
+}
+
+/** `alknet vault agent` of a vault that is made in `folder`, unlocked. Ready is its socket for SSH. */
+export async function vaultAgent(folder: string): Promise<Worker> {
+  const home = homePaths({
+    env: { ALKNET_HOME: folder },
+    platform: process.platform,
+    userHome: folder,
+    temporary: folder,
+    uid: process.getuid?.(),
+  });
+  const secrets = { entropy: new Uint8Array(32), seed: new Uint8Array(64).fill(1) };
+  const names = [{ kind: "ssh", name: "default", confirm: false }] as const;
+  using file = await createVaultFile(
+    home.vault,
+    { ...secrets, passphraseUsed: false, names },
+    Buffer.from("bench"),
+  );
+  const agent = await startWorker(ALKNET, ["vault", "agent", "--json"], {
+    env: { ALKNET_HOME: folder },
+    isReady: (line) => (JSON.parse(line) as { sshAgentSocket: string }).sshAgentSocket,
+  });
+  await vaultClient(home).unlock({ unlockKey: await file.addUnlockKey("bench") });
+  return agent;
 }

@@ -95,7 +95,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     load: () => import("./identity.ts"),
   },
   start: {
-    about: "milliseconds of alknet up until it is ready, and of a whole alknet ping",
+    about:
+      "milliseconds of alknet up until it is ready, of a whole alknet ping, and alknet vault status",
     load: () => import("./start.ts"),
   },
   revocation: {

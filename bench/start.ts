@@ -1,26 +1,29 @@
 /**
- * `start`: from the call to a node that is ready, and a whole `alknet ping --count 1` to one that runs.
+ * `start`: from the call to a node that is ready, a whole `alknet ping --count 1` to one that runs, and a whole
+ * `alknet vault status` beside an agent.
  *
  * Called as people call it, by the script in the root of the checkout, from sources. Bare Node with an
- * empty program stands beside both: what no program on it can be faster than.
+ * empty program stands beside them: what no program on it can be faster than.
  *
  * @module
  */
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { ALKNET, alknetUp, makeHomes } from "./alknet-cli.ts";
+import { ALKNET, alknetUp, makeHomes, vaultAgent } from "./alknet-cli.ts";
 import { freePort } from "./free-port.ts";
 import { type Bench, compare, takeTurns } from "./harness.ts";
 
 const UP_LIMIT = 500;
 const PING_LIMIT = 400;
+const STATUS_LIMIT = 150;
 
 export const bench: Bench = {
   async run(options) {
     using homes = makeHomes(`127.0.0.1:${await freePort()}`, []);
     using others = makeHomes(`127.0.0.1:${await freePort()}`, []);
     await using _running = await alknetUp(homes.server);
+    await using _agent = await vaultAgent(others.client);
 
     const up = async (): Promise<number> => {
       const begin = performance.now();
@@ -31,11 +34,13 @@ export const bench: Bench = {
     };
     const ping = (): Promise<number> =>
       wall(ALKNET, ["ping", "server", "--count", "1", "--json"], { ALKNET_HOME: homes.client });
+    const status = (): Promise<number> =>
+      wall(ALKNET, ["vault", "status", "--json"], { ALKNET_HOME: others.client });
     const bare = (): Promise<number> => wall(process.execPath, ["-e", "0"], {});
     // The first start compiles, the others find what it kept.
-    for (const each of [up, ping, bare]) await each();
+    for (const each of [up, ping, status, bare]) await each();
 
-    const samples = await takeTurns(options.quick ? 9 : 21, { up, ping, bare }, options);
+    const samples = await takeTurns(options.quick ? 9 : 21, { up, ping, status, bare }, options);
     const unit = "ms";
     const against = { unit, better: "lower", peerName: "limit", goal: 1 } as const;
     const node = { unit, better: "lower", peerName: "node -e 0" } as const;
@@ -53,8 +58,15 @@ export const bench: Bench = {
           samples.ping.map(() => PING_LIMIT),
           against,
         ),
+        compare(
+          "start vault status",
+          samples.status,
+          samples.status.map(() => STATUS_LIMIT),
+          against,
+        ),
         compare("start up", samples.up, samples.bare, node),
         compare("start ping", samples.ping, samples.bare, node),
+        compare("start vault status", samples.status, samples.bare, node),
       ],
     };
   },

@@ -16,11 +16,8 @@ import { join } from "node:path";
 import { sshKeyPath } from "@alknet/vault/derivation-path";
 import { opensshPrivateKeyFile, sshPublicKeyBlob } from "@alknet/vault/openssh-key";
 import { createVault } from "@alknet/vault/vault";
-import { createVaultFile } from "@alknet/vault/vault-file";
 import { sshString } from "@alknet/vault/wire/ssh-data";
-import { homePaths } from "@alknet/core/home";
-import { vaultClient } from "../packages/alknet/src/vault-agent-client.ts";
-import { ALKNET } from "./alknet-cli.ts";
+import { vaultAgent } from "./alknet-cli.ts";
 import { type Bench, compare, median, takeTurns } from "./harness.ts";
 import { startWorker } from "./worker.ts";
 
@@ -45,7 +42,7 @@ async function measure(folder: string, options: Parameters<Bench["run"]>[0]) {
   vault.unlockSeed(new Uint8Array(64).fill(1));
   using key = vault.deriveEd25519(sshKeyPath());
   const request = loginRequest(key.publicKey);
-  await using ours = await alknetAgent(folder);
+  await using ours = await vaultAgent(folder);
   await using theirs = await opensshAgent(
     folder,
     opensshPrivateKeyFile(key.privateKey, key.publicKey, "bench"),
@@ -87,30 +84,6 @@ async function measure(folder: string, options: Parameters<Bench["run"]>[0]) {
       }),
     ],
   };
-}
-
-/** Ready is its socket. */
-async function alknetAgent(folder: string) {
-  const home = homePaths({
-    env: { ALKNET_HOME: folder },
-    platform: process.platform,
-    userHome: folder,
-    temporary: folder,
-    uid: process.getuid?.(),
-  });
-  const secrets = { entropy: new Uint8Array(32), seed: new Uint8Array(64).fill(1) };
-  const names = [{ kind: "ssh", name: "default", confirm: false }] as const;
-  using file = await createVaultFile(
-    home.vault,
-    { ...secrets, passphraseUsed: false, names },
-    Buffer.from("bench"),
-  );
-  const agent = await startWorker(ALKNET, ["vault", "agent", "--json"], {
-    env: { ALKNET_HOME: folder },
-    isReady: (line) => (JSON.parse(line) as { sshAgentSocket: string }).sshAgentSocket,
-  });
-  await vaultClient(home).unlock({ unlockKey: await file.addUnlockKey("bench") });
-  return agent;
 }
 
 async function opensshAgent(folder: string, privateKey: Uint8Array) {
