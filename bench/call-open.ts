@@ -31,7 +31,7 @@ export const bench: Bench = {
       return (await ends.client.ask<{ p99: number }>(command)).p99;
     };
     await ticks("no")();
-    const rounds = options.quick ? 7 : 15;
+    const rounds = options.quick ? 10 : 15;
     const aborts = await abortDelays(options.quick ? 200 : 2_000);
     const samples = await takeTurns(rounds, { beside: ticks("yes"), alone: ticks("no") }, options);
     return {
