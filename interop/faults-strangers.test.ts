@@ -15,6 +15,7 @@ import { FakeClock } from "@alknet/core/testing";
 import { ping, pingHandler } from "@alknet/core/ping";
 import type { Target } from "@alknet/core/target";
 import { dialerOf, median, site, TRANSPORTS, type Transport } from "./attack.ts";
+import { type Relay, serveRelay } from "./tcp-relay.ts";
 
 const keyed: ProtocolHandler = {
   alpns: ["alknet/keyed"],
@@ -211,7 +212,6 @@ async function tap(
 }
 
 type Count = (from: "node" | "client", length: number) => void;
-type Relay = AsyncDisposable & { readonly port: number };
 
 async function udpRelay(to: number, count: Count): Promise<Relay> {
   const socket = createSocket("udp4");
@@ -247,15 +247,5 @@ async function tcpRelay(to: number, count: Count): Promise<Relay> {
       from.pipe(other);
     }
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      const closed = once(server, "close");
-      server.close();
-      await closed;
-    },
-  };
+  return await serveRelay(server, sockets);
 }

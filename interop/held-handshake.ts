@@ -10,6 +10,7 @@ import { once } from "node:events";
 import net from "node:net";
 import type { Target } from "@alknet/core/target";
 import type { Transport } from "./attack.ts";
+import { type Relay, serveRelay } from "./tcp-relay.ts";
 
 export interface HeldHandshake extends AsyncDisposable {
   /** The same node, behind the relay. */
@@ -45,7 +46,6 @@ export async function heldHandshake(transport: Transport, node: Target): Promise
 }
 
 type Pass = (keep: boolean, send: () => void) => void;
-type Relay = AsyncDisposable & { readonly port: number };
 
 async function overTcp(to: number, pass: Pass): Promise<Relay> {
   const sockets: net.Socket[] = [];
@@ -61,17 +61,7 @@ async function overTcp(to: number, pass: Pass): Promise<Relay> {
     });
     near.on("data", (bytes: Buffer) => pass(answered, () => far.write(bytes)));
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  return {
-    port: (server.address() as net.AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      const closed = once(server, "close");
-      server.close();
-      await closed;
-    },
-  };
+  return await serveRelay(server, sockets);
 }
 
 async function overUdp(to: number, pass: Pass): Promise<Relay> {

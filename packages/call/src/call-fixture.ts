@@ -7,6 +7,7 @@
 import type { Logger } from "@alknet/core/log";
 import { staticIdentities, type StaticIdentities } from "@alknet/core/static-identities";
 import { connectionPair, type PairOptions } from "@alknet/core/testing";
+import type { CallError } from "./call-error.ts";
 import { type CallSession, callSession } from "./call-session.ts";
 import { createDispatch, type DispatchOptions } from "./dispatch.ts";
 import type { AnyOperation } from "./operation.ts";
@@ -101,4 +102,14 @@ function collecting(log: string[]): Logger {
     log.push(JSON.stringify({ ...(Object.fromEntries(text) as object), message }));
   };
   return { debug: add, info: add, warn: add, error: add };
+}
+
+/** What `call` is rejected with; that it was not is an error of the test. */
+export async function fails(call: Promise<unknown>): Promise<CallError> {
+  return await call.then(
+    (output) => {
+      throw new Error(`expected a rejection, got ${JSON.stringify(output)}`);
+    },
+    (error: unknown) => error as CallError,
+  );
 }

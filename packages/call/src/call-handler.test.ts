@@ -7,7 +7,7 @@ import type { PeerEntry } from "@alknet/core/peers";
 import { connectionPair } from "@alknet/core/testing";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { z } from "zod";
-import type { CallError } from "./call-error.ts";
+import { fails } from "./call-fixture.ts";
 import { CALL_ALPN, callHandler, type CallHandlerOptions } from "./call-handler.ts";
 import { createCallPeers } from "./call-peers.ts";
 import { type CallSession, callSession } from "./call-session.ts";
@@ -16,13 +16,6 @@ import { type AnyOperation, operation } from "./operation.ts";
 import { createRegistry } from "./registry.ts";
 
 const nothing = z.object({});
-
-async function fails(call: Promise<unknown>): Promise<CallError> {
-  return await call.then(
-    (output) => assert.fail(`it gave ${JSON.stringify(output)}`),
-    (error: unknown) => error as CallError,
-  );
-}
 
 /** A node with a store of identities, and a peer `alice` that has dialed it. */
 async function realNode(transport: "quic" | "tcp", options: CallHandlerOptions, scopes: string[]) {

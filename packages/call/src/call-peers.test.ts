@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
-import type { CallError } from "./call-error.ts";
-import { callPair } from "./call-fixture.ts";
+import { callPair, fails } from "./call-fixture.ts";
 import { createCallPeers } from "./call-peers.ts";
 import { fromCall } from "./from-call.ts";
 import { type AnyOperation, operation, type OperationContext } from "./operation.ts";
@@ -11,13 +10,6 @@ import { withEventId } from "./output-stream.ts";
 import type { ListedPeers } from "./services.ts";
 
 const any = { input: z.unknown(), output: z.unknown() };
-
-async function fails(call: Promise<unknown>): Promise<CallError> {
-  return await call.then(
-    (output) => assert.fail(`it gave ${JSON.stringify(output)}`),
-    (error: unknown) => error as CallError,
-  );
-}
 
 function query(
   name: string,

@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
-import { callPair } from "./call-fixture.ts";
+import { callPair, fails } from "./call-fixture.ts";
 import {
   type AnyOperation,
   type Composition,
@@ -14,13 +14,6 @@ import {
 import { createSessionLayer } from "./session-layer.ts";
 
 const any = { input: z.unknown(), output: z.unknown() };
-
-async function fails(call: Promise<unknown>): Promise<CallError> {
-  return await call.then(
-    (output) => assert.fail(`it gave ${JSON.stringify(output)}`),
-    (error: unknown) => error as CallError,
-  );
-}
 
 /** A query with a handler of the test's. */
 function query(

@@ -4,20 +4,12 @@ import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
 import { type CallError } from "./call-error.ts";
-import { type CallPair, callPair } from "./call-fixture.ts";
+import { type CallPair, callPair, fails } from "./call-fixture.ts";
 import { type AnyOperation, operation, type OperationContext } from "./operation.ts";
 import { withEventId } from "./output-stream.ts";
 
 const nothing = z.object({});
 const path = z.object({ path: z.string() });
-
-/** What a call ends with. */
-async function fails(call: Promise<unknown>): Promise<CallError> {
-  return await call.then(
-    (output) => assert.fail(`it gave ${JSON.stringify(output)}`),
-    (error: unknown) => error as CallError,
-  );
-}
 
 /** A query that says what it was given. */
 function echo(name: string, more: Partial<AnyOperation> = {}): AnyOperation {
