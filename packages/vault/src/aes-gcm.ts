@@ -25,8 +25,8 @@ export function sealAesGcm(
   if (additional !== undefined) cipher.setAAD(additional);
   const ciphertext = cipher.update(plaintext);
   cipher.final();
-  // Grown where it is, for it has memory of its own: a copy to another place would double the cost of 64 KiB.
-  const sealed = new Uint8Array(ciphertext.buffer.transfer(plaintext.length + TAG_LENGTH));
+  const sealed = new Uint8Array(plaintext.length + TAG_LENGTH);
+  sealed.set(ciphertext);
   sealed.set(cipher.getAuthTag(), plaintext.length);
   return sealed;
 }
