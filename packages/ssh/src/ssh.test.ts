@@ -8,6 +8,12 @@ import { setImmediate as turn } from "node:timers/promises";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
 import { connectionPair, FakeClock } from "@alknet/core/testing";
+import { ed25519PublicKey } from "@alknet/vault/derived-key";
+import {
+  opensshPrivateKeyFile,
+  sshPublicKeyBlob,
+  sshPublicKeyLine,
+} from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
 import { ownAccount } from "./account.ts";
 import { ssh, type SshOptions, type SshRefusal } from "./ssh.ts";
@@ -32,6 +38,25 @@ test("a key of SSH's may be another of the peer whom TLS has proved, and not ano
   const key = { type: "publickey", username: "me", key: OTHER.privateKey } as const;
   await assert.rejects(login(await other.open(), { authHandler: [key] }), /authentication/i);
   assert.match(other.refused[0]?.reason ?? "", /"other", the connection peer "laptop"'s$/);
+});
+
+test("keys whose public half begins with zero bytes are keys as others are: the host's, and those of users", async () => {
+  assert.deepEqual([...ZEROS.publicKey.subarray(0, 2), ZERO.publicKey[0]], [0, 0, 0]);
+  for (const [host, user] of [
+    [HOST, ZERO],
+    [ZERO, ZEROS],
+    [ZEROS, LAPTOP],
+  ] as const) {
+    await using it = connect({ hostKey: host.privateKey });
+    let shown: Buffer | undefined;
+    // A client believes the key it is shown once the signature under it is right.
+    const hostVerifier = (key: Buffer): boolean => ((shown = key), true);
+    const client = await login(await it.open(), { privateKey: user.privateKey, hostVerifier });
+    assert.deepEqual(shown, Buffer.from(sshPublicKeyBlob(host.publicKey)));
+    assert.equal(await run(client, "echo $ALKNET_PEER"), "laptop\n");
+    client.end();
+    await it.served;
+  }
 });
 
 test("who is nobody, has no right here or no account, is not logged in", async () => {
@@ -250,19 +275,31 @@ test("a right that is taken back ends what stands on it; the key, the connection
 
 interface Key {
   readonly privateKey: string;
+  readonly publicKey: Uint8Array;
   readonly fingerprint: string;
 }
 
-function makeKey(): Key {
-  const { private: privateKey, public: publicKey } = ssh2.utils.generateKeyPairSync("ed25519");
-  return { privateKey, fingerprint: parseSshPublicKey(publicKey).fingerprint };
+/**
+ * The key whose seed is `number`, as a vault writes it. Not of ssh2's own making: of a public key that begins with a
+ * zero byte it drops that, and cannot read what is left.
+ */
+function makeKey(number: number): Key {
+  const seed = Buffer.alloc(32);
+  seed.writeUInt8(number, 31);
+  const publicKey = ed25519PublicKey(seed);
+  const privateKey = Buffer.from(opensshPrivateKeyFile(seed, publicKey, "")).toString();
+  const line = sshPublicKeyLine(publicKey, "");
+  return { privateKey, publicKey, fingerprint: parseSshPublicKey(line).fingerprint };
 }
 
-const HOST = makeKey();
-const LAPTOP = makeKey();
-const SPARE = makeKey();
-const OTHER = makeKey();
-const STRANGER = makeKey();
+const HOST = makeKey(1);
+const LAPTOP = makeKey(2);
+const SPARE = makeKey(3);
+const OTHER = makeKey(4);
+const STRANGER = makeKey(5);
+/** Their public keys begin with two zero bytes, and with one before a byte of 0x1f. */
+const ZEROS = makeKey(36);
+const ZERO = makeKey(218);
 
 interface ConnectOptions extends Partial<SshOptions> {
   /** Key that TLS has proved. @default none */
@@ -271,7 +308,7 @@ interface ConnectOptions extends Partial<SshOptions> {
   readonly multiplexed?: boolean | undefined;
 }
 
-/** A connection in memory to a server that knows `laptop`, with two keys, and `other`. */
+/** A connection in memory to a server that knows `laptop`, with four keys, and `other`. */
 function connect(options: ConnectOptions) {
   const { tls, scopes = ["ssh:exec"], multiplexed, ...rest } = options;
   const other = {
@@ -281,7 +318,7 @@ function connect(options: ConnectOptions) {
     enabled: true,
   };
   const laptop = (rights: readonly string[]) => {
-    const fingerprints = [LAPTOP.fingerprint, SPARE.fingerprint];
+    const fingerprints = [LAPTOP, SPARE, ZERO, ZEROS].map((key) => key.fingerprint);
     return { peerId: "laptop", fingerprints, scopes: rights, enabled: true };
   };
   const identities: StaticIdentities = staticIdentities([laptop(scopes), other]);
