@@ -209,6 +209,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       case "network-unreachable":
       case "timed-out":
       case "draining":
+      case "in-use":
         break;
     }
     logger.debug({ peer, refusal, err: cause }, message);

@@ -65,6 +65,8 @@ const refusals = [
   "draining",
   /** A fault of the far node. */
   "failed",
+  /** Of a listener: something listens there already. */
+  "in-use",
 ] as const;
 
 export type Refusal = (typeof refusals)[number];

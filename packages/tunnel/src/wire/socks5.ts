@@ -158,6 +158,7 @@ export function replyCodeOf(refusal: Refusal): ReplyCode {
     case "limit":
     case "draining":
     case "failed":
+    case "in-use":
       return ReplyCode.FAILURE;
   }
 }
