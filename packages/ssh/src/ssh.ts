@@ -89,11 +89,18 @@ export interface StreamOrigin {
   readonly remoteAddress?: string | undefined;
   /** Charge the source for a try that failed. */
   readonly penalize?: ((penalty: Penalty) => void) | undefined;
+  /** Hears who has logged in, once. @returns whether there is room for one more of that peer. */
+  readonly onlogin?: ((peer: string) => boolean) | undefined;
 }
+
+/** What of the options can be changed while it serves. */
+export type SshSettings = Pick<SshOptions, "acceptEnv" | "limits">;
 
 export interface SshHandler extends ProtocolHandler {
   /** Serve one stream, such as a connection of a plain TCP listener. Resolves at its end; never rejects. */
   serve(stream: Duplex, origin: StreamOrigin): Promise<void>;
+  /** Use other settings for what begins from now on; what `settings` leaves out is the default again. */
+  reconfigure(settings: SshSettings): void;
   /** Programs that run now, of all peers. */
   readonly sessions: number;
 }
@@ -105,6 +112,7 @@ interface Origin {
   /** Follow who has a key, as long as the connection lasts. */
   identify(fingerprint: string): AuthContext | undefined;
   penalize(penalty: Penalty): void;
+  onlogin(peer: string): boolean;
 }
 
 /** The life of one SSH connection. */
@@ -123,9 +131,9 @@ interface Life {
  * @throws {Error} if `hostKey` is not an Ed25519 key in OpenSSH's format.
  */
 export function ssh(options: SshOptions): SshHandler {
-  const { accounts = nodeAccounts, acceptEnv = DEFAULT_ACCEPT_ENV } = options;
+  const { accounts = nodeAccounts } = options;
   const { clock = systemClock, logger = silentLogger } = options;
-  const limits = { ...DEFAULT_SSH_LIMITS, ...options.limits } as typeof DEFAULT_SSH_LIMITS;
+  let { acceptEnv, limits } = settingsOf(options);
   const server = new ssh2.Server(serverConfig(options.hostKey));
   const expected = new Map<Duplex, (client: Client) => void>();
   const programs = new Map<string, number>();
@@ -198,7 +206,9 @@ export function ssh(options: SshOptions): SshHandler {
     });
     client.on("ready", () => {
       ready();
-      logger.info({ peer: login?.auth.peer?.id, remote: origin.remoteAddress }, "ssh: logged in");
+      const peer = login?.auth.peer?.id;
+      if (peer === undefined || !origin.onlogin(peer)) return leave();
+      logger.info({ peer, remote: origin.remoteAddress }, "ssh: logged in");
       login?.auth.revoked.addEventListener("abort", leave, { once: true });
     });
     client.on("session", (accept, reject) => {
@@ -273,9 +283,12 @@ export function ssh(options: SshOptions): SshHandler {
         remoteAddress: connection.remoteAddress,
         identify: (fingerprint) => connection.authenticate({ kind: "fingerprint", fingerprint }),
         penalize: (penalty) => connection.penalize(penalty),
+        // The connection is counted already.
+        onlogin: () => true,
       });
     },
-    async serve(stream, { identities, remoteAddress, penalize = () => {} }) {
+    async serve(stream, origin) {
+      const { identities, remoteAddress, penalize = () => {}, onlogin = () => true } = origin;
       const followed = new Map<string, OwnedAuthContext>();
       const identify = (fingerprint: string): AuthContext => {
         const known = followed.get(fingerprint);
@@ -284,10 +297,17 @@ export function ssh(options: SshOptions): SshHandler {
         followed.set(fingerprint, context);
         return context;
       };
-      await run(stream, { transport: undefined, remoteAddress, identify, penalize });
+      await run(stream, { transport: undefined, remoteAddress, identify, penalize, onlogin });
       for (const context of followed.values()) context[Symbol.dispose]();
     },
+    reconfigure(settings) {
+      ({ acceptEnv, limits } = settingsOf(settings));
+    },
   };
+}
+
+function settingsOf({ acceptEnv = DEFAULT_ACCEPT_ENV, limits }: SshSettings) {
+  return { acceptEnv, limits: { ...DEFAULT_SSH_LIMITS, ...limits } as typeof DEFAULT_SSH_LIMITS };
 }
 
 function serverConfig(hostKey: string): ssh2.ServerConfig {
