@@ -15,7 +15,7 @@ import type { Expected } from "./verify.ts";
 const MAX_ADDRESSES = 32;
 
 export interface Candidate {
-  /** An IP address. */
+  /** An IP address; of {@linkcode candidatesAsTheyAre} a name too. */
   readonly address: string;
   readonly port: number;
   /** Host name that it was found by. */
@@ -40,6 +40,15 @@ export function candidatesOf(
     literals.set(route, candidates);
   }
   return candidates;
+}
+
+/** The addresses of a route, in their order, for who resolves names elsewhere. */
+export function candidatesAsTheyAre({ addresses }: Pick<Route, "addresses">): readonly Candidate[] {
+  const all = addresses.map(({ host, port }) => {
+    const isName = parseIp(host) === undefined;
+    return { address: host, port, serverName: isName ? host : undefined };
+  });
+  return unique(all).slice(0, MAX_ADDRESSES);
 }
 
 /** Of routes that need no names: they are the same each time. */

@@ -7,7 +7,7 @@ import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import type { Duplex } from "node:stream";
+import { Duplex, duplexPair } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { bind } from "@alknet/quic/endpoint";
@@ -23,6 +23,7 @@ import type { ProtocolHandler } from "./handler.ts";
 import { createIdentity } from "./identity-file.ts";
 import { staticIdentities } from "./static-identities.ts";
 import { resetCodeOf } from "./quic-connection.ts";
+import type { Connect } from "./tcp-dial.ts";
 import { pemOf } from "./tls-context.ts";
 
 const node = createIdentity();
@@ -709,6 +710,56 @@ test("open() shares a connection over QUIC with all that want the same, and lets
   const fresh = await it.open(target(endpoint.port), "alknet/echo");
   assert.notEqual(fresh.connection, connection);
   fresh.stream.destroy();
+});
+
+test("dial() by another way: TLS through a stream of the caller, names as they are, and the key proved as always", async () => {
+  await using endpoint = await serve();
+  await using it = dialer();
+  const asked: string[] = [];
+  const flows: Duplex[] = [];
+  const connect: Connect = async ({ host, port }) => {
+    asked.push(`${host}:${port}`);
+    const socket = net.connect({ port: endpoint.port, host: LOOPBACK, allowHalfOpen: true });
+    // Not a socket, as a flow through another peer is none.
+    const flow = Duplex.from({ readable: socket, writable: socket });
+    flows.push(flow);
+    return flow;
+  };
+  const there = { address: "den.invalid:7433", fingerprint: node.fingerprint };
+  const connection = await it.dial(there, "alknet/echo", { connect });
+  assert.equal(connection.transport, "tcp");
+  assert.equal(connection.remoteAddress, "den.invalid:7433");
+  const stream = await connection.open();
+  assert.equal(await ask(stream, "hello"), "hello");
+  await connection.closed;
+  assert.deepEqual(asked, ["den.invalid:7433"]);
+
+  await assert.rejects(
+    it.dial({ ...there, fingerprint: alice.fingerprint }, "alknet/echo", { connect }),
+    { code: "PEER_KEY_MISMATCH" },
+  );
+  for (const flow of flows) if (!flow.closed) await once(flow, "close");
+});
+
+test("dial() by another way tells why that did not lead there, and gives up when asked to", async () => {
+  await using it = dialer();
+  const there = { address: "den.invalid:7433", fingerprint: node.fingerprint };
+  const refused = async () => {
+    throw new Error("the gate refused");
+  };
+  await assert.rejects(it.dial(there, "alknet/echo", { connect: refused }), (error: Error) => {
+    assert.match(error.message, /TCP den\.invalid:7433: the gate refused/);
+    return true;
+  });
+  const stop = new AbortController();
+  const [flow] = duplexPair();
+  const connect: Connect = async () => {
+    setImmediate(() => stop.abort(new Error("enough")));
+    return flow;
+  };
+  const { signal } = stop;
+  await assert.rejects(it.dial(there, "alknet/echo", { connect, signal }), { message: "enough" });
+  assert.ok(flow.destroyed);
 });
 
 test("open() over TCP is a connection of its own, which ends with its stream", async () => {

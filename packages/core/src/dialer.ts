@@ -11,7 +11,13 @@
 import type { Duplex } from "node:stream";
 import type { QuicEndpoint, TransportOptions } from "@alknet/quic/endpoint";
 import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
-import { type Candidate, candidatesOf, keyOf, systemResolve } from "./candidates.ts";
+import {
+  type Candidate,
+  candidatesAsTheyAre,
+  candidatesOf,
+  keyOf,
+  systemResolve,
+} from "./candidates.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { CloseCode } from "./close-code.ts";
 import type { Connection, OwnedConnection } from "./connection.ts";
@@ -26,7 +32,7 @@ import { dialQuic } from "./quic-dial.ts";
 import { race } from "./race.ts";
 import { type PooledStream, streamPool } from "./stream-pool.ts";
 import { type Route, routeTo, type Target } from "./target.ts";
-import { dialTcp } from "./tcp-dial.ts";
+import { type Connect, dialTcp } from "./tcp-dial.ts";
 import { expired } from "./while-moving.ts";
 
 export interface DialerOptions {
@@ -53,6 +59,8 @@ export interface DialOptions {
   identity?: NodeIdentity | undefined;
   /** Over these only. @default both */
   transports?: readonly ("quic" | "tcp")[] | undefined;
+  /** Reach its addresses by this, over TCP+TLS. It is given names as they are; nothing is resolved here. */
+  connect?: Connect | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -78,12 +86,15 @@ export interface Dialer extends AsyncDisposable {
    * One stream. Over QUIC it shares a connection with all that have the same target, ALPN and identity,
    * which is closed 30 s after its last stream; over TCP it is a connection of its own. Errors as `dial`.
    */
-  open(target: Target, alpn: string, options?: DialOptions): Promise<OpenedStream>;
+  open(target: Target, alpn: string, options?: Omit<DialOptions, "connect">): Promise<OpenedStream>;
   /** The network has changed: what was learnt about it is forgotten, and connections probe at once. */
   networkChanged(): void;
   /** Let streams finish within the drain time, then end what is left. There is one promise. */
   close(): Promise<void>;
 }
+
+const BOTH = ["quic", "tcp"] as const;
+const OVER_TCP = ["tcp"] as const;
 
 /** How long the second transport waits for the first, and how far apart addresses are tried, in milliseconds. */
 const TRANSPORT_STAGGER = 300;
@@ -154,7 +165,7 @@ export function createDialer(options: DialerOptions): Dialer {
   async function open(
     target: Target,
     alpn: string,
-    { signal, ...rest }: DialOptions = {},
+    { signal, ...rest }: Omit<DialOptions, "connect"> = {},
   ): Promise<OpenedStream> {
     const route = findRoute(target);
     const fingerprint = (rest.identity ?? options.identity)?.fingerprint ?? "";
@@ -171,7 +182,8 @@ export function createDialer(options: DialerOptions): Dialer {
     alpn: string,
     dialOptions: DialOptions,
   ): Promise<OwnedConnection> {
-    const { transports = ["quic", "tcp"], identity = options.identity, signal } = dialOptions;
+    const { identity = options.identity, connect: through, signal } = dialOptions;
+    const transports = through === undefined ? (dialOptions.transports ?? BOTH) : OVER_TCP;
     if (closing !== undefined) throw closedError();
     signal?.throwIfAborted();
     // One signal for the whole dial: whoever gives up, it is who is asked for the reason.
@@ -182,11 +194,12 @@ export function createDialer(options: DialerOptions): Dialer {
     dials.add(dialing);
     const tried: string[] = [];
     try {
-      const found = candidatesOf(route, resolve);
+      const found =
+        through === undefined ? candidatesOf(route, resolve) : candidatesAsTheyAre(route);
       const candidates =
         found instanceof Promise ? await unlessAborted(dialing.signal, found) : found;
       const refused = Promise.withResolvers<void>();
-      const attempt: Attempt = { route, alpn, identity, candidates, tried, refused };
+      const attempt: Attempt = { route, alpn, identity, candidates, through, tried, refused };
       const connection = await raceTransports(attempt, transports, dialing.signal);
       keep(connection);
       return connection;
@@ -291,7 +304,7 @@ export function createDialer(options: DialerOptions): Dialer {
   async function overTcp(attempt: Attempt, signal: AbortSignal): Promise<OwnedConnection> {
     try {
       return await overAddresses("TCP", attempt, signal, (candidate, attemptSignal) =>
-        dialTcp(common(attempt, candidate, attemptSignal)),
+        dialTcp({ ...common(attempt, candidate, attemptSignal), connect: attempt.through }),
       );
     } catch (error) {
       if (flatten(error).every((it) => refusalOf(it) !== undefined)) attempt.refused.resolve();
@@ -401,6 +414,7 @@ interface Attempt {
   readonly alpn: string;
   readonly identity: NodeIdentity | undefined;
   readonly candidates: readonly Candidate[];
+  readonly through: Connect | undefined;
   /** What came of each attempt, for the message when all have failed. */
   readonly tried: string[];
   /** Resolves when TCP was refused at every address. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "./clock.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
@@ -16,11 +17,11 @@ export interface TcpOptions extends ConnectionOwner {
   readonly side: "client" | "server";
   /** The handshake is complete, half-open allowed, and nothing was read. The connection owns it. */
   readonly socket: TLSSocket;
-  /** The socket beneath it. */
-  readonly raw: Socket;
+  /** What is beneath it: a socket, or a flow through another peer. */
+  readonly raw: Duplex;
   readonly alpn: string;
   readonly serverName: string | undefined;
-  /** `address:port`. @default what the system says */
+  /** `address:port`. @default what the system says of a socket */
   readonly remoteAddress?: string | undefined;
   readonly drain?: number | undefined;
   readonly clock?: Clock | undefined;
@@ -46,7 +47,9 @@ export function tcpConnection(options: TcpOptions): SingleStreamConnection {
   });
 }
 
-function remoteAddressOf({ remoteAddress, remotePort }: Socket): string | undefined {
+function remoteAddressOf(raw: Duplex): string | undefined {
+  if (!(raw instanceof Socket)) return undefined;
+  const { remoteAddress, remotePort } = raw;
   return remoteAddress === undefined || remotePort === undefined
     ? undefined
     : formatHostPort({ host: remoteAddress, port: remotePort });
@@ -59,7 +62,9 @@ function remoteAddressOf({ remoteAddress, remotePort }: Socket): string | undefi
  * The reset has to come from within the destruction of the TLS socket: we may be called on OpenSSL's
  * stack, and with its socket gone already Node would free the session under it.
  */
-export function cut(socket: TLSSocket, raw: Socket): void {
+export function cut(socket: TLSSocket, raw: Duplex): void {
+  // A flow that is destroyed before its end is a reset by itself.
+  if (!(raw instanceof Socket)) return;
   // libuv resets no socket that is being shut down, and Node would then lose its handle.
   const ending = socket.writableEnded && !socket.writableFinished;
   if (ending || raw.destroyed) return;

@@ -5,19 +5,26 @@
  */
 
 import net from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import type { OwnedAuthContext } from "./access.ts";
 import { alpnList } from "./alpn-list.ts";
 import type { Clock } from "./clock.ts";
 import type { OwnedConnection } from "./connection.ts";
 import { DialError } from "./dial-error.ts";
-import { formatHostPort } from "./host.ts";
+import { formatHostPort, type HostPort } from "./host.ts";
 import { tcpConnection } from "./tcp-connection.ts";
 import { clientContext, type TlsIdentity } from "./tls-context.ts";
 import { type Expected, systemRoots, verifyServer } from "./verify.ts";
 
+/**
+ * A way to an address that is not this machine's own, such as a flow through another peer. The stream that it gives
+ * is the dial's from then on, and has half-open ends.
+ */
+export type Connect = (to: HostPort, options: { signal: AbortSignal }) => Promise<Duplex>;
+
 export interface TcpDialOptions {
-  /** An IP address. */
+  /** An IP address; with `connect`, whatever that takes. */
   readonly address: string;
   readonly port: number;
   readonly alpn: string;
@@ -27,6 +34,8 @@ export interface TcpDialOptions {
   readonly identity: TlsIdentity | undefined;
   /** Who the server is, by its proven fingerprint. */
   readonly authenticate: (fingerprint: string) => OwnedAuthContext;
+  /** @default by a socket of this machine */
+  readonly connect?: Connect | undefined;
   readonly signal: AbortSignal;
   readonly drain?: number | undefined;
   readonly clock?: Clock | undefined;
@@ -40,65 +49,84 @@ export interface TcpDialOptions {
  * @throws the reason of `signal`, when that aborts first.
  */
 export async function dialTcp(options: TcpDialOptions): Promise<OwnedConnection> {
-  const { address, port, alpn, serverName, expected, signal } = options;
+  const { address: host, port, alpn, serverName, expected, signal } = options;
+  const { connect = connectSocket } = options;
   signal.throwIfAborted();
-  const at = formatHostPort({ host: address, port });
+  const at = formatHostPort({ host, port });
   const offer = alpnList(alpn);
+  const raw = await connect({ host, port }, { signal });
+  if (signal.aborted) {
+    raw.destroy();
+    throw signal.reason as Error;
+  }
+  const socket = tls.connect({
+    socket: raw,
+    ALPNProtocols: offer,
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    secureContext: contextFor(options),
+    // Judged below, by the table of verify.ts.
+    rejectUnauthorized: false,
+    checkServerIdentity: expected.kind === "name" ? named(expected.host) : anybody,
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<OwnedConnection>();
+  let settled = false;
+  const fail = (error: () => unknown): void => {
+    if (settled) return;
+    settled = true;
+    reject((signal.aborted ? signal.reason : error()) as Error);
+    abort();
+  };
+  const abort = (): void => {
+    socket.destroy();
+    raw.destroy();
+  };
+  signal.addEventListener("abort", abort, { once: true });
+  raw.on("error", () => {});
+  raw.on("close", () => fail(() => lost(at)));
+  // Stays: something has to listen until the connection does, or the socket is gone.
+  socket.on("error", (error) => fail(() => tlsError(error, alpn, at)));
+  // At once, inside the event: the first byte or the end may be next.
+  socket.on("secureConnect", () => {
+    try {
+      resolve(secured(socket, raw, at, options));
+      settled = true;
+    } catch (error) {
+      fail(() => error);
+    }
+  });
+  try {
+    return await promise;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** Resolves inside the event, so that nothing has come of it yet. */
+async function connectSocket(
+  to: HostPort,
+  { signal }: { signal: AbortSignal },
+): Promise<net.Socket> {
   const raw = net.connect({
-    host: address,
-    port,
+    ...to,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
     // Each direction ends by itself.
     allowHalfOpen: true,
   });
-  let socket: tls.TLSSocket | undefined;
+  const { promise, resolve, reject } = Promise.withResolvers<net.Socket>();
   const abort = (): void => {
-    socket?.destroy();
     raw.destroy();
+    reject(signal.reason as Error);
   };
   signal.addEventListener("abort", abort, { once: true });
+  raw.once("connect", () => resolve(raw));
+  raw.on("error", (error: NodeJS.ErrnoException) => {
+    const text = `cannot reach ${formatHostPort(to)} over TCP: ${error.code ?? error.message}`;
+    reject(new DialError("UNREACHABLE", text, { cause: error }));
+  });
   try {
-    return await new Promise<OwnedConnection>((resolve, reject) => {
-      let settled = false;
-      const fail = (error: () => unknown): void => {
-        if (settled) return;
-        settled = true;
-        reject((signal.aborted ? signal.reason : error()) as Error);
-        abort();
-      };
-      const onrawerror = (error: NodeJS.ErrnoException): void => {
-        if (socket !== undefined) return;
-        const text = `cannot reach ${at} over TCP: ${error.code ?? error.message}`;
-        fail(() => new DialError("UNREACHABLE", text, { cause: error }));
-      };
-      raw.on("error", onrawerror);
-      raw.on("close", () => fail(() => lost(at)));
-      raw.on("connect", () => {
-        const secure = tls.connect({
-          socket: raw,
-          ALPNProtocols: offer,
-          ...(serverName === undefined ? {} : { servername: serverName }),
-          secureContext: contextFor(options),
-          // Judged below, by the table of verify.ts.
-          rejectUnauthorized: false,
-          checkServerIdentity: expected.kind === "name" ? named(expected.host) : anybody,
-        });
-        socket = secure;
-        // Stays: something has to listen until the connection does, or the socket is gone.
-        secure.on("error", (error) => fail(() => tlsError(error, alpn, at)));
-        // At once, inside the event: the first byte or the end may be next.
-        secure.on("secureConnect", () => {
-          try {
-            resolve(secured(secure, raw, at, options));
-            settled = true;
-          } catch (error) {
-            fail(() => error);
-          }
-        });
-      });
-    });
+    return await promise;
   } finally {
     signal.removeEventListener("abort", abort);
   }
@@ -115,7 +143,7 @@ const anybody: IdentityCheck = () => undefined;
 
 function secured(
   socket: tls.TLSSocket,
-  raw: net.Socket,
+  raw: Duplex,
   at: string,
   options: TcpDialOptions,
 ): OwnedConnection {
