@@ -10,13 +10,11 @@ import {
   generateKeyPairSync,
   hkdfSync,
   type KeyObject,
-  randomUUID,
 } from "node:crypto";
-import * as fs from "node:fs";
 import { dirname } from "node:path";
 import { selfSignedCertificate } from "./certificate.ts";
 import { type Fingerprint, fingerprintOfPublicKey } from "./fingerprint.ts";
-import { makeFolders } from "./make-folders.ts";
+import { createPrivateFile, type PrivateFile, readPrivateFile } from "./private-file.ts";
 
 /** A node's key and what follows from it. The private parts are hidden from `JSON` and `inspect`. */
 export interface NodeIdentity {
@@ -59,9 +57,6 @@ export class IdentityError extends Error {
     this.hint = hint;
   }
 }
-
-/** Longest file that is read, in bytes. A key is 119. */
-const MAX_FILE = 16_384;
 
 /**
  * Read the identity at `path`, or make one there if there is no file.
@@ -121,33 +116,17 @@ export function identityFromKey(privateKey: KeyObject): NodeIdentity {
 
 /** `undefined` if there is no file. */
 function read(path: string): NodeIdentity | undefined {
-  let text: string;
-  let mode: number;
+  let file: PrivateFile | undefined;
   try {
-    const file = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
-    try {
-      // Of the open file: the path may mean another one by now.
-      const stat = fs.fstatSync(file);
-      if (!stat.isFile() || stat.size > MAX_FILE) {
-        throw new Error(`expected a file of at most ${MAX_FILE} bytes`);
-      }
-      mode = stat.mode;
-      text = fs.readFileSync(file, "utf8");
-    } finally {
-      fs.closeSync(file);
-    }
+    file = readPrivateFile(path);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw unreadable(path, "read", error);
   }
-  // Whose file it is needs no look: one of another user, closed to others, we could not have read.
-  if (process.platform !== "win32" && (mode & 0o077) !== 0) {
-    const octal = (mode & 0o777).toString(8).padStart(4, "0");
-    const hint = `chmod 600 ${shellQuoted(path)}`;
-    const found = `others can read or change it (mode ${octal}); expected 0600: ${hint}`;
-    throw new IdentityError("IDENTITY_PERMISSIONS", path, found, hint);
-  }
-  return parse(path, text);
+  if (file === undefined) return undefined;
+  if (file.openTo === undefined) return parse(path, file.text);
+  const hint = `chmod 600 ${shellQuoted(path)}`;
+  const found = `others can read or change it (mode ${file.openTo}); expected 0600: ${hint}`;
+  throw new IdentityError("IDENTITY_PERMISSIONS", path, found, hint);
 }
 
 function parse(path: string, text: string): NodeIdentity {
@@ -165,39 +144,9 @@ function parse(path: string, text: string): NodeIdentity {
   throw new IdentityError("IDENTITY_INVALID", path, expected, hint);
 }
 
-/** Write a new key. Leaves a file that is there already alone. */
 function create(path: string): void {
-  const folder = dirname(path);
-  makeFolders(folder);
-  const pem = generateKeyPairSync("ed25519").privateKey.export({ format: "pem", type: "pkcs8" });
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    fs.writeFileSync(temporary, pem, { flag: "wx", mode: 0o600, flush: true });
-    publish(temporary, path);
-  } finally {
-    fs.rmSync(temporary, { force: true });
-  }
-  // The name is on disk only once the folder is.
-  if (process.platform === "win32") return;
-  const opened = fs.openSync(folder, fs.constants.O_RDONLY);
-  try {
-    fs.fsyncSync(opened);
-  } finally {
-    fs.closeSync(opened);
-  }
-}
-
-/** Give the file its name, unless somebody has it. `rename` would take it away from them. */
-function publish(temporary: string, path: string): void {
-  try {
-    fs.linkSync(temporary, path);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST") return;
-    // A file system without hard links (FAT, some network ones).
-    if (!["EPERM", "ENOTSUP", "ENOSYS", "EOPNOTSUPP"].includes(code ?? "")) throw error;
-    if (!fs.existsSync(path)) fs.renameSync(temporary, path);
-  }
+  const { privateKey } = generateKeyPairSync("ed25519");
+  createPrivateFile(path, privateKey.export({ format: "pem", type: "pkcs8" }));
 }
 
 function unreadable(path: string, verb: string, cause: unknown): IdentityError {
