@@ -6,7 +6,7 @@ import { FakeClock } from "@alknet/core/fake-clock";
 import { AdmissionLimits } from "@alknet/core/limits";
 import { MemoryDatabase } from "@alknet/core/memory-store";
 import { staticIdentities } from "@alknet/core/static-identities";
-import { tunnel } from "@alknet/tunnel/tunnel";
+import { outbound } from "@alknet/tunnel/outbound";
 import { reconfigure } from "./config-reload.ts";
 
 const key = (digit: string) => `ed25519:${digit.repeat(64)}`;
@@ -25,7 +25,7 @@ test("reconfigure() ends what the new configuration does not allow, in the store
     enabled: true,
   });
   const limits = new AdmissionLimits({ clock: new FakeClock() });
-  const node = { configured, store, limits, tunnel: tunnel() };
+  const node = { configured, store, limits, outbound: outbound() };
   using first = authenticate(configured, { kind: "fingerprint", fingerprint: key("1") });
   using second = authenticate(store, { kind: "fingerprint", fingerprint: key("2") });
   const kept = [first.grant("git:read"), first.grant("msg:send"), second.grant("git:read")];
@@ -58,8 +58,8 @@ test("reconfigure() takes away from the store's peers also where a follower of t
     scopes: ["@dev"],
     enabled: true,
   });
-  const flows = tunnel();
-  const node = { configured, store, limits: new AdmissionLimits(), tunnel: flows };
+  const flows = outbound();
+  const node = { configured, store, limits: new AdmissionLimits(), outbound: flows };
   using second = authenticate(store, { kind: "fingerprint", fingerprint: key("2") });
   const lost = second.grant("ssh:shell");
   configured.subscribe(() => {

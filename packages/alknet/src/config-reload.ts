@@ -11,7 +11,7 @@ import type { ConfigState } from "@alknet/core/config-watch";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { AdmissionLimits } from "@alknet/core/limits";
 import type { StaticIdentities } from "@alknet/core/static-identities";
-import type { TunnelHandler } from "@alknet/tunnel/tunnel";
+import type { Outbound } from "@alknet/tunnel/outbound";
 
 /** What of a node follows its configuration. */
 export interface Reconfigured {
@@ -20,7 +20,7 @@ export interface Reconfigured {
   /** Who is known by the store; its roles are those of the configuration. */
   readonly store: Pick<IdentityStore, "setRoles">;
   readonly limits: Pick<AdmissionLimits, "change">;
-  readonly tunnel: Pick<TunnelHandler, "setLimits">;
+  readonly outbound: Pick<Outbound, "setLimits">;
 }
 
 /**
@@ -30,7 +30,7 @@ export interface Reconfigured {
  * @throws if it cannot be; nothing has changed then.
  */
 export function reconfigure(
-  { configured, store, limits, tunnel }: Reconfigured,
+  { configured, store, limits, outbound }: Reconfigured,
   next: Config,
 ): Cut {
   const { peers, apiKeys, roles } = next;
@@ -49,7 +49,7 @@ export function reconfigure(
 
   function follow(): void {
     add(cut, store.setRoles(roles));
-    tunnel.setLimits(next.tunnel);
+    outbound.setLimits(next.tunnel);
   }
 }
 

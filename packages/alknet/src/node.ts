@@ -20,6 +20,7 @@ import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
+import { outbound } from "@alknet/tunnel/outbound";
 import { tunnel } from "@alknet/tunnel/tunnel";
 import { connectionList } from "./connection-list.ts";
 import { reconfigure } from "./config-reload.ts";
@@ -111,8 +112,9 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     logger.info({}, `to let this key in: alknet peers add NAME ${key} --grant SCOPE`);
   }
 
-  const flows = tunnel({
-    limits: config.tunnel,
+  const flows = outbound({ limits: config.tunnel });
+  const tunnels = tunnel({
+    outbound: flows,
     logger,
     onrefused: ({ peer: who, reason, scope }) =>
       keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
@@ -131,7 +133,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     ping: pingHandler,
     register: () => register,
     call: () => calls,
-    tunnel: () => flows,
+    tunnel: () => tunnels,
     web: webPage,
   };
   const { exempt, caps, penalties, drain, handshakeTimeout, idleTimeout } = config.limits;
@@ -155,7 +157,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     connections: listed.list,
     closeConnections: listed.close,
     reconfigure: (next) =>
-      reconfigure({ configured, store, limits: endpoint.limits, tunnel: flows }, next),
+      reconfigure({ configured, store, limits: endpoint.limits, outbound: flows }, next),
     refusals,
     addresses,
     ticket: formatTicket({ fingerprint, addresses, name: config.name }),

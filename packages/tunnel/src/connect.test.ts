@@ -2,26 +2,13 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { test } from "node:test";
-import { AccessRevoked, authenticate } from "@alknet/core/access";
-import type { PeerEntry } from "@alknet/core/peers";
-import { staticIdentities } from "@alknet/core/static-identities";
+import { AccessRevoked } from "@alknet/core/access";
 import { FakeClock } from "@alknet/core/testing";
 import { connectTarget, type Reach, systemConnect, systemConnectLarge } from "./connect.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, tcpServer } from "./testing.ts";
+import { deadPort, tcpServer, testPeer } from "./testing.ts";
 
-const KEY = `ed25519:${"a".repeat(64)}`;
 const never = new AbortController().signal;
-
-/** A peer with these rights, and how to take them away. */
-function peer(...scopes: string[]) {
-  const entry = (scopes: readonly string[]): PeerEntry[] => [
-    { peerId: "laptop", fingerprints: [KEY], scopes, enabled: true },
-  ];
-  const identities = staticIdentities(entry(scopes));
-  const auth = authenticate(identities, { kind: "fingerprint", fingerprint: KEY });
-  return { auth, rights: (...scopes: string[]) => identities.replace(entry(scopes)) };
-}
 
 /** Reach in which nothing is real: names have these addresses, and connecting is up to the test. */
 function fakeReach(addresses: readonly string[], connect: Reach["connect"]) {
@@ -48,7 +35,7 @@ async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
 test("connectTarget() connects to what the rights allow, and holds the grant", async () => {
   await using server = await tcpServer((socket) => socket.end("hello"));
   const { port } = server.to;
-  const { auth, rights } = peer(`tunnel:dial:localhost:${port}`);
+  const { auth, rights } = testPeer(`tunnel:dial:localhost:${port}`);
   const { reach } = fakeReach([], systemConnect);
   const { socket, grant } = await connectTarget(auth, { host: "localhost", port }, reach, never);
   assert.equal(String((await once(socket.resume(), "data"))[0]), "hello");
@@ -60,7 +47,7 @@ test("connectTarget() connects to what the rights allow, and holds the grant", a
 });
 
 test("connectTarget() looks up no name for whom no address under it could be allowed", async () => {
-  const { auth } = peer("tunnel:dial:db.internal:5432", "tunnel:dial:10.0.0.0/8:80");
+  const { auth } = testPeer("tunnel:dial:db.internal:5432", "tunnel:dial:10.0.0.0/8:80");
   const { asked, reach } = fakeReach([], () => assert.fail("connected"));
   for (const target of [
     { host: "other.internal", port: 5432 },
@@ -76,7 +63,7 @@ test("connectTarget() looks up no name for whom no address under it could be all
 });
 
 test("connectTarget() tries the addresses that are allowed, and no other", async () => {
-  const { auth } = peer("tunnel:dial:10.0.0.0/8:80");
+  const { auth } = testPeer("tunnel:dial:10.0.0.0/8:80");
   const tried: string[] = [];
   const { reach } = fakeReach(["192.0.2.1", "10.0.0.1", "::1", "10.0.0.2"], async (address) => {
     tried.push(address);
@@ -88,7 +75,7 @@ test("connectTarget() tries the addresses that are allowed, and no other", async
 });
 
 test("connectTarget() is no way around the rules for addresses: a name that points home is not allowed", async () => {
-  const { auth } = peer("tunnel:dial:*:*", "tunnel:dial:*.example:*");
+  const { auth } = testPeer("tunnel:dial:*:*", "tunnel:dial:*.example:*");
   for (const address of ["127.0.0.1", "::1", "0.0.0.0", "169.254.169.254", "::ffff:127.0.0.1"]) {
     const { reach } = fakeReach([address], () => assert.fail("connected"));
     const target = { host: "evil.example", port: 80 };
@@ -98,7 +85,7 @@ test("connectTarget() is no way around the rules for addresses: a name that poin
 });
 
 test("connectTarget() lets families take turns, the next address after 250 ms, or when all before have failed", async () => {
-  const { auth } = peer("tunnel:dial");
+  const { auth } = testPeer("tunnel:dial");
   const tried: string[] = [];
   const attempts: PromiseWithResolvers<Socket>[] = [];
   const aborted: string[] = [];
@@ -136,7 +123,7 @@ test("connectTarget() lets families take turns, the next address after 250 ms, o
 });
 
 test("connectTarget() tells apart why it failed, and reports what tells most", async () => {
-  const { auth } = peer("tunnel:dial");
+  const { auth } = testPeer("tunnel:dial");
   for (const [codes, expected] of [
     [["ECONNREFUSED"], "refused"],
     [["EHOSTUNREACH"], "host-unreachable"],
@@ -158,7 +145,7 @@ test("connectTarget() tells apart why it failed, and reports what tells most", a
 });
 
 test("connectTarget() tells a name without an address", async () => {
-  const { auth } = peer("tunnel:dial");
+  const { auth } = testPeer("tunnel:dial");
   const { reach } = fakeReach([], systemConnect);
   for (const code of ["ENOTFOUND", "EAI_AGAIN"]) {
     const resolve = async () => {
@@ -174,7 +161,7 @@ test("connectTarget() tells a name without an address", async () => {
 });
 
 test("connectTarget() gives up at its deadline, in the look-up as in connecting", async () => {
-  const { auth } = peer("tunnel:dial");
+  const { auth } = testPeer("tunnel:dial");
   const target = { host: "web", port: 80 };
   const stuck = () => new Promise<never>(() => {});
   const inConnect = fakeReach(["192.0.2.1", "192.0.2.2"], stuck);
@@ -192,7 +179,7 @@ test("connectTarget() gives up at its deadline, in the look-up as in connecting"
 
 test("connectTarget() stops when who asked is gone, and when the right falls while it waits", async () => {
   const target = { host: "web", port: 80 };
-  const { auth, rights } = peer("tunnel:dial");
+  const { auth, rights } = testPeer("tunnel:dial");
   const { reach } = fakeReach(
     ["192.0.2.1"],
     (_address, _port, signal) =>

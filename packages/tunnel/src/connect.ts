@@ -12,10 +12,10 @@ import { connect, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
 import { race } from "@alknet/core/race";
+import { notAllowed, refusedFor } from "./connect-failure.ts";
 import { connectLarge } from "./large-reads.ts";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
-import type { Refusal } from "./wire/open.ts";
 
 /** Addresses of a name, IPv4 and IPv6, best first. Rejects with `code` `ENOTFOUND` when there is none. */
 export type Resolve = (host: string) => Promise<readonly string[]>;
@@ -74,7 +74,7 @@ export async function connectTarget(
   const addresses = await withSignals(addressesOf(host, reach), [signal, timeout]).catch(
     (error: unknown) => {
       signal.throwIfAborted();
-      throw refusedFor(error, target);
+      throw refusedFor(error, formatTarget(target));
     },
   );
   if (addresses.length === 0) {
@@ -90,7 +90,7 @@ export async function connectTarget(
         const grant = auth.grant("tunnel:dial", { host, port, address });
         candidates.push({ address, grant });
       } catch (error) {
-        if (!(error instanceof AccessDenied)) throw refusedFor(error, target);
+        if (!(error instanceof AccessDenied)) throw refusedFor(error, formatTarget(target));
         denied ??= error;
       }
     }
@@ -108,7 +108,7 @@ export async function connectTarget(
       clock: reach.clock,
     }).catch((error: unknown) => {
       signal.throwIfAborted();
-      throw refusedFor(error instanceof AggregateError ? mostTelling(error.errors) : error, target);
+      throw refusedFor(error, formatTarget(target));
     });
     return winner;
   } finally {
@@ -134,20 +134,28 @@ function connected(
   port: number,
   signal: AbortSignal,
 ): Promise<Socket> {
+  const options = {
+    host: address,
+    port,
+    allowHalfOpen: true,
+    noDelay: true,
+    // A target that went away without a word would hold its flow, and the right to it, for ever.
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+  };
+  return whenConnected(() => start(options), signal);
+}
+
+/** The socket that `start` makes, connected and paused. `signal` ends the attempt and leaves nothing behind. */
+export function whenConnected(start: () => Socket, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = start({
-      host: address,
-      port,
-      allowHalfOpen: true,
-      noDelay: true,
-      // A target that went away without a word would hold its flow, and the right to it, for ever.
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-    });
+    const socket = start();
     const abort = () => socket.destroy(signal.reason as Error);
     socket.once("connect", () => {
       signal.removeEventListener("abort", abort);
       socket.off("error", reject);
+      // Who gets it may not listen yet.
+      socket.on("error", () => {});
       socket.pause();
       resolve(socket);
     });
@@ -175,55 +183,6 @@ function interleaved(addresses: readonly string[]): string[] {
     result.push(...mine.slice(at, at + 1), ...others.slice(at, at + 1));
   }
   return [...new Set(result)];
-}
-
-/** What error codes of the system mean to who asked. In the order of what tells most. */
-const meanings: readonly (readonly [Refusal, string, readonly string[]])[] = [
-  ["not-allowed", "not allowed any more", ["ACCESS_REVOKED", "ACCESS_DENIED"]],
-  ["refused", "connection refused", ["ECONNREFUSED", "ECONNRESET"]],
-  ["timed-out", "timed out", ["ETIMEDOUT", "TimeoutError", "ETIMEOUT"]],
-  ["host-not-found", "name not found", ["ENOTFOUND", "ENODATA", "EAI_NONAME", "EAI_NODATA"]],
-  ["host-not-found", "the name server gives no answer", ["EAI_AGAIN", "EAI_FAIL", "ESERVFAIL"]],
-  ["host-unreachable", "host unreachable", ["EHOSTUNREACH", "EHOSTDOWN", "EACCES", "EPERM"]],
-  [
-    "network-unreachable",
-    "network unreachable",
-    ["ENETUNREACH", "ENETDOWN", "EAFNOSUPPORT", "EADDRNOTAVAIL", "EINVAL"],
-  ],
-  ["limit", "out of sockets", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"]],
-];
-
-function rank(error: unknown): number {
-  const { code, name } = error as { code?: unknown; name?: unknown };
-  const at = meanings.findIndex(([, , codes]) =>
-    codes.some((known) => known === code || known === name),
-  );
-  return at < 0 ? meanings.length : at;
-}
-
-function mostTelling(errors: readonly unknown[]): unknown {
-  return errors.toSorted((a, b) => rank(a) - rank(b))[0];
-}
-
-function refusedFor(error: unknown, target: Target): FlowRefused {
-  if (error instanceof FlowRefused) return error;
-  const [refusal, text] = meanings[rank(error)] ?? ["failed", "failed"];
-  return new FlowRefused(refusal, `${formatTarget(target)}: ${text}`, { cause: error });
-}
-
-function notAllowed(auth: AuthContext, target: Target, denied?: AccessDenied): FlowRefused {
-  let cause = denied;
-  if (cause === undefined) {
-    try {
-      auth.grant("tunnel:dial", target)[Symbol.dispose]();
-    } catch (error) {
-      if (error instanceof AccessDenied) cause = error;
-    }
-  }
-  const missing = cause === undefined ? "" : `, this key lacks ${cause.missing}`;
-  return new FlowRefused("not-allowed", `${formatTarget(target)}: not allowed${missing}`, {
-    cause,
-  });
 }
 
 /** `promise`, or the reason of the first of `signals` to abort. The promise itself goes on, unheard. */

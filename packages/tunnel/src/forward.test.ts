@@ -114,9 +114,9 @@ test("forward() gives a request up when its client goes", async () => {
   await using local = await forward(node.dial, { port: 0, target: { host: "192.0.2.1", port: 9 } });
   const socket = connectTo(local);
   await once(socket, "connect");
-  while (node.handler.flows === 0) await new Promise(setImmediate);
+  while (node.outbound.flows === 0) await new Promise(setImmediate);
   socket.resetAndDestroy();
-  while (node.handler.flows > 0) await new Promise(setImmediate);
+  while (node.outbound.flows > 0) await new Promise(setImmediate);
 });
 
 test("forward() rejects when the port is taken", async () => {

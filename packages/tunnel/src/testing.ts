@@ -6,13 +6,16 @@
 
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { type AuthContext, authenticate } from "@alknet/core/access";
 import type { Connection, OwnedConnection } from "@alknet/core/connection";
+import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Logger } from "@alknet/core/log";
 import type { PeerEntry } from "@alknet/core/peers";
-import { staticIdentities } from "@alknet/core/static-identities";
+import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
 import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
 import type { DialTunnel } from "./open-flow.ts";
-import { ALPN, tunnel, type TunnelHandler, type TunnelOptions } from "./tunnel.ts";
+import { type Outbound, outbound, type OutboundOptions } from "./outbound.ts";
+import { ALPN, tunnel } from "./tunnel.ts";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /** Two ends of one TCP connection over loopback, both half-open, without Nagle delay. */
@@ -104,7 +107,8 @@ export interface LogLine {
 
 /** A peer called `laptop`, connected in memory to a tunnel handler, and what lies behind it. */
 export interface TunnelPair extends AsyncDisposable {
-  readonly handler: TunnelHandler;
+  readonly handler: ProtocolHandler;
+  readonly outbound: Outbound;
   readonly client: OwnedConnection;
   readonly server: OwnedConnection;
   /** Dials over `client`. */
@@ -118,34 +122,55 @@ export interface TunnelPair extends AsyncDisposable {
   rights(...scopes: readonly string[]): void;
 }
 
-export function tunnelPair(
-  scopes: readonly string[],
-  options: TunnelOptions & { multiplexed?: boolean | undefined } = {},
-): TunnelPair {
-  const fingerprint = `ed25519:${"a".repeat(64)}`;
+/** Key of the peer in tests. */
+const TEST_KEY = `ed25519:${"a".repeat(64)}`;
+
+/** The rights of a peer called `laptop`. */
+export interface TestPeer {
+  readonly auth: AuthContext;
+  readonly identities: StaticIdentities;
+  /** Give the peer these rights, and no other. */
+  readonly rights: (...scopes: readonly string[]) => void;
+}
+
+export function testPeer(...scopes: readonly string[]): TestPeer {
   const entry = (scopes: readonly string[]): PeerEntry[] => [
-    { peerId: "laptop", fingerprints: [fingerprint], scopes, enabled: true },
+    { peerId: "laptop", fingerprints: [TEST_KEY], scopes, enabled: true },
   ];
   const identities = staticIdentities(entry(scopes));
+  return {
+    identities,
+    auth: authenticate(identities, { kind: "fingerprint", fingerprint: TEST_KEY }),
+    rights: (...scopes) => void identities.replace(entry(scopes)),
+  };
+}
+
+export function tunnelPair(
+  scopes: readonly string[],
+  options: OutboundOptions & { multiplexed?: boolean | undefined } = {},
+): TunnelPair {
+  const { identities, rights } = testPeer(...scopes);
   const { log, logger } = memoryLog();
-  const handler = tunnel({ logger, ...options });
+  const out = outbound(options);
+  const handler = tunnel({ logger, outbound: out, clock: options.clock });
   const connect = () =>
     connectionPair({
       alpn: ALPN,
       multiplexed: options.multiplexed,
-      auth: { server: { identities, fingerprint } },
+      auth: { server: { identities, fingerprint: TEST_KEY } },
     });
   const pair = connect();
   const served = handler.handle(pair.server);
   return {
     handler,
+    outbound: out,
     client: pair.client,
     server: pair.server,
     dial: dialOver(pair.client),
     served,
     log,
     connect,
-    rights: (...scopes) => identities.replace(entry(scopes)),
+    rights,
     async [Symbol.asyncDispose]() {
       await pair[Symbol.asyncDispose]();
       await served;

@@ -34,12 +34,12 @@ for (const multiplexed of [true, false]) {
     });
     await using node = tunnelPair(["tunnel:dial:localhost:*"], { multiplexed });
     const flow = await openFlow(node.dial, target.to);
-    assert.equal(node.handler.flows, 1);
+    assert.equal(node.outbound.flows, 1);
     flow.end(question);
     assert.deepEqual(await readAll(flow), answer);
     await node.client.close();
     await node.served;
-    assert.equal(node.handler.flows, 0);
+    assert.equal(node.outbound.flows, 0);
   });
 
   test(`tunnel() takes bytes that come ahead of its answer (${name})`, async () => {
@@ -156,7 +156,7 @@ test("tunnel() resets what is no request, or does not come in time", async () =>
     await new Promise(setImmediate);
   }
   assert.equal((await second)[0].resetCode, CloseCode.PROTOCOL);
-  assert.equal(node.handler.flows, 0);
+  assert.equal(node.outbound.flows, 0);
 });
 
 test("tunnel() bounds the flows of a peer, over all its connections", async () => {
@@ -172,7 +172,7 @@ test("tunnel() bounds the flows of a peer, over all its connections", async () =
   // Given back, it may be used again.
   first.on("error", () => {});
   first.destroy();
-  while (node.handler.flows > 1) await new Promise(setImmediate);
+  while (node.outbound.flows > 1) await new Promise(setImmediate);
   await openFlow(node.dial, target.to);
   await second.client.close();
   await alsoServed;
@@ -182,9 +182,9 @@ test("setLimits() holds for the flows that come, and ends none", async () => {
   await using target = await tcpServer((socket) => socket.pipe(socket));
   await using node = tunnelPair(["tunnel:dial:localhost:*"], { limits: { flowsPerPeer: 2 } });
   const first = await openFlow(node.dial, target.to);
-  node.handler.setLimits({ flowsPerPeer: 1 });
+  node.outbound.setLimits({ flowsPerPeer: 1 });
   assert.equal((await refusal(openFlow(node.dial, target.to))).refusal, "limit");
-  node.handler.setLimits({});
+  node.outbound.setLimits({});
   await openFlow(node.dial, target.to);
   first.write("still here");
   assert.equal(String((await once(first, "data"))[0]), "still here");
@@ -206,7 +206,7 @@ test("what a peer has no right to is refused at once, and not behind what waits"
   const denied = await beginFlow(node.dial, { host: "192.0.2.2", port: 80 });
   assert.equal((await refusal(denied.opened))?.refusal, "not-allowed");
   stuck.flow.destroy();
-  while (node.handler.flows > 0) await new Promise(setImmediate);
+  while (node.outbound.flows > 0) await new Promise(setImmediate);
 });
 
 test("tunnel() has no more flows of a peer on their way than its limit; the others wait", async () => {
@@ -221,7 +221,7 @@ test("tunnel() has no more flows of a peer on their way than its limit; the othe
   const target = { host: "192.0.2.1", port: 80 };
   const flows = await Promise.all([1, 2, 3, 4].map(() => beginFlow(node.dial, target)));
   const outcomes = flows.map(({ opened }) => refusal(opened));
-  while (node.handler.flows < 4) await new Promise(setImmediate);
+  while (node.outbound.flows < 4) await new Promise(setImmediate);
   assert.equal(attempts.length, 2);
   attempts[0]!.reject(Object.assign(new Error("no"), { code: "ECONNREFUSED" }));
   assert.equal((await outcomes[0])?.refusal, "refused");
@@ -232,7 +232,7 @@ test("tunnel() has no more flows of a peer on their way than its limit; the othe
   while (attempts.length < 4) await new Promise(setImmediate);
   for (const { flow } of flows) flow.destroy();
   for (const outcome of outcomes.slice(2)) outcome.catch(() => {});
-  while (node.handler.flows > 0) await new Promise(setImmediate);
+  while (node.outbound.flows > 0) await new Promise(setImmediate);
 });
 
 test("tunnel() finishes what it has when it is drained, and begins nothing new", async () => {
@@ -259,5 +259,5 @@ test("tunnel() ends its flows with the connection", async () => {
   node.client.abort(CloseCode.INTERNAL, "gone");
   await closed.promise;
   await node.served;
-  assert.equal(node.handler.flows, 0);
+  assert.equal(node.outbound.flows, 0);
 });

@@ -14,16 +14,9 @@ import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Connection } from "@alknet/core/connection";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { type Logger, silentLogger } from "@alknet/core/log";
-import {
-  type Connect,
-  connectTarget,
-  type Resolve,
-  systemConnect,
-  systemConnectLarge,
-  systemResolve,
-} from "./connect.ts";
 import { framed } from "./framed.ts";
 import { join } from "./join.ts";
+import { type Outbound, outbound } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import {
@@ -39,11 +32,8 @@ import {
 export const ALPN: string = "alknet/tunnel";
 
 export interface TunnelOptions {
-  /** @default the machine's resolver */
-  resolve?: Resolve | undefined;
-  /** @default the machine's TCP */
-  connect?: Connect | undefined;
-  limits?: TunnelLimits | undefined;
+  /** How this node connects for its peers. @default one with the default limits, that serves nobody else */
+  outbound?: Outbound | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
   /** Hears of each flow that was refused for want of a right, or for a limit. */
@@ -59,45 +49,9 @@ export interface TunnelRefusal {
   readonly scope?: string | undefined;
 }
 
-export interface TunnelLimits {
-  /** Flows one peer may have, over all its connections. @default 4_096 */
-  flowsPerPeer?: number | undefined;
-  /** How many of these may be on their way to a target at a time; the others wait. @default 256 */
-  openingPerPeer?: number | undefined;
-  /** Time for the request to come, and again for the target to answer, in milliseconds. @default 10_000 */
-  deadline?: number | undefined;
-}
-
-/** A handler that can tell how much it is doing. */
-export interface TunnelHandler extends ProtocolHandler {
-  /** Flows that stand now, of all peers. */
-  readonly flows: number;
-  /** Use other limits for the flows that come; what is left out is the default again. */
-  setLimits(limits: TunnelLimits): void;
-}
-
-/** Limits as they are without options. */
-export const DEFAULT_TUNNEL_LIMITS: {
-  readonly flowsPerPeer: number;
-  readonly openingPerPeer: number;
-  readonly deadline: number;
-} = Object.freeze({ flowsPerPeer: 4_096, openingPerPeer: 256, deadline: 10_000 });
-
-/** What one peer has going. */
-interface Usage {
-  flows: number;
-  opening: number;
-  /** Flows that wait for their turn to be opened. */
-  readonly waiting: (() => void)[];
-}
-
 /** Serve `alknet/tunnel`. */
-export function tunnel(options: TunnelOptions = {}): TunnelHandler {
-  const { resolve = systemResolve } = options;
-  const { clock = systemClock, logger = silentLogger } = options;
-  let limits = limitsOf(options.limits);
-  const usages = new Map<string, Usage>();
-  let flows = 0;
+export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
+  const { outbound: out = outbound(), clock = systemClock, logger = silentLogger } = options;
 
   async function serve(connection: Connection, stream: Duplex): Promise<void> {
     // The stream may fail at any time, also while nobody else listens.
@@ -107,7 +61,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     const peer = peerOf(connection);
     let request: TcpRequest | UnknownRequest;
     try {
-      request = (await readHead(stream, decodeRequest, clock.timeout(limits.deadline))).value;
+      request = (await readHead(stream, decodeRequest, clock.timeout(out.limits.deadline))).value;
     } catch (error) {
       logger.debug({ peer, err: error }, "flow without a request");
       stream.destroy(new OpenError("no request", { cause: error }));
@@ -116,7 +70,7 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     const refused = await carry(connection, stream, request, gone.signal);
     if (refused !== undefined && !stream.destroyed) {
       report(peer, refused);
-      await refuse(stream, refused, clock.timeout(limits.deadline));
+      await refuse(stream, refused, clock.timeout(out.limits.deadline));
     }
   }
 
@@ -128,46 +82,19 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     gone: AbortSignal,
   ): Promise<FlowRefused | undefined> {
     const peer = peerOf(connection);
-    const usage = usages.get(peer) ?? { flows: 0, opening: 0, waiting: [] };
-    usages.set(peer, usage);
-    usage.flows++;
-    flows++;
-    let opening = false;
-    const opened = () => {
-      if (!opening) return;
-      opening = false;
-      usage.opening--;
-      usage.waiting.shift()?.();
-    };
+    if (connection.draining.aborted) {
+      return new FlowRefused("draining", "the far node is shutting down");
+    }
+    if (request.kind === "unknown") {
+      return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
+    }
     try {
-      if (connection.draining.aborted) {
-        return new FlowRefused("draining", "the far node is shutting down");
-      }
-      if (request.kind === "unknown") {
-        return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
-      }
-      if (usage.flows > limits.flowsPerPeer) {
-        return new FlowRefused("limit", "too many flows of one peer");
-      }
-      const { host, port } = request;
-      // What no address could make right is refused at once, and not behind others that wait.
-      const mayBe = connection.auth.allows("tunnel:dial", { host, port });
-      if (mayBe && usage.opening >= limits.openingPerPeer) {
-        await new Promise<void>((resolve) => usage.waiting.push(resolve));
-      }
-      opening = true;
-      usage.opening++;
-      gone.throwIfAborted();
       // QUIC takes smaller pieces as they come, and keeps them without a copy.
-      const ours = connection.multiplexed ? systemConnect : systemConnectLarge;
-      const connect = options.connect ?? ours;
-      const reach = { resolve, connect, clock, deadline: limits.deadline };
-      const { socket, grant } = await connectTarget(connection.auth, request, reach, gone);
-      using _held = grant;
-      opened();
+      const largeReads = !connection.multiplexed;
+      using flow = await out.connect(connection.auth, request, { signal: gone, largeReads });
       stream.write(encodeReply({ kind: "open" }));
-      const flow = connection.multiplexed ? stream : framed(stream);
-      const end = await join(socket, flow, { signal: grant.signal });
+      const carried = connection.multiplexed ? stream : framed(stream);
+      const end = await join(flow.socket, carried, { signal: flow.signal });
       if (end.kind === "reset") logger.debug({ peer, by: end.by, err: end.error }, "flow reset");
       return undefined;
     } catch (error) {
@@ -178,10 +105,6 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
         return undefined;
       }
       return new FlowRefused("failed", "a fault of the far node", { cause: error });
-    } finally {
-      opened();
-      flows--;
-      if (--usage.flows === 0) usages.delete(peer);
     }
   }
 
@@ -219,12 +142,6 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
     alpns: [ALPN],
     access: "peers",
     tls: "node",
-    get flows() {
-      return flows;
-    },
-    setLimits(values) {
-      limits = limitsOf(values);
-    },
     async handle(connection) {
       const live = new Set<Promise<void>>();
       for (;;) {
@@ -237,15 +154,6 @@ export function tunnel(options: TunnelOptions = {}): TunnelHandler {
       // Closed: they have failed already. Draining: they may finish; the endpoint sets the limit.
       await Promise.allSettled(live);
     },
-  };
-}
-
-function limitsOf(values: TunnelLimits = {}): typeof DEFAULT_TUNNEL_LIMITS {
-  const { flowsPerPeer, openingPerPeer, deadline } = values;
-  return {
-    flowsPerPeer: flowsPerPeer ?? DEFAULT_TUNNEL_LIMITS.flowsPerPeer,
-    openingPerPeer: openingPerPeer ?? DEFAULT_TUNNEL_LIMITS.openingPerPeer,
-    deadline: deadline ?? DEFAULT_TUNNEL_LIMITS.deadline,
   };
 }
 

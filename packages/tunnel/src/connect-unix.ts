@@ -1,0 +1,52 @@
+/**
+ * Connect to a Unix socket for a peer.
+ *
+ * @module
+ */
+
+import { connect } from "node:net";
+import { AccessDenied, type AuthContext } from "@alknet/core/access";
+import { notAllowed, refusedFor } from "./connect-failure.ts";
+import { type Connected, whenConnected } from "./connect.ts";
+import { FlowRefused } from "./refused.ts";
+
+/** Longest path that the kernel takes, in bytes (`sun_path`, with its final zero). */
+export const MAX_UNIX_PATH: number = 107;
+
+/**
+ * Connect to the socket at `path` with the rights of `auth`: `tunnel:dial:unix:<path>`.
+ *
+ * @throws {FlowRefused} with the reason.
+ * @throws the reason of `signal`, when that is what ended it.
+ */
+export async function connectUnix(
+  auth: AuthContext,
+  path: string,
+  signal: AbortSignal,
+): Promise<Connected> {
+  const grant = granted(auth, path);
+  try {
+    // Node cuts a longer one, and would connect to another socket.
+    if (Buffer.byteLength(path) > MAX_UNIX_PATH) {
+      throw new FlowRefused("host-not-found", `${path}: longer than ${MAX_UNIX_PATH} bytes`);
+    }
+    const start = () => connect({ path, allowHalfOpen: true });
+    const attempt = AbortSignal.any([signal, grant.signal]);
+    return { socket: await whenConnected(start, attempt), grant };
+  } catch (error) {
+    grant[Symbol.dispose]();
+    signal.throwIfAborted();
+    throw refusedFor(error, path);
+  }
+}
+
+function granted(auth: AuthContext, path: string): Connected["grant"] {
+  const resource = { unixPath: path };
+  try {
+    return auth.grant("tunnel:dial", resource);
+  } catch (error) {
+    throw error instanceof AccessDenied
+      ? notAllowed(auth, resource, error)
+      : refusedFor(error, path);
+  }
+}

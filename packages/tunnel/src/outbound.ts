@@ -1,0 +1,167 @@
+/**
+ * The one way out of this node for what peers ask: `alknet/tunnel`, SSH's forwarding, and whatever else
+ * connects for somebody else. One policy, one count of flows, one dialer.
+ *
+ * A peer needs `tunnel:dial` for the name and for the address connected to, and holds it while the flow
+ * lasts: taking it back aborts the flow's `signal`, and nothing else.
+ *
+ * @module
+ */
+
+import type { Socket } from "node:net";
+import type { AuthContext, Grant } from "@alknet/core/access";
+import { type Clock, systemClock } from "@alknet/core/clock";
+import {
+  type Connect,
+  type Connected,
+  connectTarget,
+  type Resolve,
+  systemConnect,
+  systemConnectLarge,
+  systemResolve,
+  type Target,
+} from "./connect.ts";
+import { connectUnix } from "./connect-unix.ts";
+import { flowCount } from "./flow-count.ts";
+import { notAllowed } from "./connect-failure.ts";
+
+/** What a peer may ask to be connected to. */
+export type OutboundTarget =
+  /** TCP: a name in lower case, or an address; see `parseHost`. The port is 1 to 65,535. */
+  | Target
+  /** A Unix socket: an absolute path of at most 107 bytes. */
+  | { readonly path: string };
+
+export interface OutboundLimits {
+  /** Flows one peer may have, over all its connections and services. @default 4_096 */
+  flowsPerPeer?: number | undefined;
+  /** How many of these may be on their way to a target at a time; the others wait. @default 256 */
+  openingPerPeer?: number | undefined;
+  /** Time for the look-up and all attempts together, in milliseconds. @default 10_000 */
+  deadline?: number | undefined;
+}
+
+export interface OutboundOptions {
+  /** @default the machine's resolver */
+  resolve?: Resolve | undefined;
+  /** @default the machine's TCP */
+  connect?: Connect | undefined;
+  limits?: OutboundLimits | undefined;
+  clock?: Clock | undefined;
+}
+
+export interface ConnectOptions {
+  /** Its abort gives the attempt up, and leaves nothing behind. */
+  signal: AbortSignal;
+  /** Read the socket in large pieces; see `large-reads.ts` for who gains by that. @default false */
+  largeReads?: boolean | undefined;
+}
+
+/** A flow to a target. Disposing gives back the right and the place in the count; the socket is the caller's. */
+export interface OutboundFlow extends Disposable {
+  /** Connected and paused. It allows half-open, and has no Nagle delay. */
+  readonly socket: Socket;
+  /** Aborts with `AccessRevoked` when the right is gone: reset the socket then. Made on first use. */
+  readonly signal: AbortSignal;
+  readonly grant: Grant;
+}
+
+export interface Outbound {
+  /**
+   * Connect to `target` with the rights of `auth`.
+   *
+   * @throws {FlowRefused} with the refusal that tells most; its text may be shown to the peer, and names the target.
+   * @throws the reason of `signal`, when that is what ended it.
+   */
+  connect(
+    auth: AuthContext,
+    target: OutboundTarget,
+    options: ConnectOptions,
+  ): Promise<OutboundFlow>;
+  /** Flows that stand or are being opened now, of all peers. */
+  readonly flows: number;
+  readonly limits: typeof DEFAULT_OUTBOUND_LIMITS;
+  /** Use other limits for the flows that come; what is left out is the default again. */
+  setLimits(limits: OutboundLimits): void;
+}
+
+/** Limits as they are without options. */
+export const DEFAULT_OUTBOUND_LIMITS: {
+  readonly flowsPerPeer: number;
+  readonly openingPerPeer: number;
+  readonly deadline: number;
+} = Object.freeze({ flowsPerPeer: 4_096, openingPerPeer: 256, deadline: 10_000 });
+
+/** Make the way out of a node. */
+export function outbound(options: OutboundOptions = {}): Outbound {
+  const { resolve = systemResolve, clock = systemClock } = options;
+  let limits = limitsOf(options.limits);
+  const count = flowCount(() => limits);
+
+  function dial(
+    auth: AuthContext,
+    target: OutboundTarget,
+    { signal, largeReads = false }: ConnectOptions,
+  ): Promise<Connected> {
+    if ("path" in target) return connectUnix(auth, target.path, signal);
+    const connect = options.connect ?? (largeReads ? systemConnectLarge : systemConnect);
+    return connectTarget(auth, target, { resolve, connect, clock, ...limits }, signal);
+  }
+
+  return {
+    async connect(auth, target, connectOptions) {
+      const { signal } = connectOptions;
+      const counted = count.enter(peerOf(auth));
+      try {
+        // What no address could make right is refused at once, and not behind others that wait.
+        const resource = "path" in target ? { unixPath: target.path } : target;
+        if (!auth.allows("tunnel:dial", resource)) throw notAllowed(auth, resource);
+        const arrived = await counted.opening(signal);
+        try {
+          return flowOf(await dial(auth, target, connectOptions), counted);
+        } finally {
+          arrived();
+        }
+      } catch (error) {
+        counted[Symbol.dispose]();
+        throw error;
+      }
+    },
+    get flows() {
+      return count.flows;
+    },
+    get limits() {
+      return limits;
+    },
+    setLimits(values) {
+      limits = limitsOf(values);
+    },
+  };
+}
+
+function flowOf({ socket, grant }: Connected, counted: Disposable): OutboundFlow {
+  return {
+    socket,
+    grant,
+    get signal() {
+      return grant.signal;
+    },
+    [Symbol.dispose]() {
+      grant[Symbol.dispose]();
+      counted[Symbol.dispose]();
+    },
+  };
+}
+
+function limitsOf(values: OutboundLimits = {}): typeof DEFAULT_OUTBOUND_LIMITS {
+  const { flowsPerPeer, openingPerPeer, deadline } = values;
+  return {
+    flowsPerPeer: flowsPerPeer ?? DEFAULT_OUTBOUND_LIMITS.flowsPerPeer,
+    openingPerPeer: openingPerPeer ?? DEFAULT_OUTBOUND_LIMITS.openingPerPeer,
+    deadline: deadline ?? DEFAULT_OUTBOUND_LIMITS.deadline,
+  };
+}
+
+function peerOf(auth: AuthContext): string {
+  return auth.peer?.id ?? auth.fingerprint ?? "unknown";
+}
