@@ -22,9 +22,8 @@ import type { Penalty } from "@alknet/core/limits";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import ssh2, { type AuthContext as Request, type Connection as Client } from "ssh2";
 import { type Account, type Accounts, nodeAccounts } from "./account.ts";
-import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
 import { serveSession } from "./session.ts";
-import { batchWrites, extendClient, transportOf } from "./ssh2-extension.ts";
+import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
 import { decide, type Decision } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
@@ -180,7 +179,7 @@ export function ssh(options: SshOptions): SshHandler {
 
   function serveClient(client: Client, origin: Origin, { gone, ready, end }: Life): void {
     const { channels, rekeyAfter } = limits;
-    const extended = extendClient(client, { clock, channels, rekeyAfter });
+    const extended = extendSshServer(client, { clock, channels, rekeyAfter });
     let failures = 0;
     let login: { readonly auth: AuthContext; readonly account: Account } | undefined;
     const source = {
@@ -319,22 +318,7 @@ function serverConfig(hostKey: string): ssh2.ServerConfig {
   return {
     hostKeys: [hostKey],
     ident: "Alknet",
-    algorithms: {
-      kex: [
-        ML_KEM_EXCHANGE as ssh2.KexAlgorithm,
-        ...(["curve25519-sha256", "curve25519-sha256@libssh.org"] as const),
-        ...(["ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521"] as const),
-      ],
-      cipher: [
-        ...(["chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com"] as const),
-        ...(["aes256-gcm@openssh.com", "aes128-ctr", "aes256-ctr"] as const),
-      ],
-      hmac: [
-        ...(["hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com"] as const),
-        ...(["hmac-sha2-256", "hmac-sha2-512"] as const),
-      ],
-      compress: ["none"],
-    },
+    algorithms: ALGORITHMS,
   };
 }
 
