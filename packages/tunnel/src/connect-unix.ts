@@ -9,9 +9,7 @@ import { AccessDenied, type AuthContext } from "@alknet/core/access";
 import { notAllowed, refusedFor } from "./connect-failure.ts";
 import { type Connected, whenConnected } from "./connect.ts";
 import { FlowRefused } from "./refused.ts";
-
-/** Longest path that the kernel takes, in bytes (`sun_path`, with its final zero). */
-export const MAX_UNIX_PATH: number = 107;
+import { MAX_UNIX_PATH } from "./wire/unix-path.ts";
 
 /**
  * Connect to the socket at `path` with the rights of `auth`: `tunnel:dial:unix:<path>`.

@@ -56,7 +56,7 @@ test("beginFlow() waits for no answer on a fresh connection: data goes along wit
   const { stream, request } = await den.take();
   assert.deepEqual(request, { kind: "tcp", ...target });
   assert.equal(String(await readAll(stream)), "early");
-  stream.end(encodeReply({ kind: "open" }));
+  stream.end(encodeReply({ kind: "open", body: Buffer.alloc(0) }));
   await opened;
   assert.equal((await readAll(flow)).length, 0);
 });
@@ -66,7 +66,7 @@ test("beginFlow() waits on a connection that was silent, and asks again on a fre
   await using fresh = peer();
   const clock = new FakeClock();
   const first = openFlow(dialEach(den), target, { clock });
-  (await den.take()).stream.end(encodeReply({ kind: "open" }));
+  (await den.take()).stream.end(encodeReply({ kind: "open", body: Buffer.alloc(0) }));
   (await first).end();
   clock.advance(1_000);
 
@@ -78,7 +78,7 @@ test("beginFlow() waits on a connection that was silent, and asks again on a fre
   flow.end("only once");
   const { stream } = await fresh.take();
   assert.equal(String(await readAll(stream)), "only once");
-  stream.end(encodeReply({ kind: "open" }));
+  stream.end(encodeReply({ kind: "open", body: Buffer.alloc(0) }));
   await readAll(flow);
   assert.equal(dial.dialled(), 2);
 });
@@ -102,7 +102,7 @@ test("openFlow() asks again, once, when the connection was lost under its reques
   await den.take();
   den.streams[0]!.destroy(lost);
   const { stream } = await fresh.take();
-  stream.end(encodeReply({ kind: "open" }));
+  stream.end(encodeReply({ kind: "open", body: Buffer.alloc(0) }));
   (await opening).end();
 
   const failing = openFlow(dialEach(den, fresh), target);

@@ -1,5 +1,5 @@
 /**
- * The asking side: have a peer open a TCP connection, and get it as a `Duplex`.
+ * The asking side: have a peer open a connection, TCP or to a Unix socket, and get it as a `Duplex`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { ConnectionClosed } from "@alknet/core/connection";
 import { framed } from "./framed.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
-import { decodeReply, encodeTcpRequest } from "./wire/open.ts";
+import { decodeReply, encodeRequest, type KnownRequest } from "./wire/open.ts";
 
 /** A stream of `alknet/tunnel`, as `Dialer.open` gives it. */
 export interface TunnelStream {
@@ -43,8 +43,13 @@ export interface OpeningFlow {
   readonly opened: Promise<void>;
 }
 
+/** What the far side is asked to connect to. */
+export type FlowTarget =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string };
+
 /**
- * Ask for `host:port` and wait for the answer.
+ * Ask for `target` and wait for the answer.
  *
  * Half-close and reset pass through the flow that comes back: `end()` ends one direction,
  * `destroy(error)` resets both.
@@ -53,10 +58,10 @@ export interface OpeningFlow {
  */
 export async function openFlow(
   dial: DialTunnel,
-  target: { readonly host: string; readonly port: number },
+  target: FlowTarget,
   options: OpenFlowOptions = {},
 ): Promise<Duplex> {
-  const request = encodeTcpRequest(target.host, target.port);
+  const request = encodeRequest(requestFor(target));
   const first = await ask(dial, request, options);
   try {
     await first.opened;
@@ -70,7 +75,7 @@ export async function openFlow(
 }
 
 /**
- * Ask for `host:port`, and do not wait for the answer where the connection is known to be alive. Rejects
+ * Ask for `target`, and do not wait for the answer where the connection is known to be alive. Rejects
  * if there is no way to the peer.
  *
  * A connection that has been silent may have died without a word: the node was restarted, the network
@@ -79,10 +84,10 @@ export async function openFlow(
  */
 export async function beginFlow(
   dial: DialTunnel,
-  target: { readonly host: string; readonly port: number },
+  target: FlowTarget,
   options: OpenFlowOptions = {},
 ): Promise<OpeningFlow> {
-  const request = encodeTcpRequest(target.host, target.port);
+  const request = encodeRequest(requestFor(target));
   const first = await ask(dial, request, options);
   if (first.alive) return first;
   try {
@@ -92,6 +97,10 @@ export async function beginFlow(
     if (!isStale(error)) throw error;
   }
   return await ask(dial, request, options);
+}
+
+function requestFor(target: FlowTarget): KnownRequest {
+  return "path" in target ? { kind: "unix", ...target } : { kind: "tcp", ...target };
 }
 
 /** How long after the last answer a connection passes for alive, in milliseconds: no node restarts in less. */

@@ -1,36 +1,11 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
 import { outbound, type OutboundTarget } from "./outbound.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, readAll, tcpServer, testPeer } from "./testing.ts";
+import { deadPort, readAll, tcpServer, testPeer, unixServer } from "./testing.ts";
 
 const never = new AbortController().signal;
-
-/** A Unix server that says hello, in a folder of its own. */
-async function unixServer() {
-  const folder = await mkdtemp(join(tmpdir(), "alknet-"));
-  const path = join(folder, "s.sock");
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on("error", () => {}).end("hello");
-  }).listen(path);
-  await once(server, "listening");
-  return {
-    folder,
-    path,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, "close");
-      server.close();
-      await closed;
-      await rm(folder, { recursive: true });
-    },
-  };
-}
 
 async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
   const error = await promise.then(
@@ -43,7 +18,7 @@ async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
 
 test("connect() reaches TCP and Unix targets under one count, and gives back what is disposed of", async () => {
   await using server = await tcpServer((socket) => socket.end("hello"));
-  await using unix = await unixServer();
+  await using unix = await unixServer((socket) => socket.end("hello"));
   const { auth } = testPeer(`tunnel:dial:localhost:*`, `tunnel:dial:unix:${unix.folder}/*`);
   const out = outbound();
   for (const target of [server.to, { path: unix.path }] satisfies OutboundTarget[]) {
@@ -59,7 +34,7 @@ test("connect() reaches TCP and Unix targets under one count, and gives back wha
 
 test("connect() aborts the signal of the flow whose right is gone, and of no other", async () => {
   await using server = await tcpServer();
-  await using unix = await unixServer();
+  await using unix = await unixServer((socket) => socket.end("hello"));
   const tcp = `tunnel:dial:127.0.0.1:${server.to.port}`;
   const { auth, rights } = testPeer(tcp, `tunnel:dial:unix:${unix.path}`);
   const out = outbound();
@@ -72,7 +47,7 @@ test("connect() aborts the signal of the flow whose right is gone, and of no oth
 });
 
 test("connect() tells why a Unix socket is not reached", async () => {
-  await using unix = await unixServer();
+  await using unix = await unixServer((socket) => socket.end("hello"));
   const { auth } = testPeer(`tunnel:dial:unix:${unix.folder}/**`, "tunnel:dial");
   const out = outbound();
   for (const [path, expected, text] of [

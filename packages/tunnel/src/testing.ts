@@ -5,6 +5,17 @@
  */
 
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type ListenOptions,
+  type Server,
+  type Socket,
+} from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { type AuthContext, authenticate } from "@alknet/core/access";
 import type { Connection, OwnedConnection } from "@alknet/core/connection";
@@ -16,7 +27,6 @@ import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
 import type { DialTunnel } from "./open-flow.ts";
 import { type Outbound, outbound, type OutboundOptions } from "./outbound.ts";
 import { ALPN, tunnel } from "./tunnel.ts";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 
 /** Two ends of one TCP connection over loopback, both half-open, without Nagle delay. */
 export interface SocketPair extends AsyncDisposable {
@@ -72,6 +82,39 @@ export interface TcpServer extends AsyncDisposable {
 
 /** Serve each connection with `serve`, half-open, without Nagle delay. */
 export async function tcpServer(serve?: (socket: Socket) => void): Promise<TcpServer> {
+  const { server, close } = await serverAt({ host: "127.0.0.1", port: 0 }, serve);
+  return {
+    server,
+    to: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+/** A server at a Unix socket, alone in its folder; disposing it ends its connections. */
+export interface UnixServer extends AsyncDisposable {
+  readonly folder: string;
+  readonly path: string;
+}
+
+/** Serve each connection with `serve`, half-open. */
+export async function unixServer(serve?: (socket: Socket) => void): Promise<UnixServer> {
+  const folder = await mkdtemp(join(tmpdir(), "alknet-"));
+  const path = join(folder, "s.sock");
+  const { close } = await serverAt({ path }, serve);
+  return {
+    folder,
+    path,
+    async [Symbol.asyncDispose]() {
+      await close();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+async function serverAt(
+  where: ListenOptions,
+  serve?: (socket: Socket) => void,
+): Promise<{ readonly server: Server; readonly close: () => Promise<void> }> {
   const live = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     live.add(socket);
@@ -79,12 +122,11 @@ export async function tcpServer(serve?: (socket: Socket) => void): Promise<TcpSe
     socket.once("close", () => live.delete(socket));
     serve?.(socket);
   });
-  server.listen({ host: "127.0.0.1", port: 0 });
+  server.listen(where);
   await once(server, "listening");
   return {
     server,
-    to: { host: "127.0.0.1", port: (server.address() as AddressInfo).port },
-    async [Symbol.asyncDispose]() {
+    async close() {
       const closed = once(server, "close");
       server.close();
       for (const socket of live) socket.destroy();

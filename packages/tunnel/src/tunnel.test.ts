@@ -8,8 +8,8 @@ import { StreamReset } from "@alknet/core/connection";
 import { FakeClock } from "@alknet/core/testing";
 import { beginFlow, openFlow } from "./open-flow.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, dialOver, readAll, tcpServer, tunnelPair } from "./testing.ts";
-import { encodeTcpRequest } from "./wire/open.ts";
+import { deadPort, dialOver, readAll, tcpServer, tunnelPair, unixServer } from "./testing.ts";
+import { encodeRequest } from "./wire/open.ts";
 
 async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
   const error = await promise.then(
@@ -40,6 +40,14 @@ for (const multiplexed of [true, false]) {
     await node.client.close();
     await node.served;
     assert.equal(node.outbound.flows, 0);
+  });
+
+  test(`tunnel() carries a flow to a Unix socket (${name})`, async () => {
+    await using target = await unixServer((socket) => socket.pipe(socket));
+    await using node = tunnelPair([`tunnel:dial:unix:${target.path}`], { multiplexed });
+    const flow = await openFlow(node.dial, { path: target.path });
+    flow.end("hello");
+    assert.equal(String(await readAll(flow)), "hello");
   });
 
   test(`tunnel() takes bytes that come ahead of its answer (${name})`, async () => {
@@ -134,10 +142,10 @@ for (const multiplexed of [true, false]) {
 test("tunnel() refuses a kind of request that it does not know", async () => {
   await using node = tunnelPair(["tunnel:dial"]);
   const stream = await node.client.open();
-  stream.write(Buffer.from([2, 0, 1, 7]));
+  stream.write(Buffer.from([99, 0, 1, 7]));
   const reply = await readAll(stream);
   assert.equal(reply[0], 8);
-  assert.match(String(reply.subarray(3)), /kind 2/);
+  assert.match(String(reply.subarray(3)), /kind 99/);
 });
 
 test("tunnel() resets what is no request, or does not come in time", async () => {
@@ -150,7 +158,7 @@ test("tunnel() resets what is no request, or does not come in time", async () =>
 
   const slow = await node.client.open();
   const second = once(slow, "error");
-  slow.write(encodeTcpRequest("localhost", 80).subarray(0, -1));
+  slow.write(encodeRequest({ kind: "tcp", host: "localhost", port: 80 }).subarray(0, -1));
   while (node.log.length < 2) {
     clock.advance(10_000);
     await new Promise(setImmediate);

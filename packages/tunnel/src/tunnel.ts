@@ -1,5 +1,5 @@
 /**
- * `alknet/tunnel`: a peer opens TCP connections from this node, to what its rights allow.
+ * `alknet/tunnel`: a peer opens connections from this node, TCP and to Unix sockets, to what its rights allow.
  *
  * One flow is one stream: the request at its head (wire/open.ts), then the bytes of the connection, half-close
  * and reset included. Rights are asked for by name and by each address before it is connected to, and held
@@ -16,7 +16,7 @@ import type { ProtocolHandler } from "@alknet/core/handler";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { framed } from "./framed.ts";
 import { join } from "./join.ts";
-import { type Outbound, outbound } from "./outbound.ts";
+import { type Outbound, outbound, type OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import {
@@ -24,7 +24,7 @@ import {
   encodeReply,
   OpenError,
   type Refusal,
-  type TcpRequest,
+  type KnownRequest,
   type UnknownRequest,
 } from "./wire/open.ts";
 
@@ -49,6 +49,17 @@ export interface TunnelRefusal {
   readonly scope?: string | undefined;
 }
 
+/** A request, and the stream that it came on. */
+interface Asked {
+  readonly connection: Connection;
+  readonly stream: Duplex;
+  readonly request: KnownRequest | UnknownRequest;
+  /** Aborts when the stream has gone. */
+  readonly gone: AbortSignal;
+}
+
+const NOTHING = new Uint8Array();
+
 /** Serve `alknet/tunnel`. */
 export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
   const { outbound: out = outbound(), clock = systemClock, logger = silentLogger } = options;
@@ -59,7 +70,7 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
     stream.on("error", (error) => gone.abort(error));
     stream.once("close", () => gone.abort(new Error("the peer gave the flow up")));
     const peer = peerOf(connection);
-    let request: TcpRequest | UnknownRequest;
+    let request: KnownRequest | UnknownRequest;
     try {
       request = (await readHead(stream, decodeRequest, clock.timeout(out.limits.deadline))).value;
     } catch (error) {
@@ -67,45 +78,66 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
       stream.destroy(new OpenError("no request", { cause: error }));
       return;
     }
-    const refused = await carry(connection, stream, request, gone.signal);
+    const refused = await answer({ connection, stream, request, gone: gone.signal });
     if (refused !== undefined && !stream.destroyed) {
       report(peer, refused);
       await refuse(stream, refused, clock.timeout(out.limits.deadline));
     }
   }
 
-  /** Open what is asked for and carry it to its end. Answers why not; never rejects. */
-  async function carry(
-    connection: Connection,
-    stream: Duplex,
-    request: TcpRequest | UnknownRequest,
-    gone: AbortSignal,
-  ): Promise<FlowRefused | undefined> {
-    const peer = peerOf(connection);
-    if (connection.draining.aborted) {
-      return new FlowRefused("draining", "the far node is shutting down");
-    }
-    if (request.kind === "unknown") {
-      return new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
-    }
+  /** Do what is asked for, to its end. Answers why not; never rejects. */
+  async function answer(asked: Asked): Promise<FlowRefused | undefined> {
     try {
-      // QUIC takes smaller pieces as they come, and keeps them without a copy.
-      const largeReads = !connection.multiplexed;
-      using flow = await out.connect(connection.auth, request, { signal: gone, largeReads });
-      stream.write(encodeReply({ kind: "open" }));
-      const carried = connection.multiplexed ? stream : framed(stream);
-      const end = await join(flow.socket, carried, { signal: flow.signal });
-      if (end.kind === "reset") logger.debug({ peer, by: end.by, err: end.error }, "flow reset");
+      await carry(asked);
       return undefined;
     } catch (error) {
       if (error instanceof FlowRefused) return error;
-      if (gone.aborted) {
+      if (asked.gone.aborted) {
+        const peer = peerOf(asked.connection);
         logger.debug({ peer, err: error }, "flow given up while it was opened");
-        stream.destroy();
+        asked.stream.destroy();
         return undefined;
       }
       return new FlowRefused("failed", "a fault of the far node", { cause: error });
     }
+  }
+
+  async function carry(asked: Asked): Promise<void> {
+    const { connection, request } = asked;
+    if (connection.draining.aborted) {
+      throw new FlowRefused("draining", "the far node is shutting down");
+    }
+    switch (request.kind) {
+      case "tcp":
+        return await carrySocket(asked, request);
+      case "unix":
+        return await carrySocket(asked, request);
+      case "udp":
+      case "listen-tcp":
+      case "listen-unix":
+      case "claim":
+      case "accepted":
+        throw new FlowRefused(
+          "unsupported",
+          `requests of kind ${request.kind} are not served there`,
+        );
+      case "unknown":
+        throw new FlowRefused("unsupported", `request kind ${request.number} is not known there`);
+    }
+  }
+
+  async function carrySocket(
+    { connection, stream, gone }: Asked,
+    target: OutboundTarget,
+  ): Promise<void> {
+    // QUIC takes smaller pieces as they come, and keeps them without a copy.
+    const largeReads = !connection.multiplexed;
+    using flow = await out.connect(connection.auth, target, { signal: gone, largeReads });
+    stream.write(encodeReply({ kind: "open", body: NOTHING }));
+    const carried = connection.multiplexed ? stream : framed(stream);
+    const end = await join(flow.socket, carried, { signal: flow.signal });
+    if (end.kind === "ended") return;
+    logger.debug({ peer: peerOf(connection), by: end.by, err: end.error }, "flow reset");
   }
 
   /** No target at a level that is on by default: whom a peer talks to is its own affair. */

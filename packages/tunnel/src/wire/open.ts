@@ -3,12 +3,18 @@
  *
  * ```text
  * request   kind u8    length u16    body, `length` bytes, at most 1,024
- *   kind 1, a TCP connection:   port u16 (1 to 65,535), host (the rest: 1 to 253 bytes, see host.ts)
- *   kinds 2 to 6 are kept for UDP, Unix sockets, TCP and Unix listeners, and claiming what one took;
- *   a server that does not know a kind can skip its body, and answers `unsupported`
+ *   1  a TCP connection     port u16 (1 to 65,535), host (the rest: 1 to 253 bytes, see host.ts)
+ *   2  a UDP flow           the same
+ *   3  a Unix socket        path (1 to 107 bytes of UTF-8, absolute)
+ *   4  a TCP listener       port u16 (0: any), host (may be empty: all addresses)
+ *   5  a Unix listener      path
+ *   6  a claim              token, 16 bytes: of a connection that a listener has announced
+ *   7  a connection         listener u32, port u16 (0: none), address (of where it comes from; may be empty);
+ *                           here the listening node opens the stream, to who had it listen
+ *   a side that does not know a kind can skip its body, and answers `unsupported`
  *
  * reply     status u8  length u16    body, `length` bytes, at most 1,024
- *   status 0, open:             body kept for kinds that tell something; skipped by who does not know it
+ *   status 0, open:             body as opened.ts has it for some kinds; skipped by who does not know it
  *   any other, see `Refusal`:   body is text for people, UTF-8
  * ```
  *
@@ -22,22 +28,65 @@
  * @module
  */
 
+import { isIP } from "node:net";
 import { parseHost } from "./host.ts";
+import { parseUnixPath } from "./unix-path.ts";
 
 /** Longest body of a request or a reply, in bytes. */
 export const MAX_BODY: number = 1_024;
 
+/** Length of the token that claims an announced connection, in bytes. */
+export const TOKEN_LENGTH: number = 16;
+
 /** Bytes before the body. */
 const HEAD = 3;
 
-const KIND_TCP = 1;
-
-/** Open a TCP connection on the far side. */
-export interface TcpRequest {
-  readonly kind: "tcp";
+/** Open a TCP connection on the far side, or a UDP socket that is connected to one target. */
+export interface HostRequest {
+  readonly kind: "tcp" | "udp";
   readonly host: string;
+  /** 1 to 65,535. */
   readonly port: number;
 }
+
+/** Connect to a Unix socket, or listen on one. */
+export interface UnixRequest {
+  readonly kind: "unix" | "listen-unix";
+  readonly path: string;
+}
+
+/** Listen for TCP connections on the far side. */
+export interface ListenRequest {
+  readonly kind: "listen-tcp";
+  /** Empty: all addresses. */
+  readonly host: string;
+  /** 0: any. */
+  readonly port: number;
+}
+
+/** Take a connection that a listener has announced. */
+export interface ClaimRequest {
+  readonly kind: "claim";
+  /** {@linkcode TOKEN_LENGTH} bytes. */
+  readonly token: Uint8Array;
+}
+
+/** A connection that a listener has taken, for who had it listen. */
+export interface AcceptedRequest {
+  readonly kind: "accepted";
+  /** The number that the listener was given in the reply; see `opened.ts`. */
+  readonly listener: number;
+  /** Where it comes from: an IP address and a port, or empty and 0 for a Unix socket. */
+  readonly origin: { readonly address: string; readonly port: number };
+}
+
+/** What one side may ask of the other. */
+export type KnownRequest =
+  | HostRequest
+  | UnixRequest
+  | ListenRequest
+  | ClaimRequest
+  | AcceptedRequest;
 
 /** A kind this side does not know; its body was well-formed enough to skip. */
 export interface UnknownRequest {
@@ -72,7 +121,8 @@ const refusals = [
 export type Refusal = (typeof refusals)[number];
 
 export type Reply =
-  | { readonly kind: "open" }
+  /** The body tells more for some kinds of requests; see `opened.ts`. */
+  | { readonly kind: "open"; readonly body: Uint8Array }
   | { readonly kind: "refused"; readonly refusal: Refusal; readonly text: string };
 
 /** The peer broke the format of a head. There is no way back into step: reset the stream. */
@@ -87,17 +137,51 @@ export interface Decoded<T> {
   readonly length: number;
 }
 
+/** Kinds by their number on the wire, from 1. */
+const kinds = [
+  "tcp",
+  "udp",
+  "unix",
+  "listen-tcp",
+  "listen-unix",
+  "claim",
+  "accepted",
+] as const satisfies readonly KnownRequest["kind"][];
+
 /**
- * Bytes of a request for `host:port`.
+ * Bytes of a request.
  *
- * @throws {SyntaxError} if the host is none (see `parseHost`).
- * @throws {RangeError} if the port is not 1 to 65,535.
+ * @throws {SyntaxError} if its host or path is none (see `parseHost`, `parseUnixPath`).
+ * @throws {RangeError} if its port, token or number is out of range.
  */
-export function encodeTcpRequest(host: string, port: number): Uint8Array {
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new RangeError(`cannot ask for port ${port}: expected 1 to 65535`);
+export function encodeRequest(request: KnownRequest): Uint8Array {
+  return encode(kinds.indexOf(request.kind) + 1, bodyOf(request));
+}
+
+function bodyOf(request: KnownRequest): Uint8Array {
+  switch (request.kind) {
+    case "tcp":
+    case "udp":
+      return Buffer.concat([port(request.port, 1), latin1(parseHost(request.host))]);
+    case "unix":
+    case "listen-unix":
+      return Buffer.from(parseUnixPath(request.path));
+    case "listen-tcp":
+      return Buffer.concat([port(request.port, 0), latin1(hostOrNone(request.host))]);
+    case "claim":
+      if (request.token.length === TOKEN_LENGTH) return request.token;
+      throw new RangeError(
+        `cannot claim by ${request.token.length} bytes: expected ${TOKEN_LENGTH}`,
+      );
+    case "accepted": {
+      const { listener, origin } = request;
+      return Buffer.concat([
+        u32(listener),
+        port(origin.port, 0),
+        latin1(hostOrNone(origin.address)),
+      ]);
+    }
   }
-  return encode(KIND_TCP, Buffer.concat([u16(port), Buffer.from(parseHost(host), "latin1")]));
 }
 
 /**
@@ -106,28 +190,47 @@ export function encodeTcpRequest(host: string, port: number): Uint8Array {
  * @returns `undefined` until all of it has come.
  * @throws {OpenError} if it is longer than allowed, or its body is not what its kind says.
  */
-export function decodeRequest(bytes: Uint8Array): Decoded<TcpRequest | UnknownRequest> | undefined {
+export function decodeRequest(
+  bytes: Uint8Array,
+): Decoded<KnownRequest | UnknownRequest> | undefined {
   const head = decode(bytes, "request");
   if (head === undefined) return undefined;
   const { number, body, length } = head;
-  if (number !== KIND_TCP) return { value: { kind: "unknown", number }, length };
-  if (body.length < 3) {
-    throw new OpenError(`cannot read request: body of ${body.length} bytes, expected at least 3`);
-  }
-  const port = body.readUInt16BE(0);
-  if (port === 0) throw new OpenError("cannot read request: port 0, expected 1 to 65535");
+  const kind = kinds[number - 1];
+  if (kind === undefined) return { value: { kind: "unknown", number }, length };
   try {
-    return { value: { kind: "tcp", host: parseHost(body.toString("latin1", 2)), port }, length };
+    return { value: requestOf(kind, body), length };
   } catch (cause) {
-    throw new OpenError("cannot read request: its host is neither a name nor an address", {
-      cause,
-    });
+    throw new OpenError(`cannot read request: its body is none of kind ${kind}`, { cause });
+  }
+}
+
+/** @throws {Error} of any kind, if `body` is none. */
+function requestOf(kind: KnownRequest["kind"], body: Buffer): KnownRequest {
+  switch (kind) {
+    case "tcp":
+    case "udp":
+      return { kind, host: parseHost(body.toString("latin1", 2)), port: readPort(body, 0, 1) };
+    case "unix":
+    case "listen-unix":
+      return { kind, path: parseUnixPath(utf8.decode(body)) };
+    case "listen-tcp":
+      return { kind, host: hostOrNone(body.toString("latin1", 2)), port: readPort(body, 0, 0) };
+    case "claim":
+      if (body.length === TOKEN_LENGTH) return { kind, token: Uint8Array.from(body) };
+      throw new RangeError(`token of ${body.length} bytes`);
+    case "accepted": {
+      const address = body.toString("latin1", 6);
+      if (address !== "" && isIP(address) === 0) throw new SyntaxError("no address");
+      const origin = { address, port: readPort(body, 4, 0) };
+      return { kind, listener: body.readUInt32BE(0), origin };
+    }
   }
 }
 
 /** Bytes of a reply. Text beyond {@linkcode MAX_BODY} bytes is cut, between characters. */
 export function encodeReply(reply: Reply): Uint8Array {
-  if (reply.kind === "open") return encode(0, Buffer.alloc(0));
+  if (reply.kind === "open") return encode(0, reply.body);
   const text = new Uint8Array(MAX_BODY);
   const { written } = new TextEncoder().encodeInto(reply.text, text);
   return encode(refusals.indexOf(reply.refusal) + 1, text.subarray(0, written));
@@ -146,7 +249,7 @@ export function decodeReply(bytes: Uint8Array): Decoded<Reply> | undefined {
   const head = decode(bytes, "reply");
   if (head === undefined) return undefined;
   const { number, body, length } = head;
-  if (number === 0) return { value: { kind: "open" }, length };
+  if (number === 0) return { value: { kind: "open", body: Uint8Array.from(body) }, length };
   const refusal = refusals[number - 1] ?? "failed";
   const text = body.toString("utf8").replaceAll(/[\p{Cc}\p{Cf}]/gu, "\ufffd");
   return { value: { kind: "refused", refusal, text }, length };
@@ -173,6 +276,33 @@ function decode(
   return { number: view[0]!, body: view.subarray(HEAD, HEAD + length), length: HEAD + length };
 }
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function hostOrNone(host: string): string {
+  return host === "" ? "" : parseHost(host);
+}
+
+function latin1(text: string): Uint8Array {
+  return Buffer.from(text, "latin1");
+}
+
+function readPort(body: Buffer, at: number, lowest: 0 | 1): number {
+  const value = body.readUInt16BE(at);
+  if (value < lowest) throw new RangeError("port 0, expected 1 to 65535");
+  return value;
+}
+
+function port(value: number, lowest: 0 | 1): Uint8Array {
+  if (Number.isInteger(value) && value >= lowest && value <= 65_535) return u16(value);
+  throw new RangeError(`cannot ask for port ${value}: expected ${lowest} to 65535`);
+}
+
 function u16(value: number): Uint8Array {
   return Buffer.of(value >> 8, value & 0xff);
+}
+
+function u32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }
