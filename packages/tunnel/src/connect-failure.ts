@@ -59,6 +59,11 @@ export function notAllowed(
   return new FlowRefused("not-allowed", `${target}: not allowed${missing}`, { cause });
 }
 
+/** The refusal of a target that is a socket of the node itself. */
+export function ownSocket(target: string): FlowRefused {
+  return new FlowRefused("not-allowed", `${target}: Alknet's own socket, which no forward reaches`);
+}
+
 function rank(error: unknown): number {
   const { code, name } = error as { code?: unknown; name?: unknown };
   const at = meanings.findIndex(([, , codes]) =>

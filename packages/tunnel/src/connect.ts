@@ -12,7 +12,7 @@ import { connect, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
 import { race } from "@alknet/core/race";
-import { notAllowed, refusedFor } from "./connect-failure.ts";
+import { notAllowed, ownSocket, refusedFor } from "./connect-failure.ts";
 import { connectLarge } from "./large-reads.ts";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
@@ -41,6 +41,8 @@ export interface Reach {
   readonly clock: Clock;
   /** Time for the look-up and all attempts together, in milliseconds. */
   readonly deadline: number;
+  /** Whether an address and port are the node's own, which no forward reaches. @default none is */
+  readonly isOwn?: ((address: string, port: number) => boolean) | undefined;
 }
 
 /** A socket, and the right it stands on. Who gets it closes both. */
@@ -85,16 +87,22 @@ export async function connectTarget(
   let winner: Connected | undefined;
   try {
     let denied: AccessDenied | undefined;
+    let own = false;
     for (const address of interleaved(addresses).slice(0, MAX_CANDIDATES)) {
       try {
         const grant = auth.grant("tunnel:dial", { host, port, address });
-        candidates.push({ address, grant });
+        if (reach.isOwn?.(address, port) === true) {
+          grant[Symbol.dispose]();
+          own = true;
+        } else candidates.push({ address, grant });
       } catch (error) {
         if (!(error instanceof AccessDenied)) throw refusedFor(error, formatTarget(target));
         denied ??= error;
       }
     }
-    if (candidates.length === 0) throw notAllowed(auth, target, denied);
+    if (candidates.length === 0) {
+      throw own ? ownSocket(formatTarget(target)) : notAllowed(auth, target, denied);
+    }
     winner = await race<Connected>({
       attempts: candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
         // A right that falls while it is waited for ends this attempt only.

@@ -24,6 +24,7 @@ import {
 import { connectUnix } from "./connect-unix.ts";
 import { flowCount } from "./flow-count.ts";
 import { notAllowed } from "./connect-failure.ts";
+import type { OwnSockets } from "./own-sockets.ts";
 
 /** What a peer may ask to be connected to. */
 export type OutboundTarget =
@@ -47,6 +48,8 @@ export interface OutboundOptions {
   /** @default the machine's TCP */
   connect?: Connect | undefined;
   limits?: OutboundLimits | undefined;
+  /** Sockets of the node itself, which no peer reaches; see `ownSockets()`. @default none: who has no node has none */
+  own?: OwnSockets | undefined;
   clock?: Clock | undefined;
 }
 
@@ -94,7 +97,7 @@ export const DEFAULT_OUTBOUND_LIMITS: {
 
 /** Make the way out of a node. */
 export function outbound(options: OutboundOptions = {}): Outbound {
-  const { resolve = systemResolve, clock = systemClock } = options;
+  const { resolve = systemResolve, clock = systemClock, own = NOTHING_OWN } = options;
   let limits = limitsOf(options.limits);
   const count = flowCount(() => limits);
 
@@ -103,9 +106,14 @@ export function outbound(options: OutboundOptions = {}): Outbound {
     target: OutboundTarget,
     { signal, largeReads = false }: ConnectOptions,
   ): Promise<Connected> {
-    if ("path" in target) return connectUnix(auth, target.path, signal);
+    if ("path" in target) return connectUnix(auth, target.path, own.isOwnPath, signal);
     const connect = options.connect ?? (largeReads ? systemConnectLarge : systemConnect);
-    return connectTarget(auth, target, { resolve, connect, clock, ...limits }, signal);
+    return connectTarget(
+      auth,
+      target,
+      { resolve, connect, clock, isOwn: own.isOwn, ...limits },
+      signal,
+    );
   }
 
   return {
@@ -138,6 +146,8 @@ export function outbound(options: OutboundOptions = {}): Outbound {
     },
   };
 }
+
+const NOTHING_OWN: OwnSockets = { isOwn: () => false, isOwnPath: async () => false };
 
 function flowOf({ socket, grant }: Connected, counted: Disposable): OutboundFlow {
   return {
