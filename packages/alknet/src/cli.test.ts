@@ -4,7 +4,9 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { parseTicket } from "@alknet/core/ticket";
 import { deadPort, tcpServer } from "@alknet/tunnel/testing";
-import { run, start, startNode, testHome } from "./testing.ts";
+import { loadOrCreateHostKey } from "./host-key.ts";
+import { sshFiles } from "./ssh-files.ts";
+import { run, start, startNode, testHome, type TestNode } from "./testing.ts";
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;
 
@@ -194,10 +196,14 @@ test("alknet status says what the node does, and so when there is none", async (
     refused: [],
     peers: 1,
     store: { path: node.home.home.database, state: { kind: "ready" } },
+    ssh: { sessions: 0, hostKey: hostKeyOf(node), listen: [] },
     problems: [],
   });
   assert.match((await run(node.home, ["status"])).stdout, /^version .* up \d+ s\)\nfingerprint /);
 });
+
+const hostKeyOf = ({ home: { home } }: TestNode): string =>
+  loadOrCreateHostKey(sshFiles(home).hostKey).fingerprint;
 
 test("alknet up says that the node is running already, or who has the port", async () => {
   await using node = await startNode(undefined);

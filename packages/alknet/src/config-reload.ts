@@ -12,6 +12,7 @@ import type { IdentityStore } from "@alknet/core/identity-store";
 import type { AdmissionLimits } from "@alknet/core/limits";
 import type { StaticIdentities } from "@alknet/core/static-identities";
 import type { Outbound } from "@alknet/tunnel/outbound";
+import type { SshService } from "./ssh-service.ts";
 
 /** What of a node follows its configuration. */
 export interface Reconfigured {
@@ -21,6 +22,8 @@ export interface Reconfigured {
   readonly store: Pick<IdentityStore, "setRoles">;
   readonly limits: Pick<AdmissionLimits, "change">;
   readonly outbound: Pick<Outbound, "setLimits">;
+  /** `undefined`: it is not served. */
+  readonly ssh?: Pick<SshService, "reconfigure"> | undefined;
 }
 
 /**
@@ -30,7 +33,7 @@ export interface Reconfigured {
  * @throws if it cannot be; nothing has changed then.
  */
 export function reconfigure(
-  { configured, store, limits, outbound }: Reconfigured,
+  { configured, store, limits, outbound, ssh }: Reconfigured,
   next: Config,
 ): Cut {
   const { peers, apiKeys, roles } = next;
@@ -50,6 +53,7 @@ export function reconfigure(
   function follow(): void {
     add(cut, store.setRoles(roles));
     outbound.setLimits(next.tunnel);
+    ssh?.reconfigure(next.ssh);
   }
 }
 

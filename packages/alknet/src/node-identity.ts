@@ -5,7 +5,6 @@
  * @module
  */
 
-import { createPrivateKey } from "node:crypto";
 import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import {
@@ -14,17 +13,11 @@ import {
   parseFingerprint,
 } from "@alknet/core/fingerprint";
 import type { Home } from "@alknet/core/home";
-import {
-  identityFromKey,
-  loadOrCreateIdentity,
-  type NodeIdentity,
-} from "@alknet/core/identity-file";
+import { loadOrCreateIdentity, type NodeIdentity } from "@alknet/core/identity-file";
 import { IDENTITY_PATH } from "@alknet/vault/derivation-path";
-import { wipe } from "@alknet/vault/wipe";
 import type { Context } from "./context.ts";
 import { askNode } from "./control.ts";
 import { hasVault } from "./has-vault.ts";
-import type { VaultOperations } from "./vault-agent-operations.ts";
 
 /** Where the identity comes from: a file with the key, or the vault's file. */
 export type IdentitySource =
@@ -50,8 +43,9 @@ export async function nodeIdentity(context: Context, config: Config): Promise<No
   const source = identitySource(context.home, config);
   if (source.kind === "file") return loadOrCreateIdentity(source.path);
   const { openVault } = await import("./open-vault.ts");
+  const { vaultKeys } = await import("./vault-keys.ts");
   using opened = await openVault(context, config);
-  return await vaultIdentity(opened.vault);
+  return (await vaultKeys(opened.vault)).identity;
 }
 
 /**
@@ -90,16 +84,4 @@ export async function knownFingerprint(
   // A node goes on when its vault locks.
   const node = await askNode(home, (it) => it.status()).catch(() => undefined);
   return node === undefined ? undefined : parseFingerprint(node.fingerprint);
-}
-
-/** The identity that an unlocked vault gives. @throws `VAULT_LOCKED` */
-export async function vaultIdentity(vault: VaultOperations): Promise<NodeIdentity> {
-  const { identity: key, sshHost } = await vault.nodeKeys();
-  try {
-    return identityFromKey(
-      createPrivateKey({ key, format: "raw-private", asymmetricKeyType: "ed25519" }),
-    );
-  } finally {
-    wipe(key, sshHost);
-  }
 }

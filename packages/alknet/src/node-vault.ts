@@ -10,16 +10,20 @@ import type { Logger } from "@alknet/core/log";
 import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { hasVault } from "./has-vault.ts";
-import { identitySource, vaultIdentity } from "./node-identity.ts";
+import type { HostKey } from "./host-key.ts";
+import { identitySource } from "./node-identity.ts";
 import { unlockByMachine, unlockVault } from "./open-vault.ts";
 import type { PassphraseFlags } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
+import { vaultKeys } from "./vault-keys.ts";
 import { createVaultAgent } from "./vault-agent.ts";
 import type { VaultAgentOperations, VaultAgentStatus } from "./vault-agent-operations.ts";
 
 /** What a node has of the vault; disposing ends the agent, if it is the node's own. */
 export interface NodeVault extends AsyncDisposable {
   readonly identity: NodeIdentity;
+  /** The vault's, if the identity is; else it is in a file. */
+  readonly hostKey: HostKey | undefined;
   /** `undefined`: there is no vault, or its agent has ended. */
   status(): Promise<VaultAgentStatus | undefined>;
   /** Follow the configuration. */
@@ -43,6 +47,7 @@ export async function holdNodeVault(
   if (!hasVault(home)) {
     return {
       identity: loadOrCreateIdentity(source.path),
+      hostKey: undefined,
       status: async () => undefined,
       reconfigure() {},
       async [Symbol.asyncDispose]() {},
@@ -59,11 +64,13 @@ export async function holdNodeVault(
       logger.warn({ err: error }, "the vault stays locked"),
     );
   }
-  const identity = inVault ? await vaultIdentity(vault) : loadOrCreateIdentity(source.path);
+  const keys = inVault
+    ? await vaultKeys(vault)
+    : { identity: loadOrCreateIdentity(source.path), hostKey: undefined };
   const ends = opening.move();
   let { lockAfter } = config.vault;
   return {
-    identity,
+    ...keys,
     status: () => vault.status().catch(() => undefined),
     reconfigure(next) {
       // What somebody else has started has a time of its own.

@@ -25,17 +25,22 @@ import { tunnel } from "@alknet/tunnel/tunnel";
 import { connectionList } from "./connection-list.ts";
 import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
+import type { HostKey } from "./host-key.ts";
 import { DISABLED, MAX_LISTED } from "./node-status.ts";
 import type { ConnectionSelection, ConnectionStatus } from "./operations/node-connections.ts";
 import type { NodeStatus, RefusalStatus } from "./operations/node-status.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
+import { listenSsh } from "./ssh-listener.ts";
+import { SSH_ALPN, sshService } from "./ssh-service.ts";
 import { transport } from "./transport.ts";
 import { webPage } from "./web-page.ts";
 
 export interface NodeOptions {
   readonly config: Config;
   readonly identity: NodeIdentity;
+  /** What clients of SSH are shown. Needed for that, and for nothing else. */
+  readonly hostKey: HostKey | undefined;
   /** Who is known beside the configuration. Whoever opened it closes it, after the node. */
   readonly store: IdentityStore;
   /** What answers `alknet/call`. */
@@ -79,10 +84,10 @@ const MAX_TOLD = 256;
 /**
  * Start a node.
  *
- * @throws {Error} with the system's `code` if a port is not to be had.
+ * @throws {Error} with the system's `code` if a port is not to be had; a {@linkcode CommandError} if it is that of SSH.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  const { config, identity, store, calls, version, logger } = options;
+  const { config, identity, hostKey, store, calls, version, logger } = options;
   const { fingerprint } = identity;
   const started = performance.now();
   const refusals = new EventLog<RefusalStatus>();
@@ -119,6 +124,16 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     onrefused: ({ peer: who, reason, scope }) =>
       keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
   });
+  const shells =
+    hostKey &&
+    sshService({
+      hostKey: hostKey.file,
+      acceptEnv: config.ssh.acceptEnv,
+      limits: config.ssh.limits,
+      logger,
+      onrefused: ({ peer: who = "no key", reason, scope }) =>
+        keepRefusal({ who, alpn: SSH_ALPN, reason, scope }),
+    });
   const { apiKeys, roles } = config;
   const configured = staticIdentities(config.peers, { apiKeys, roles });
   const identities = joinIdentities([configured, store]);
@@ -134,6 +149,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     register: () => register,
     call: () => calls,
     tunnel: () => tunnels,
+    ssh: () => {
+      if (shells === undefined) throw new TypeError("cannot serve SSH: there is no host key");
+      return shells.handler;
+    },
     web: webPage,
   };
   const { exempt, caps, penalties, drain, handshakeTimeout, idleTimeout } = config.limits;
@@ -150,6 +169,24 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     logger,
     onevent,
   });
+  const plainSsh =
+    shells &&
+    (await listenSsh({
+      listen: config.ssh.listen,
+      config: config.path,
+      ssh: shells,
+      identities,
+      limits: endpoint.limits,
+      drain,
+      logger,
+    }).catch(async (error: unknown) => {
+      await endpoint.close();
+      throw error;
+    }));
+  const close = async (): Promise<void> => {
+    draining = true;
+    await Promise.all([endpoint.close(), plainSsh?.close()]);
+  };
   const addresses = ownAddresses(endpoint.addresses, networkInterfaces());
   const listed = connectionList(() => endpoint.connections);
 
@@ -157,7 +194,10 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     connections: listed.list,
     closeConnections: listed.close,
     reconfigure: (next) =>
-      reconfigure({ configured, store, limits: endpoint.limits, outbound: flows }, next),
+      reconfigure(
+        { configured, store, limits: endpoint.limits, outbound: flows, ssh: shells },
+        next,
+      ),
     refusals,
     addresses,
     ticket: formatTicket({ fingerprint, addresses, name: config.name }),
@@ -178,6 +218,14 @@ export async function startNode(options: NodeOptions): Promise<Node> {
         flows: flows.flows,
         connectionCount: connections.length,
         connections: connections.slice(-MAX_LISTED),
+        ...(shells &&
+          plainSsh && {
+            ssh: {
+              sessions: shells.sessions,
+              hostKey: hostKey.fingerprint,
+              listen: plainSsh.addresses.map(formatHostPort),
+            },
+          }),
         refused: refusals.entries.slice(-MAX_SHOWN),
         peers: identities.peers.length,
         store: { path: store.label, state: store.state },
@@ -185,10 +233,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
         limits: endpoint.limits.report(),
       };
     },
-    close() {
-      draining = true;
-      return endpoint.close();
-    },
-    [Symbol.asyncDispose]: () => endpoint.close(),
+    close,
+    [Symbol.asyncDispose]: close,
   };
 }

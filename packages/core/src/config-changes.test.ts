@@ -42,8 +42,9 @@ test("configChanges() sees nothing in what only looks different", () => {
 
 test("restartKeys() names what needs a restart, each a key of the schema", () => {
   const after = parse(
-    'name = "x"\nlisten = "[::]:1"\nidentity = "k"\nhandlers = []\ncall.strangers = true',
+    'name = "x"\nlisten = "[::]:1"\nidentity = "k"\nhandlers = ["ssh"]\ncall.strangers = true',
     '[limits]\ndrain = "3s"\nhandshake_timeout = "3s"\nidle_timeout = "3s"',
+    '[ssh]\nlisten = "[::1]"\nhost_key = "h"\nrecord = "r"',
     '[store]\npath = "db"',
   );
   // A file, or a server: not both.

@@ -35,6 +35,9 @@ const RESTART: readonly Part[] = [
   ["limits.drain", ({ limits }) => limits.drain],
   ["limits.handshake_timeout", ({ limits }) => limits.handshakeTimeout],
   ["limits.idle_timeout", ({ limits }) => limits.idleTimeout],
+  ["ssh.listen", ({ ssh }) => ssh.listen],
+  ["ssh.host_key", ({ ssh }) => ssh.hostKey],
+  ["ssh.record", ({ ssh }) => ssh.record],
   ["store.path", ({ store }) => store.path],
   ["store.url", ({ store }) => store.url],
   ["store.password_file", ({ store }) => store.passwordFile],
@@ -46,6 +49,7 @@ const SETTINGS: readonly Part[] = [
   ["limits", ({ limits }) => limits.caps],
   ["limits.penalties", ({ limits }) => limits.penalties],
   ["tunnel", ({ tunnel }) => tunnel],
+  ["ssh", ({ ssh: { acceptEnv, limits } }) => ({ acceptEnv, limits })],
   ["vault", ({ vault }) => vault],
   ["log.level", ({ log }) => log.level],
 ];

@@ -11,6 +11,7 @@
 import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { parseDuration } from "./duration.ts";
+import { USERS } from "./login-name.ts";
 import { parseScopeEntry } from "./scope-entry.ts";
 import type { TomlPath } from "./toml-positions.ts";
 
@@ -61,7 +62,12 @@ export function conflicts(root: object): readonly Conflict[] {
   for (const [name, value] of Object.entries(tableOf(peers))) {
     const at = ["peers", name];
     const peer = tableOf(value);
-    checkProto(tableOf(peer["resources"]), [...at, "resources"], "name");
+    const resources = tableOf(peer["resources"]);
+    checkProto(resources, [...at, "resources"], "name");
+    if (peer["user"] !== undefined && Object.hasOwn(resources, USERS)) {
+      const message = `expected "user" or "resources.${USERS}", not both`;
+      found.push({ at: [...at, "resources", USERS], message });
+    }
     const other = claim(names, name.toLowerCase(), name);
     if (other !== undefined) {
       const message = `there is a peer ${JSON.stringify(other)}: upper and lower case count as one`;
@@ -109,7 +115,15 @@ export function conflicts(root: object): readonly Conflict[] {
       found.push({ at: [...at, "hash"], message });
     }
   }
-  return [...found, ...limitConflicts(tableOf(limits))];
+  return [...found, ...limitConflicts(tableOf(limits)), ...sshConflicts(root as Table)];
+}
+
+/** A port of its own is of no use to a service that is not there. */
+function sshConflicts({ handlers, ssh }: Table): readonly Conflict[] {
+  const { listen } = tableOf(ssh);
+  if (!Array.isArray(handlers) || handlers.includes("ssh") || listOf(listen).length === 0)
+    return [];
+  return [{ at: ["ssh", "listen"], message: 'expected "ssh" among "handlers"' }];
 }
 
 function limitConflicts(limits: Table): readonly Conflict[] {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { stringify } from "smol-toml";
-import { type Config, defaultConfig } from "./config.ts";
+import { type Config, DEFAULT_SSH, defaultConfig } from "./config.ts";
 import { ConfigInvalid } from "./config-problem.ts";
 import { parseConfig } from "./config-parse.ts";
 import { configJsonSchema, type JsonSchema } from "./config-schema.ts";
@@ -15,7 +15,7 @@ const FULL = `
 name = "den"
 listen = ["[::]:7433", "0.0.0.0:443", "den.example"]
 identity = "keys/den.key"
-handlers = ["tunnel", "ping", "ping"]
+handlers = ["tunnel", "ping", "ping", "ssh"]
 
 [roles]
 developer = ["git:read", "tunnel:dial:db.internal:5432"]
@@ -57,6 +57,14 @@ strangers = true
 flows_per_peer = 7
 deadline = "1s500ms"
 
+[ssh]
+listen = "127.0.0.1"
+host_key = "/etc/ssh/ssh_host_ed25519_key"
+accept_env = ["LANG"]
+record = "sessions"
+attempts = 3
+auth_deadline = "20s"
+
 [log]
 level = "debug"
 
@@ -94,7 +102,7 @@ test("parseConfig() reads every key", () => {
       { host: "den.example", port: 7433 },
     ],
     identity: "/etc/alknet/keys/den.key",
-    handlers: ["tunnel", "ping"],
+    handlers: ["tunnel", "ping", "ssh"],
     roles: new Map([["developer", ["git:read", "tunnel:dial:db.internal:5432"]]]),
     peers: [
       {
@@ -136,6 +144,13 @@ test("parseConfig() reads every key", () => {
     },
     call: { strangers: true },
     tunnel: { flowsPerPeer: 7, openingPerPeer: 256, deadline: 1_500 },
+    ssh: {
+      listen: [{ host: "127.0.0.1", port: 2222 }],
+      hostKey: "/etc/ssh/ssh_host_ed25519_key",
+      acceptEnv: ["LANG"],
+      record: "/etc/alknet/sessions",
+      limits: { attempts: 3, authDeadline: 20_000, channels: 256, sessionsPerPeer: 256 },
+    },
     log: { level: "debug" },
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },
     vault: { lockAfter: undefined, keyring: false, keyFile: "/etc/alknet/vault.key" },
@@ -190,7 +205,7 @@ test("a configuration is frozen, and one text stands for a list of one", () => {
   assert.deepEqual(config.listen, [{ host: "0.0.0.0", port: 7433 }]);
   assert.deepEqual(config.peers[0]?.scopes, ["git:read"]);
   for (const each of [config, defaultConfig("x.toml")]) {
-    const { listen, handlers, peers, apiKeys, limits, call, tunnel, log, store } = each;
+    const { listen, handlers, peers, apiKeys, limits, call, tunnel, ssh, log, store } = each;
     const parts = [
       each,
       listen,
@@ -200,11 +215,13 @@ test("a configuration is frozen, and one text stands for a list of one", () => {
       apiKeys,
       call,
       tunnel,
+      ssh,
       log,
       store,
       limits,
     ];
     assert.ok(parts.every(Object.isFrozen));
+    assert.ok([ssh.listen, ssh.acceptEnv, ssh.limits].every(Object.isFrozen));
     assert.ok([limits.exempt, limits.caps, limits.penalties].every(Object.isFrozen));
   }
 });
@@ -233,6 +250,10 @@ test("every key of the schema changes what the configuration says", () => {
     url: '"postgres://db/x"',
     keyring: "true",
     strangers: "true",
+    host_key: '"x"',
+    accept_env: "[]",
+    record: '"x"',
+    user: '"alice"',
     key_file: '"x"',
     lock_after: '"never"',
     password_file: '"x"\nurl = "postgres://db/x"',
@@ -266,6 +287,35 @@ test("every key of the schema changes what the configuration says", () => {
   keyed("peers", "[peers.a]\n");
   keyed("api_keys", `[[api_keys]]\nprefix = "alk_aaaa"\nhash = "sha256:${"0".repeat(64)}"\n`);
   assert.ok(keys > 40, String(keys));
+});
+
+test("login names of a peer are its resource `user`", () => {
+  const users = (lines: string) => parseConfig(`[peers.a]\n${lines}`, "x.toml").peers[0]?.resources;
+  assert.deepEqual(users('user = "alice"'), { user: ["alice"] });
+  const resources = 'resources = { mailbox = "m" }';
+  assert.deepEqual(users(`user = ["alice", "bob"]\n${resources}`), {
+    mailbox: ["m"],
+    user: ["alice", "bob"],
+  });
+  fails('[peers.a]\nuser = ["alice", "root"]', 2, 18, /"root": no peer is ever root$/);
+  fails('[peers.a]\nuser = "-x"', 2, 1, /cannot parse login name "-x"/);
+  fails(
+    '[peers.a]\nuser = "alice"\nresources = { user = "bob" }',
+    3,
+    15,
+    /expected "user" or "resources.user", not both$/,
+  );
+});
+
+test("[ssh] is off the network unless it is told where to listen", () => {
+  assert.deepEqual(parseConfig("", "x.toml").ssh, DEFAULT_SSH);
+  const { listen } = parseConfig('[ssh]\nlisten = ["127.0.0.1", "[::1]:22"]', "x.toml").ssh;
+  assert.deepEqual(listen, [
+    { host: "127.0.0.1", port: 2222 },
+    { host: "::1", port: 22 },
+  ]);
+  fails('handlers = ["ping"]\n[ssh]\nlisten = "[::]"', 3, 1, /expected "ssh" among "handlers"$/);
+  fails('[ssh]\naccept_env = ["A B"]', 2, 15, /cannot use variable "A B"/);
 });
 
 test("what is not TOML is reported where it goes wrong", () => {

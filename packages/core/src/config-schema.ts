@@ -20,6 +20,8 @@ import {
   DEFAULT_LISTEN,
   DEFAULT_LOCK_AFTER,
   DEFAULT_LOG_LEVEL,
+  DEFAULT_SSH,
+  DEFAULT_SSH_PORT,
   DEFAULT_TIMES,
   DEFAULT_TUNNEL,
   DEFAULT_VAULT,
@@ -32,6 +34,7 @@ import { parseBlock } from "./ip-address.ts";
 import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
 import { LOCK_AFTER_PATTERN, LOCK_AFTER_RANGE, parseLockAfter } from "./lock-after.ts";
 import { LOG_LEVELS } from "./log.ts";
+import { parseLoginName, USERS } from "./login-name.ts";
 import { DEFAULT_PORT, isPeerName, MAX_PER_PEER, type PeerEntry } from "./peers.ts";
 import { parseScope } from "./scope.ts";
 import { isRoleName, NO_ROLES, parseScopeEntry } from "./scope-entry.ts";
@@ -182,6 +185,13 @@ function parsePath(path: string): void {
   throw new SyntaxError(`cannot use path ${quoted(path)}: expected the path of a file`);
 }
 
+function parseEnvPattern(pattern: string): void {
+  if (/^[A-Za-z_*][A-Za-z0-9_*]{0,127}$/.test(pattern)) return;
+  throw new SyntaxError(
+    `cannot use variable ${quoted(pattern)}: expected a name such as "LANG", or "LC_*"`,
+  );
+}
+
 /** All but its password is for who connects to judge: what can be said here is whether it is the kind of thing. */
 function parseStoreUrl(url: string): void {
   if (!/^postgres(ql)?:\/\/[^/]/.test(url) && !/^postgres(ql)?:\/\/\/[^/]/.test(url)) {
@@ -246,6 +256,17 @@ const peer = table("A peer: its keys, and what whoever holds one may do.", {
   ),
   display_name: z.optional(
     z.string().check(z.maxLength(128), z.meta({ description: "What people call it." })),
+  ),
+  user: z.optional(
+    oneOrMore(
+      text({ description: "A login name of this machine." }, parseLoginName),
+      {
+        description:
+          "Account that it logs in to by SSH, the first one unless it asks for another. Needed where the node runs as root, and never root; elsewhere only the node's own account can be given.",
+        examples: [["alice", "deploy"]],
+      },
+      MAX_PER_PEER,
+    ),
   ),
   token_hash: z.optional(
     text(
@@ -457,6 +478,57 @@ const tunnel = section("What one peer may have of the tunnel; where to is in its
   ),
 });
 
+const ssh = section("SSH: its own port, if it is to have one, and what is allowed to all.", {
+  listen: z.optional(
+    oneOrMore(
+      text({ description: "`address:port`" }, (it) => parseHostPort(it, DEFAULT_SSH_PORT)),
+      {
+        description: `Where to serve SSH to clients that do not go through Alknet, by their SSH keys: \`ssh -p ${DEFAULT_SSH_PORT}\`. Without it: nowhere, and peers come by Alknet's port alone. The port is ${DEFAULT_SSH_PORT} unless it is given.`,
+        examples: ["127.0.0.1:2222", ["127.0.0.1:2222", "[::1]:2222"]],
+      },
+      64,
+    ),
+  ),
+  host_key: z.optional(
+    text(
+      {
+        description:
+          "File with the host key, Ed25519 as OpenSSH keeps it and not encrypted, from this file's folder on if it does not begin with `/`. Without it: the vault's if the node's identity is, else `ssh_host_ed25519_key` in the data folder.",
+        examples: ["/etc/ssh/ssh_host_ed25519_key"],
+      },
+      parsePath,
+    ),
+  ),
+  accept_env: z
+    ._default(
+      z.array(text({ description: "`LANG`, `LC_*`" }, parseEnvPattern)).check(z.maxLength(256)),
+      [...DEFAULT_SSH.acceptEnv],
+    )
+    .check(z.meta({ description: "Variables that a client may set." })),
+  record: z.optional(
+    text(
+      {
+        description:
+          "Folder for recordings of all sessions on a terminal (asciicast v2), from this file's folder on if it does not begin with `/`. Without it: nothing is recorded.",
+        examples: ["/var/lib/alknet/sessions"],
+      },
+      parsePath,
+    ),
+  ),
+  attempts: count("Tries to log in on one connection.", DEFAULT_SSH.limits.attempts, 1_000),
+  auth_deadline: duration(
+    "Time until somebody has to be logged in.",
+    DEFAULT_SSH.limits.authDeadline,
+    [100, 600_000],
+  ),
+  channels: count("Channels of one connection at once.", DEFAULT_SSH.limits.channels, 65_536),
+  sessions_per_peer: count(
+    "Programs of one peer at once, over all its connections.",
+    DEFAULT_SSH.limits.sessionsPerPeer,
+    65_536,
+  ),
+});
+
 const vault = section("The vault, if there is one: when it locks, and what opens it.", {
   lock_after: z
     ._default(
@@ -553,6 +625,7 @@ const document = z.pipe(
       .check(z.meta({ description: "Tokens for programs: a table `[[api_keys]]` each." })),
     call,
     tunnel,
+    ssh,
     log: section("What is logged.", {
       level: z
         ._default(z.enum([...LOG_LEVELS]), DEFAULT_LOG_LEVEL)
@@ -631,7 +704,8 @@ export function readSchema(root: object): SchemaOutcome {
 }
 
 function toConfig(document: ConfigDocument, path: string): Config {
-  const { name, listen, identity, handlers, limits, call, tunnel, log, store, vault } = document;
+  const { name, listen, identity, handlers, limits, call, tunnel, ssh } = document;
+  const { log, store, vault } = document;
   const { penalties } = limits;
   const roles = new Map(
     Object.entries(document.roles).map(([role, scopes]) => [role, listOf(scopes)]),
@@ -683,6 +757,20 @@ function toConfig(document: ConfigDocument, path: string): Config {
       openingPerPeer: tunnel.opening_per_peer,
       deadline: parseDuration(tunnel.deadline),
     }),
+    ssh: Object.freeze({
+      listen: Object.freeze(
+        listOf(ssh.listen ?? []).map((text) => parseHostPort(text, DEFAULT_SSH_PORT)),
+      ),
+      hostKey: fileAt(ssh.host_key),
+      acceptEnv: Object.freeze(ssh.accept_env),
+      record: fileAt(ssh.record),
+      limits: Object.freeze({
+        attempts: ssh.attempts,
+        authDeadline: parseDuration(ssh.auth_deadline),
+        channels: ssh.channels,
+        sessionsPerPeer: ssh.sessions_per_peer,
+      }),
+    }),
     log: Object.freeze({ level: log.level }),
     store: Object.freeze({
       path: fileAt(store.path),
@@ -699,16 +787,19 @@ function toConfig(document: ConfigDocument, path: string): Config {
 
 function toPeer([peerId, table]: [string, ConfigDocument["peers"][string]]): PeerEntry {
   const { fingerprint, fingerprints = [], scopes = [], addresses = [], resources = {} } = table;
-  const { display_name: displayName, token_hash: tokenHash } = table;
+  const { display_name: displayName, token_hash: tokenHash, user } = table;
   return {
     peerId,
     fingerprints: fingerprint === undefined ? fingerprints : [fingerprint],
     addresses: listOf(addresses),
     scopes: listOf(scopes),
     enabled: table.enabled,
-    resources: Object.fromEntries(
-      Object.entries(resources).map(([name, values]) => [name, listOf(values)]),
-    ),
+    resources: {
+      ...Object.fromEntries(
+        Object.entries(resources).map(([name, values]) => [name, listOf(values)]),
+      ),
+      ...(user === undefined ? {} : { [USERS]: listOf(user) }),
+    },
     ...(displayName === undefined ? {} : { displayName }),
     ...(tokenHash === undefined ? {} : { tokenHash }),
   };

@@ -44,6 +44,7 @@ export interface Config {
   readonly apiKeys: readonly ApiKeyEntry[];
   readonly call: ConfigCall;
   readonly tunnel: ConfigTunnel;
+  readonly ssh: ConfigSsh;
   readonly log: { readonly level: LogLevel };
   readonly store: ConfigStore;
   readonly vault: ConfigVault;
@@ -97,7 +98,28 @@ export interface ConfigTunnel {
   readonly deadline: number;
 }
 
-export const HANDLERS = ["ping", "register", "call", "tunnel", "web"] as const;
+/** What `ssh()` is given, but for its host key. */
+export interface ConfigSsh {
+  /** Where SSH is served without Alknet's TLS beneath it; none by default. */
+  readonly listen: readonly HostPort[];
+  /** File of the host key, absolute; `undefined`: the vault's, or the one of the data folder. */
+  readonly hostKey: string | undefined;
+  /** Variables that a client may set; `*` is any run of characters. */
+  readonly acceptEnv: readonly string[];
+  /** Folder for recordings of sessions, absolute; `undefined`: nothing is recorded. */
+  readonly record: string | undefined;
+  readonly limits: ConfigSshLimits;
+}
+
+/** The options that `ssh()` takes as its limits. */
+export interface ConfigSshLimits {
+  readonly attempts: number;
+  readonly authDeadline: number;
+  readonly channels: number;
+  readonly sessionsPerPeer: number;
+}
+
+export const HANDLERS = ["ping", "register", "call", "tunnel", "ssh", "web"] as const;
 export const DEFAULT_HANDLERS: readonly HandlerName[] = HANDLERS;
 export const DEFAULT_LISTEN: readonly string[] = [`[::]:${DEFAULT_PORT}`];
 export const DEFAULT_LOG_LEVEL = "info";
@@ -111,6 +133,20 @@ export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   flowsPerPeer: 4_096,
   openingPerPeer: 256,
   deadline: 10_000,
+});
+/** Port of `[ssh] listen` without one: that of SSH is sshd's. */
+export const DEFAULT_SSH_PORT = 2222;
+export const DEFAULT_SSH: ConfigSsh = Object.freeze({
+  listen: Object.freeze([]),
+  hostKey: undefined,
+  acceptEnv: Object.freeze(["LANG", "LC_*", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"]),
+  record: undefined,
+  limits: Object.freeze({
+    attempts: 10,
+    authDeadline: 30_000,
+    channels: 256,
+    sessionsPerPeer: 256,
+  }),
 });
 export const DEFAULT_LOCK_AFTER = 3_600_000;
 export const DEFAULT_VAULT: ConfigVault = Object.freeze({
@@ -139,6 +175,7 @@ export function defaultConfig(path: string): Config {
     apiKeys: none,
     call: DEFAULT_CALL,
     tunnel: DEFAULT_TUNNEL,
+    ssh: DEFAULT_SSH,
     log: Object.freeze({ level: DEFAULT_LOG_LEVEL }),
     store: Object.freeze({ path: undefined, url: undefined, passwordFile: undefined }),
     vault: DEFAULT_VAULT,

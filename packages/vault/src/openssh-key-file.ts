@@ -15,7 +15,7 @@ export class OpensshKeyError extends Error {
   readonly code: "KEY_INVALID" | "KEY_ENCRYPTED" | "KEY_TYPE";
 
   constructor(code: OpensshKeyError["code"], text: string) {
-    super(`cannot use SSH key: ${text}`);
+    super(text);
     this.code = code;
   }
 }

@@ -32,6 +32,7 @@ export async function status(
       : [["store", `cannot be read, its last contents hold: ${node.store.state.reason}`] as const]),
     ...node.problems.map(({ subject, message }) => ["problem", `${subject}: ${message}`] as const),
     ["flows", String(node.flows)],
+    ...sshLines(node),
     ["connections", String(node.connectionCount)],
     ...node.connections.map(
       ({ alpn, transport, peer, remoteAddress, seconds }): [string, string] => [
@@ -47,6 +48,13 @@ export async function status(
       return ["", `${time}  ${printable(who)}  ${printable(alpn)}  ${why}`];
     }),
   ]);
+}
+
+function sshLines({ ssh }: NodeStatus): [string, string][] {
+  if (ssh === undefined) return [];
+  const sessions = ssh.sessions === 1 ? "1 session" : `${ssh.sessions} sessions`;
+  const also = ssh.listen.length === 0 ? "" : `; also at ${ssh.listen.join(", ")}`;
+  return [["ssh", `${sessions}; host key ${ssh.hostKey}${also}`]];
 }
 
 function vaultLines({ vault }: NodeStatus): [string, string][] {

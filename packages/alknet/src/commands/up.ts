@@ -12,6 +12,7 @@ import { formatHostPort } from "@alknet/core/host";
 import { CommandError } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { askNode, serveControl } from "../control.ts";
+import { nodeHostKey } from "../host-key.ts";
 import { setHeapBudget } from "../heap-budget.ts";
 import { createLogger } from "../log.ts";
 import { startNode } from "../node.ts";
@@ -48,6 +49,7 @@ export async function up(
   const node = await startNode({
     config,
     identity,
+    hostKey: nodeHostKey(home, config, vault.hostKey),
     store,
     calls: calls.handler,
     version,
@@ -122,7 +124,8 @@ async function portTaken(
   listen: readonly string[],
   error: NodeJS.ErrnoException,
 ): Promise<Error> {
-  if (error.code !== "EADDRINUSE") return error;
+  // What says already which port it is.
+  if (error.code !== "EADDRINUSE" || error instanceof CommandError) return error;
   const running = await askNode(home, (node) => node.status()).then(
     () => true,
     () => false,

@@ -90,6 +90,12 @@ export const limits = z.object({
   peers: list(z.object({ peer: z.string(), connections: z.number() })),
 });
 
+const ssh = z.object({
+  sessions: z.number().describe("programs that run for peers"),
+  hostKey: z.string().describe("its fingerprint, as ssh shows it"),
+  listen: list(z.string()).describe("where it is served to others than Alknet, host:port"),
+});
+
 const status = z.object({
   version: z.string(),
   pid: z.number(),
@@ -107,6 +113,7 @@ const status = z.object({
   peers: z.number().describe("how many are known, by the configuration and by the store"),
   store: z.object({ path: z.string(), state: storeState }),
   configuration,
+  ssh: ssh.optional().describe("if it is served"),
   vault: vault.optional().describe("of the vault's agent, if there is one that answers"),
   problems: list(z.object({ subject: z.string(), message: z.string() })).describe(
     "entries that grant less than was meant",

@@ -1,0 +1,62 @@
+/**
+ * SSH in a node: `alknet/ssh`, loaded when the first stream comes.
+ *
+ * ssh2 takes longer to load than a node has to start, and most nodes are started more often than they are logged in to.
+ *
+ * @module
+ */
+
+import { flushCompileCache } from "node:module";
+import type { Duplex } from "node:stream";
+import type { ProtocolHandler } from "@alknet/core/handler";
+import type { SshHandler, SshOptions, SshSettings, StreamOrigin } from "@alknet/ssh/ssh";
+
+/** As that of `@alknet/ssh/ssh`. */
+export const SSH_ALPN = "alknet/ssh";
+
+export interface SshService {
+  readonly handler: ProtocolHandler;
+  /** As that of the handler. */
+  serve(stream: Duplex, origin: StreamOrigin): Promise<void>;
+  reconfigure(settings: SshSettings): void;
+  /** Programs that run now, of all peers. */
+  readonly sessions: number;
+}
+
+/** Serve SSH, once somebody comes. */
+export function sshService(options: SshOptions): SshService {
+  let settings: SshSettings = options;
+  let handler: SshHandler | undefined;
+  let loading: Promise<SshHandler> | undefined;
+
+  async function load(): Promise<SshHandler> {
+    const { ssh } = await import("@alknet/ssh/ssh");
+    // A node that is killed later has left its compiled code for the next start.
+    flushCompileCache();
+    handler = ssh({ ...options, ...settings });
+    return handler;
+  }
+
+  const loaded = (): Promise<SshHandler> => (loading ??= load());
+
+  return {
+    handler: {
+      alpns: [SSH_ALPN],
+      access: "peers",
+      tls: "node",
+      async handle(connection) {
+        await (await loaded()).handle(connection);
+      },
+    },
+    async serve(stream, origin) {
+      await (await loaded()).serve(stream, origin);
+    },
+    reconfigure(next) {
+      settings = next;
+      handler?.reconfigure(next);
+    },
+    get sessions() {
+      return handler?.sessions ?? 0;
+    },
+  };
+}
