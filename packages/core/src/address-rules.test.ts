@@ -503,3 +503,22 @@ test("parseAddressRule() throws nothing but its own error, parseTarget() nothing
     { numRuns: 5_000 },
   );
 });
+
+test("a name that is resolved elsewhere is covered by a pattern of names only", () => {
+  const resource = { host: "db.example.com", port: 5432, elsewhere: true } as const;
+  reaches("db.example.com:5432", resource);
+  reaches("*.example.com:5000-6000", resource);
+  reaches("*.example.com:*", { ...resource, host: "DB.Example.Com." });
+  for (const pattern of ["*:5432", "10.0.0.0/8:5432", "0.0.0.0/0:*", "*.example.com:80", "a*:*"]) {
+    refuses(pattern, resource);
+  }
+  // What is loopback here is not that of whoever resolves it.
+  refuses("localhost:80", { host: "localhost", port: 80, elsewhere: true });
+  assert.equal(bareMatches(parseTarget(resource)), false);
+});
+
+test("an address is one wherever it is resolved", () => {
+  reaches("10.0.0.0/8:80", { host: "10.0.0.1", port: 80, elsewhere: true });
+  refuses("*:80", { host: "::ffff:127.0.0.1", port: 80, elsewhere: true });
+  reaches("127.0.0.1:80", { host: "127.0.0.1", port: 80, elsewhere: true });
+});

@@ -60,10 +60,18 @@ export interface UnresolvedTarget {
   readonly port: number;
 }
 
+/** A name that somebody else resolves, a proxy for one: what its address is, nobody here will know. */
+export interface ElsewhereTarget {
+  readonly kind: "elsewhere";
+  readonly name: string;
+  readonly port: number;
+}
+
 /** What a peer wants to reach, parsed once. */
 export type Target =
   | AddressTarget
   | UnresolvedTarget
+  | ElsewhereTarget
   | { readonly kind: "unix"; readonly path: string }
   /** No rule but that of the owner can match it. */
   | { readonly kind: "invalid"; readonly reason: string };
@@ -71,6 +79,8 @@ export type Target =
 /** A target as a caller writes it; `address` is the candidate that the host resolved to. */
 export type AddressResource =
   | { readonly host: string; readonly port: number; readonly address?: string | undefined }
+  /** A name is resolved by somebody else: only a pattern of names can cover it. */
+  | { readonly host: string; readonly port: number; readonly elsewhere: true }
   | { readonly unixPath: string };
 
 /** Longest path of a Unix socket that is looked at; the kernel's own limit is 108 bytes. */
@@ -105,6 +115,10 @@ export function parseTarget(resource: AddressResource): Target {
     return { kind: "invalid", reason: "the port must be 0 to 65535" };
   }
   const name = host.kind === "name" ? host.name : undefined;
+  if ("elsewhere" in resource) {
+    if (host.kind === "name") return { kind: "elsewhere", name: host.name, port };
+    return addressTarget(host.address, name, port);
+  }
   if (resource.address !== undefined) {
     const address = parseIp(resource.address);
     if (address !== undefined) return addressTarget(address, name, port);
@@ -117,7 +131,15 @@ export function parseTarget(resource: AddressResource): Target {
 /** Whether `rule` lets a peer reach `target`; never so for a name without its address. */
 export function ruleMatches(rule: AddressRule, target: Target): boolean {
   if (target.kind === "unix") return rule.kind === "unix" && matchGlob(rule.path, target.path);
-  if (target.kind !== "address" || rule.kind !== "host") return false;
+  if (rule.kind !== "host") return false;
+  if (target.kind === "elsewhere") {
+    // `*` and blocks are about addresses; `localhost` is a block, and nobody else's loopback.
+    const { host } = rule;
+    return (
+      host.kind === "name" && portMatches(rule, target.port) && matchGlob(host.name, target.name)
+    );
+  }
+  if (target.kind !== "address") return false;
   return portMatches(rule, target.port) && hostMatches(rule.host, target);
 }
 

@@ -274,6 +274,7 @@ function neededRule(target: Target): string {
       return formatHostPort({ host: local ? "localhost" : text, port });
     }
     case "unresolved":
+    case "elsewhere":
       return formatHostPort({ host: target.name, port: target.port });
     case "unix":
       return `unix:${target.path}`;
