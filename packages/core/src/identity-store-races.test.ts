@@ -10,7 +10,7 @@ import { joinIdentities } from "./joined-identities.ts";
 import { MemoryDatabase } from "./memory-store.ts";
 import type { PeerEntry } from "./peers.ts";
 import { staticIdentities } from "./static-identities.ts";
-import type { StoreBackend } from "./store-backend.ts";
+import type { EncryptedData, StoreBackend } from "./store-backend.ts";
 
 const KEYS = [0, 1, 2].map((at) => `ed25519:${String(at).repeat(64)}`);
 const [A = "", B = ""] = KEYS;
@@ -19,23 +19,34 @@ function peer(peerId: string, fingerprints: string[], rest: Partial<PeerEntry> =
   return { peerId, fingerprints, scopes: [], enabled: true, ...rest };
 }
 
-/** A database on the other side of a network: rows that were read may be long on their way. */
-function slow(backend: StoreBackend): StoreBackend & { hold(): () => void } {
-  let gate: Promise<void> | undefined;
+/** A read that is under way for long: asked for, and not begun before the one, not answered before the other. */
+interface Delay {
+  readonly begun?: Promise<void>;
+  readonly answered?: Promise<void>;
+}
+
+/** A database on the other side of a network; the next reads are delayed as said. */
+function slow(backend: StoreBackend): StoreBackend & { looks: Delay[]; loads: Delay[] } {
+  const looks: Delay[] = [];
+  const loads: Delay[] = [];
   return {
     ...backend,
+    looks,
+    loads,
     async rows(names) {
+      const { begun, answered } = looks.shift() ?? {};
+      await begun;
       const rows = await backend.rows(names);
-      await gate;
+      await answered;
       return rows;
     },
-    hold() {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      gate = promise;
-      return () => {
-        gate = undefined;
-        resolve();
-      };
+    async *load(known) {
+      const { begun, answered } = loads.shift() ?? {};
+      await begun;
+      for await (const batch of backend.load(known)) {
+        yield batch;
+        await answered;
+      }
     },
   };
 }
@@ -49,7 +60,8 @@ test("rows that were read before a reload do not bring back what it has taken aw
   await store.reload();
   const seen: (readonly string[] | undefined)[] = [];
   store.subscribe(() => seen.push(store.resolveFingerprint(A)?.scopes));
-  const release = backend.hold();
+  const { promise, resolve: release } = Promise.withResolvers<void>();
+  backend.looks.push({ answered: promise });
   await other.putPeer(peer("laptop", [A], { scopes: ["ssh:shell"] }));
   await turn();
   await other.putPeer(peer("laptop", [A], { scopes: ["git:read"] }));
@@ -59,6 +71,115 @@ test("rows that were read before a reload do not bring back what it has taken aw
   await turn();
   assert.deepEqual(store.resolveFingerprint(A)?.scopes, ["git:read"]);
   assert.ok(seen.every((scopes) => scopes?.includes("ssh:shell") !== true));
+});
+
+for (const [when, isAnswered] of [
+  ["during a reload that is newer", false],
+  ["before a reload has begun that is newer", true],
+] as const) {
+  test(`rows that come ${when} are not in force when the newer change counts as seen`, async () => {
+    const database = new MemoryDatabase();
+    const backend = slow(database.backend());
+    await using store = await openIdentityStore(backend, { clock: new FakeClock() });
+    await using other = await database.open();
+    await other.putPeer(peer("laptop", [A]));
+    await turn();
+    const [look, load, later] = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
+    backend.looks.push(isAnswered ? {} : { answered: look!.promise });
+    backend.looks.push({ begun: later!.promise });
+    backend.loads.push(isAnswered ? { begun: load!.promise } : { answered: load!.promise });
+
+    if (isAnswered) void store.reload();
+    await other.putPeer(peer("laptop", [A], { scopes: ["ssh:shell"] }));
+    await turn();
+    const { change } = await other.putPeer(peer("laptop", [A], { scopes: ["git:read"] }));
+    if (!isAnswered) void store.reload();
+    const inForce = store.effectOf(change).then(() => store.resolveFingerprint(A)?.scopes);
+    for (const { resolve } of [look!, load!, later!]) {
+      resolve();
+      await turn();
+    }
+    assert.deepEqual(await inForce, ["git:read"]);
+  });
+}
+
+test("a look that comes late shows no credential of a later change beside others of before it", async () => {
+  const sealed = (key_version: number): EncryptedData => {
+    const bytes = Uint8Array.of(key_version);
+    return { key_version, salt: bytes, iv: bytes, data: bytes };
+  };
+  const database = new MemoryDatabase();
+  const backend = slow(database.backend());
+  await using here = await database.open();
+  await using there = await openIdentityStore(backend, { clock: new FakeClock() });
+  const versions = (): number[] => there.credentials.list().map(({ value }) => value.key_version);
+  for (const provider of ["github", "gitlab"]) await here.credentials.put(provider, sealed(1));
+  await turn();
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  backend.looks.push({ begun: first.promise }, { begun: second.promise });
+  await here.credentials.put("github", sealed(2));
+  await here.credentials.reseal(3, () => sealed(3));
+  const seen = [versions()];
+  for (const { resolve } of [first, second]) {
+    resolve();
+    await turn();
+    seen.push(versions());
+  }
+  assert.deepEqual(seen, [
+    [1, 1],
+    [3, 3],
+    [3, 3],
+  ]);
+});
+
+test("a key that has moved from one peer to another is nobody's while only the other has been looked at", async () => {
+  const database = new MemoryDatabase();
+  const backend = slow(database.backend());
+  await using there = await openIdentityStore(backend, { clock: new FakeClock() });
+  await using here = await database.open();
+  await here.putPeer(peer("laptop", [A], { scopes: ["ssh:shell"] }));
+  await here.putPeer(peer("phone", [B], { scopes: ["*"] }));
+  await turn();
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  backend.looks.push({ begun: first.promise }, { begun: second.promise });
+  await here.putPeer(peer("phone", [B], { scopes: ["git:read"] }));
+  await database.backend().transaction(async (transaction) => {
+    await transaction.putPeer(peer("laptop", [], { scopes: ["ssh:shell"] }));
+    await transaction.putPeer(peer("phone", [A, B], { scopes: ["git:read"] }));
+    await transaction.notify({ peers: ["laptop", "phone"] });
+  });
+  const seen: (string | undefined)[] = [];
+  for (const { resolve } of [first, second]) {
+    resolve();
+    await turn();
+    seen.push(there.resolveFingerprint(A)?.id);
+  }
+  await there.reload();
+  seen.push(there.resolveFingerprint(A)?.id);
+  assert.deepEqual(seen, [undefined, undefined, "phone"]);
+});
+
+test("everything is read once at a time, also when it is asked for as one reading ends", async () => {
+  const backend = new MemoryDatabase().backend();
+  let active = 0;
+  let most = 0;
+  const counting: StoreBackend = {
+    ...backend,
+    async *load(known) {
+      most = Math.max(most, ++active);
+      for await (const batch of backend.load(known)) {
+        yield batch;
+        await turn();
+      }
+      active--;
+    },
+  };
+  await using store = await openIdentityStore(counting);
+  const first = store.reload();
+  const second = store.reload();
+  await first;
+  await Promise.all([second, store.reload()]);
+  assert.equal(most, 1);
 });
 
 test("a change that is committed and cannot be looked at takes away what it names as soon as it can", async () => {

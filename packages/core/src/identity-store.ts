@@ -5,6 +5,10 @@
  * here or in another process, first cuts what it names, and then everything is read again: a reload cannot
  * miss a row, and a slow one must not keep a right alive.
  *
+ * What look-ups see never goes back to before a change that counts as seen: of two reads that overlap, which may
+ * come in either order, the one that may be older is made again. Credentials are all as of one commit. So is each
+ * peer, and a key that two of them seem to have, one before it moved and one after, is nobody's.
+ *
  * @module
  */
 
@@ -184,8 +188,10 @@ class Store implements IdentityStore {
   #queue: Promise<unknown> = Promise.resolve();
   #reloading: Promise<void> | undefined;
   #again: Promise<void> | undefined;
-  /** What was cut while a reload is under way: newer than what that reads. */
+  /** What was looked at while a reload is under way, after the moment that it reads: newer than that. */
   #newer: Newer | undefined;
+  /** What was looked at while a reload begins: which of the two is newer is not known. */
+  #unsure: ChangedNames[] | undefined;
   #backendState: BackendState = { kind: "ready" };
   /** Said to be ready again, which counts when everything has been read since. */
   #resumed: { readonly state: BackendState } | undefined;
@@ -194,8 +200,8 @@ class Store implements IdentityStore {
   #reloadDue: AbortSignal | undefined;
   /** Of the last reload, in milliseconds. */
   #reloadTime = 0;
-  /** So many times everything has been read. */
-  #loads = 0;
+  /** So many reloads have begun, and read what is as of a moment that is over. */
+  #moments = 0;
   /** The latest that it has been. */
   #latest = 0;
   #seen = 0;
@@ -535,33 +541,37 @@ class Store implements IdentityStore {
       this.#saw(change, this.#lastCut);
       return this.#lastCut;
     }
-    const turn = this.#queue.then(async () => {
-      if (this.#closing !== undefined) return { connections: 0, grants: 0 };
-      let loads: number;
-      let rows: readonly Loaded[];
-      do {
-        loads = this.#loads;
-        rows = await this.#backend.rows(spelt);
-        // What was read in between may be newer, and must not be undone for a moment.
-      } while (loads !== this.#loads && this.#closing === undefined);
-      const cut = this.#patch(spelt, rows);
-      this.#reloadSoon();
-      return cut;
-    });
-    this.#queue = turn.catch(() => {});
-    const cut = await turn;
+    const cut = await this.#look(spelt);
+    this.#reloadSoon();
     this.#saw(change, cut);
     return cut;
+  }
+
+  /** Look at what a change names, after the changes of before. */
+  async #look(names: ChangedNames): Promise<Cut> {
+    const turn = this.#queue.then(async () => {
+      if (this.#closing !== undefined) return { connections: 0, grants: 0 };
+      let moments: number;
+      let rows: readonly Loaded[];
+      do {
+        moments = this.#moments;
+        rows = await this.#backend.rows(names);
+        // What a reload reads meanwhile may be newer, and must not be undone for a moment.
+      } while (moments !== this.#moments && this.#closing === undefined);
+      this.#unsure?.push(names);
+      return this.#patch(names, rows);
+    });
+    this.#queue = turn.catch(() => {});
+    return await turn;
   }
 
   #patch(names: ChangedNames, rows: readonly Loaded[]): Cut {
     const peers = new Map<string, PeerEntry | undefined>();
     const apiKeys = new Map<string, ApiKeyEntry | undefined>();
-    const secrets = new Map<string, EncryptedData | undefined>();
+    const secrets = new Map<string, EncryptedData>();
     const read = new Map<string, string>();
     for (const name of names.peers ?? []) peers.set(name.toLowerCase(), undefined);
     for (const prefix of names.apiKeys ?? []) apiKeys.set(prefix, undefined);
-    for (const provider of names.credentials ?? []) secrets.set(provider, undefined);
     for (const row of rows) {
       if (row.kind === "peer") {
         const name = row.entry.peerId.toLowerCase();
@@ -576,9 +586,12 @@ class Store implements IdentityStore {
     if (this.#newer !== undefined) {
       for (const [key, entry] of peers) this.#newer.peers.set(key, entry);
       for (const [key, entry] of apiKeys) this.#newer.apiKeys.set(key, entry);
-      for (const [key, value] of secrets) this.#newer.secrets.set(key, value);
     }
-    if (secrets.size > 0) this.#secrets = patched(this.#secrets, secrets);
+    if ((names.credentials ?? []).length > 0) {
+      // All that there are, and not those that the change names: those of before would be beside them.
+      this.#secrets = secrets;
+      if (this.#newer !== undefined) this.#newer.secrets = secrets;
+    }
     return peers.size + apiKeys.size === 0
       ? { connections: 0, grants: 0 }
       : this.#telling(() => this.#index.patch({ peers, apiKeys }));
@@ -597,13 +610,15 @@ class Store implements IdentityStore {
   /** Read everything again; one at a time, and one more if asked while one is under way. */
   reload(): Promise<void> {
     this.#check();
+    if (this.#again !== undefined) return this.#again;
     if (this.#reloading === undefined) return this.#begin();
-    return (this.#again ??= this.#reloading
+    this.#again = this.#reloading
       .catch(() => {})
       .then(() => {
         this.#again = undefined;
         return this.#begin();
-      }));
+      });
+    return this.#again;
   }
 
   #begin(): Promise<void> {
@@ -614,14 +629,16 @@ class Store implements IdentityStore {
   async #load(): Promise<void> {
     const begin = performance.now();
     const resumed = this.#resumed;
-    const newer: Newer = { peers: new Map(), apiKeys: new Map(), secrets: new Map() };
-    this.#newer = newer;
+    const newer: Newer = { peers: new Map(), apiKeys: new Map(), secrets: undefined };
+    let lookedAgain: Promise<readonly Cut[]> | undefined;
+    this.#unsure = [];
     try {
       const rebuild = this.#index.rebuild();
       const secrets = new Map<string, EncryptedData>();
       let change = 0;
       let sliceEnd = performance.now() + SLICE;
       for await (const batch of this.#backend.load(this.#index)) {
+        lookedAgain ??= this.#momentIsOver(newer);
         change = batch.change;
         for (const row of batch.rows) add(rebuild, secrets, row);
         if (performance.now() < sliceEnd) continue;
@@ -629,9 +646,9 @@ class Store implements IdentityStore {
         if (this.#closing !== undefined) return;
         sliceEnd = performance.now() + SLICE;
       }
-      this.#loads++;
-      this.#secrets = patched(secrets, newer.secrets);
-      this.#lastCut = this.#telling(() => rebuild.swap(newer));
+      const cuts = (await lookedAgain) ?? [];
+      this.#secrets = newer.secrets ?? secrets;
+      this.#lastCut = sum([...cuts, this.#telling(() => rebuild.swap(newer))]);
       this.#saw(change, this.#lastCut);
       this.#reloadTime = Math.ceil(performance.now() - begin);
       this.#recovered(resumed);
@@ -640,7 +657,20 @@ class Store implements IdentityStore {
       throw error;
     } finally {
       this.#newer = undefined;
+      this.#unsure = undefined;
     }
+  }
+
+  /** A reload has begun to read: what is looked at from now on is newer, and goes into `newer`. */
+  #momentIsOver(newer: Newer): Promise<readonly Cut[]> {
+    const unsure = this.#unsure ?? [];
+    this.#unsure = undefined;
+    this.#newer = newer;
+    this.#moments++;
+    const looks = Promise.all(unsure.map((names) => this.#look(names)));
+    // Who waits for it hears of it; if the reload fails itself, nobody does.
+    looks.catch(() => {});
+    return looks;
   }
 
   #reloadSoon(pause = Math.max(RELOAD_PAUSE, RELOAD_REST * this.#reloadTime)): void {
@@ -780,7 +810,8 @@ class Store implements IdentityStore {
 interface Newer {
   readonly peers: Map<string, PeerEntry | undefined>;
   readonly apiKeys: Map<string, ApiKeyEntry | undefined>;
-  readonly secrets: Map<string, EncryptedData | undefined>;
+  /** All there are. */
+  secrets: ReadonlyMap<string, EncryptedData> | undefined;
 }
 
 function add(rebuild: Rebuild, secrets: Map<string, EncryptedData>, row: Loaded): void {
@@ -797,16 +828,11 @@ function add(rebuild: Rebuild, secrets: Map<string, EncryptedData>, row: Loaded)
   }
 }
 
-function patched<V>(
-  base: ReadonlyMap<string, V>,
-  changes: ReadonlyMap<string, V | undefined>,
-): ReadonlyMap<string, V> {
-  const map = new Map(base);
-  for (const [key, value] of changes) {
-    if (value === undefined) map.delete(key);
-    else map.set(key, value);
-  }
-  return map;
+function sum(cuts: readonly Cut[]): Cut {
+  return cuts.reduce((a, b) => ({
+    connections: a.connections + b.connections,
+    grants: a.grants + b.grants,
+  }));
 }
 
 function countOf({ peers = [], apiKeys = [], credentials = [] }: ChangedNames): number {

@@ -86,9 +86,7 @@ export class MemoryDatabase {
     const rows: Loaded[] = [
       ...[...tables.peers.values()].map((entry) => ({ kind: "peer", entry }) as const),
       ...[...tables.apiKeys.values()].map((entry) => ({ kind: "apiKey", entry }) as const),
-      ...[...tables.credentials].map(
-        ([provider, value]) => ({ kind: "credential", provider, value }) as const,
-      ),
+      ...loadedCredentials(tables),
     ];
     // Also when there is nothing, so that its number is known.
     for (let at = 0; at === 0 || at < rows.length; at += BATCH) {
@@ -107,10 +105,7 @@ export class MemoryDatabase {
         const entry = tables.apiKeys.get(prefix);
         return entry === undefined ? [] : [{ kind: "apiKey", entry }];
       }),
-      ...credentials.flatMap((provider): Loaded[] => {
-        const value = tables.credentials.get(provider);
-        return value === undefined ? [] : [{ kind: "credential", provider, value }];
-      }),
+      ...(credentials.length === 0 ? [] : loadedCredentials(tables)),
     ];
   }
 
@@ -187,4 +182,8 @@ export class MemoryDatabase {
       },
     };
   }
+}
+
+function loadedCredentials({ credentials }: Tables): Loaded[] {
+  return [...credentials].map(([provider, value]) => ({ kind: "credential", provider, value }));
 }

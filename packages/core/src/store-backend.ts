@@ -132,7 +132,15 @@ export interface StoreBackend {
     peer(peerId: string): PeerEntry | undefined;
     apiKey(prefix: string): ApiKeyEntry | undefined;
   }): AsyncIterable<{ readonly change: number; readonly rows: readonly Loaded[] }>;
-  /** Rows of these names alone, as of now: what is not in the answer does not exist. @throws {StoreError} */
+  /**
+   * Rows of these names alone, 64 at most, as of now: what is not in the answer does not exist. The peers are as of
+   * one moment.
+   *
+   * If any credential is named, all that there are, as of one moment: a row read alone would be shown beside others
+   * of before, and they may have changed together.
+   *
+   * @throws {StoreError}
+   */
   rows(names: ChangedNames): Promise<readonly Loaded[]>;
   /**
    * Run `run` and commit what it did, all or nothing; one at a time, and against other processes too.

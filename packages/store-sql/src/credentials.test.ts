@@ -49,6 +49,24 @@ test("rows of credentials that cannot be used are told of, without what is in th
   assert.ok(!JSON.stringify(store.problems).includes("hunter2"));
 });
 
+test("a change of one credential shows what another program has written to the others", async () => {
+  using database = untyped();
+  const insert = database.prepare("INSERT INTO secrets VALUES (?, ?, ?, ?, ?)");
+  for (const provider of ["a", "b"]) insert.run(provider, 2, NONE, IV, DATA);
+  await using store = await open(database);
+  // Nobody is told of it: it may be that the news are late.
+  database.exec("UPDATE secrets SET key_version = 3");
+  await store.credentials.put("c", { ...GOOD, key_version: 3 });
+  assert.deepEqual(
+    store.credentials.list().map(({ provider, value }) => [provider, value.key_version]),
+    [
+      ["a", 3],
+      ["b", 3],
+      ["c", 3],
+    ],
+  );
+});
+
 test("a credential that cannot be used can be replaced and removed, and is left alone by reseal()", async () => {
   using database = untyped();
   const insert = database.prepare("INSERT INTO secrets VALUES (?, ?, ?, ?, ?)");

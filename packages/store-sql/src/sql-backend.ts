@@ -36,11 +36,10 @@ export interface SqlBackendOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** Names in one query. */
-const MAX_IN = 100;
-
 /** Between two removals of old notifications and audit entries: so many changes. */
 const PRUNE_EVERY = 64;
+
+type Read = (row: SqlRow) => Loaded;
 
 /** A store's backend on `driver`, which it closes. */
 export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): StoreBackend {
@@ -77,11 +76,7 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
       return loaded;
     };
     const knownApiKey = (prefix: string): ApiKeyEntry | undefined => known.apiKey(prefix);
-    const readers: readonly ((row: SqlRow) => Loaded)[] = [
-      peer,
-      (row) => readApiKey(row, knownApiKey),
-      readCredential,
-    ];
+    const readers: readonly Read[] = [peer, (row) => readApiKey(row, knownApiKey), readCredential];
     // First the number of the change that they are as of.
     for await (const { of, rows } of driver.batches([
       sql.newest,
@@ -99,27 +94,26 @@ export function sqlBackend(driver: SqlDriver, options: SqlBackendOptions = {}): 
   async function rows(names: ChangedNames): Promise<readonly Loaded[]> {
     const { peers = [], apiKeys = [], credentials = [] } = names;
     const found: Loaded[] = [];
+    // One statement is one moment.
     const look = async (
-      all: readonly string[],
-      query: (some: readonly string[]) => SqlStatement,
-      read: (row: SqlRow) => Loaded,
+      named: readonly string[],
+      query: () => SqlStatement,
+      read: Read,
     ): Promise<void> => {
-      for (let at = 0; at < all.length; at += MAX_IN) {
-        const some = await driver.query(query(all.slice(at, at + MAX_IN)));
-        for (const row of some) found.push(read(row));
-      }
+      if (named.length === 0) return;
+      for (const row of await driver.query(query())) found.push(read(row));
     };
     await look(
       peers,
-      (some) => sql.peersNamed(some),
+      () => sql.peersNamed(peers),
       (row) => readPeer(row),
     );
     await look(
       apiKeys,
-      (some) => sql.apiKeysNamed(some),
+      () => sql.apiKeysNamed(apiKeys),
       (row) => readApiKey(row),
     );
-    await look(credentials, (some) => sql.credentialsNamed(some), readCredential);
+    await look(credentials, () => sql.credentials, readCredential);
     return found;
   }
 
