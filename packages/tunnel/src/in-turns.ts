@@ -4,7 +4,10 @@
  * @module
  */
 
-import type { DialTunnel, TunnelStream } from "./open-flow.ts";
+import type { TunnelStream } from "./open-flow.ts";
+
+/** Dials a peer for one stream; `DialTunnel` is one. */
+type Dial<T extends TunnelStream> = (options: { signal?: AbortSignal | undefined }) => Promise<T>;
 
 /** A node lets a source have 16 handshakes pending; some of ours may still be, over there, when done here. */
 const AT_FIRST = 8;
@@ -17,7 +20,7 @@ const WHILE_CONNECTED = 128;
  * means as many handshakes where each has a TCP connection of its own, and a node drops those that are
  * too many. Over QUIC, where they share one, a turn takes no time.
  */
-export function inTurns(dial: DialTunnel): DialTunnel {
+export function inTurns<T extends TunnelStream>(dial: Dial<T>): Dial<T> {
   const waiting: (() => void)[] = [];
   let dialing = 0;
   /** Streams that stand: one is enough to be known over there. */
@@ -30,7 +33,7 @@ export function inTurns(dial: DialTunnel): DialTunnel {
     }
   }
 
-  return async ({ signal }): Promise<TunnelStream> => {
+  return async ({ signal }): Promise<T> => {
     await new Promise<void>((resolve) => {
       waiting.push(resolve);
       next();

@@ -14,11 +14,14 @@ import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Connection } from "@alknet/core/connection";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { type Logger, silentLogger } from "@alknet/core/log";
+import { exposeServer } from "./expose-server.ts";
 import { framed } from "./framed.ts";
+import type { Inbound } from "./inbound.ts";
 import { join } from "./join.ts";
 import { type Outbound, outbound, type OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
+import { refuseStream } from "./refuse-stream.ts";
 import {
   decodeRequest,
   encodeReply,
@@ -34,6 +37,8 @@ export const ALPN: string = "alknet/tunnel";
 export interface TunnelOptions {
   /** How this node connects for its peers. @default one with the default limits, that serves nobody else */
   outbound?: Outbound | undefined;
+  /** How it listens for them. @default one with the default limits, that serves nobody else */
+  inbound?: Inbound | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
   /** Hears of each flow that was refused for want of a right, or for a limit. */
@@ -63,6 +68,7 @@ const NOTHING = new Uint8Array();
 /** Serve `alknet/tunnel`. */
 export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
   const { outbound: out = outbound(), clock = systemClock, logger = silentLogger } = options;
+  const exposing = exposeServer({ inbound: options.inbound, clock, logger });
 
   async function serve(connection: Connection, stream: Duplex): Promise<void> {
     // The stream may fail at any time, also while nobody else listens.
@@ -81,7 +87,7 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
     const refused = await answer({ connection, stream, request, gone: gone.signal });
     if (refused !== undefined && !stream.destroyed) {
       report(peer, refused);
-      await refuse(stream, refused, clock.timeout(out.limits.deadline));
+      await refuseStream(stream, refused, clock.timeout(out.limits.deadline));
     }
   }
 
@@ -112,10 +118,13 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
         return await carrySocket(asked, request);
       case "unix":
         return await carrySocket(asked, request);
-      case "udp":
       case "listen-tcp":
+        return await exposing.listen(asked, request);
       case "listen-unix":
+        return await exposing.listen(asked, request);
       case "claim":
+        return await exposing.claim(asked, request);
+      case "udp":
       case "accepted":
         throw new FlowRefused(
           "unsupported",
@@ -187,19 +196,6 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
       await Promise.allSettled(live);
     },
   };
-}
-
-/** Answer, and wait for the peer to have read it: closing at once could overtake the answer. */
-async function refuse(stream: Duplex, refused: FlowRefused, late: AbortSignal): Promise<void> {
-  stream.end(encodeReply({ kind: "refused", refusal: refused.refusal, text: refused.message }));
-  // What the peer sent ahead of the answer goes nowhere.
-  stream.resume();
-  await new Promise<void>((resolve) => {
-    stream.once("close", () => resolve());
-    if (stream.closed || late.aborted) resolve();
-    late.addEventListener("abort", () => resolve(), { once: true });
-  });
-  stream.destroy();
 }
 
 function peerOf({ auth }: Connection): string {
