@@ -13,7 +13,13 @@ import { join } from "node:path";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { staticIdentities, type StaticIdentities } from "@alknet/core/static-identities";
 import { ownAccount } from "@alknet/ssh/account";
-import { ssh, type SshHandler, type SshLimits, type SshRefusal } from "@alknet/ssh/ssh";
+import {
+  ssh,
+  type SshHandler,
+  type SshLimits,
+  type SshOptions,
+  type SshRefusal,
+} from "@alknet/ssh/ssh";
 import { follow, type Program } from "./program.ts";
 
 /** A server on loopback, and a peer `laptop` who has the key that `run` logs in with. */
@@ -41,6 +47,7 @@ export interface SshProgram extends Program {
 export async function startOpenSsh(
   scopes: readonly string[],
   limits: SshLimits = {},
+  options: Partial<SshOptions> = {},
 ): Promise<OpenSsh> {
   const folder = mkdtempSync(join(tmpdir(), "alknet-ssh-"));
   const at = (name: string): string => join(folder, name);
@@ -59,6 +66,7 @@ export async function startOpenSsh(
     accounts: () => ({ ...ownAccount(), shell: "/bin/sh", home: folder }),
     limits,
     onrefused: (each) => refused.push(each),
+    ...options,
   });
   const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
     void server.serve(socket, { identities, remoteAddress: `127.0.0.1:${socket.remotePort}` });

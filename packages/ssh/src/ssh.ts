@@ -22,8 +22,11 @@ import type { Penalty } from "@alknet/core/limits";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import ssh2, { type AuthContext as Request, type Connection as Client } from "ssh2";
 import { type Account, type Accounts, nodeAccounts } from "./account.ts";
+import { serveForwarding } from "./forwarding.ts";
+import type { Inbound, Outbound } from "./forwarding-services.ts";
 import { serveSession } from "./session.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
+import { forwardingChannels } from "./ssh2-extension-forwarding.ts";
 import { decide, type Decision } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
@@ -36,6 +39,10 @@ export interface SshOptions {
   readonly accounts?: Accounts | undefined;
   /** Variables that a client may set. @default {@linkcode DEFAULT_ACCEPT_ENV} */
   readonly acceptEnv?: readonly string[] | undefined;
+  /** Connects for peers (`-L`, `-D`, `-W`, `-J`). @default nobody is connected anywhere */
+  readonly outbound?: Outbound | undefined;
+  /** Listens for peers (`-R`). @default nobody is listened for */
+  readonly inbound?: Inbound | undefined;
   readonly limits?: SshLimits | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
@@ -209,6 +216,16 @@ export function ssh(options: SshOptions): SshHandler {
       if (peer === undefined || !origin.onlogin(peer)) return leave();
       logger.info({ peer, remote: origin.remoteAddress }, "ssh: logged in");
       login?.auth.revoked.addEventListener("abort", leave, { once: true });
+      const { outbound, inbound } = options;
+      serveForwarding(client, {
+        auth: login!.auth,
+        channels: forwardingChannels(client, extended, gone),
+        outbound,
+        inbound,
+        logger,
+        gone,
+        onrefused: (reason, scope) => onrefused(peer, reason, scope),
+      });
     });
     client.on("session", (accept, reject) => {
       if (login === undefined) return reject();

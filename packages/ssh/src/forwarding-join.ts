@@ -1,0 +1,89 @@
+/**
+ * Join a socket and a channel: bytes, the end of either direction, resets and back-pressure, both ways.
+ *
+ * @module
+ */
+
+import { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+
+/** Bytes that may wait in front of one side before the other is no longer read. */
+const MAX_QUEUED = 256 * 1024;
+
+/**
+ * Copy until both directions have ended, or either side breaks: then the other is broken too. Takes over both, and
+ * resolves when they are closed: with what broke them, or `undefined` if they came to their ends. Never rejects.
+ *
+ * `socket` allows half-open.
+ *
+ * @param signal its abort breaks both.
+ */
+export function joinChannel(
+  socket: Socket,
+  channel: Duplex,
+  signal: AbortSignal,
+): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    let broken: Error | undefined;
+    let open = 2;
+
+    function breakBoth(error: Error): void {
+      broken ??= error;
+      channel.destroy(error);
+      resetSocket(socket);
+    }
+    const aborted = (): void => breakBoth(signal.reason as Error);
+
+    for (const side of [socket, channel]) {
+      side.on("error", breakBoth);
+      const closed = (): void => {
+        const hasEnded = side.readableEnded && side.writableFinished;
+        if (!hasEnded) breakBoth(new Error("one side was closed before its end"));
+        if (--open > 0) return;
+        signal.removeEventListener("abort", aborted);
+        resolve(broken);
+      };
+      if (side.closed) closed();
+      else side.once("close", closed);
+    }
+    if (signal.aborted) return aborted();
+    signal.addEventListener("abort", aborted, { once: true });
+    if (broken !== undefined) return;
+    copy(socket, channel);
+    copy(channel, socket);
+  });
+}
+
+/** Copy one direction, as fast as `to` takes it. Not `pipe`: that waits for each 64 KiB. */
+function copy(from: Duplex, to: Duplex): void {
+  let corked = false;
+  // What one turn of the loop has brought leaves in one write.
+  const flush = (): void => {
+    if (!corked) return;
+    corked = false;
+    to.uncork();
+  };
+  from.on("data", (data: Buffer) => {
+    if (!corked) {
+      corked = true;
+      to.cork();
+      setImmediate(flush);
+    }
+    if (to.write(data) || to.writableLength < MAX_QUEUED) return;
+    flush();
+    if (to.writableLength >= MAX_QUEUED) from.pause();
+  });
+  to.on("drain", () => from.resume());
+  from.once("end", () => to.end());
+  from.resume();
+}
+
+/** Have the other side of `socket` read an error, and not an end. */
+export function resetSocket(socket: Socket): void {
+  if (socket.destroyed) return;
+  // libuv resets none that is shutting down; all that was written is the kernel's by then.
+  const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+  // A Unix socket has no reset.
+  if (isEnding || socket.remoteAddress === undefined) socket.destroy();
+  else socket.resetAndDestroy();
+}
