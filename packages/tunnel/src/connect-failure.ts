@@ -12,6 +12,7 @@ import type { Refusal } from "./wire/open.ts";
 /** What a right to dial is asked for. */
 export type DialResource =
   | { readonly host: string; readonly port: number; readonly address?: string | undefined }
+  | { readonly host: string; readonly port: number; readonly elsewhere: true }
   | { readonly unixPath: string };
 
 /** What error codes of the system mean. In the order of what tells most. */

@@ -103,18 +103,13 @@ export async function connectTarget(
     if (candidates.length === 0) {
       throw own ? ownSocket(formatTarget(target)) : notAllowed(auth, target, denied);
     }
-    winner = await race<Connected>({
-      attempts: candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
-        // A right that falls while it is waited for ends this attempt only.
-        const attempt = AbortSignal.any([lost, grant.signal]);
-        return { socket: await reach.connect(address, port, attempt), grant };
-      }),
-      stagger: ATTEMPT_DELAY,
-      isFinal: () => false,
-      discard: ({ socket }) => socket.destroy(),
-      signal: AbortSignal.any([signal, timeout]),
-      clock: reach.clock,
-    }).catch((error: unknown) => {
+    const attempts = candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
+      // A right that falls while it is waited for ends this attempt only.
+      const attempt = AbortSignal.any([lost, grant.signal]);
+      return { socket: await reach.connect(address, port, attempt), grant };
+    });
+    const given = AbortSignal.any([signal, timeout]);
+    winner = await firstOf(attempts, reach.clock, given).catch((error: unknown) => {
       signal.throwIfAborted();
       throw refusedFor(error, formatTarget(target));
     });
@@ -122,6 +117,41 @@ export async function connectTarget(
   } finally {
     for (const { grant } of candidates) if (grant !== winner?.grant) grant[Symbol.dispose]();
   }
+}
+
+/**
+ * Connect to `host` for this node itself: no right is asked for. To any of its addresses, in the manner of RFC 8305.
+ *
+ * @throws the system's error, an `AggregateError` of several, or the reason of `signal`.
+ */
+export async function connectFirst(
+  { host, port }: Target,
+  reach: Reach,
+  signal: AbortSignal,
+): Promise<Socket> {
+  const addresses = await withSignals(addressesOf(host, reach), [signal]);
+  if (addresses.length === 0) throw Object.assign(new Error("no address"), { code: "ENOTFOUND" });
+  const attempts = interleaved(addresses)
+    .slice(0, MAX_CANDIDATES)
+    .map((address) => async (lost: AbortSignal) => ({
+      socket: await reach.connect(address, port, lost),
+    }));
+  return (await firstOf(attempts, reach.clock, signal)).socket;
+}
+
+function firstOf<T extends { readonly socket: Socket }>(
+  attempts: readonly ((lost: AbortSignal) => Promise<T>)[],
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<T> {
+  return race<T>({
+    attempts,
+    stagger: ATTEMPT_DELAY,
+    isFinal: () => false,
+    discard: ({ socket }) => socket.destroy(),
+    signal,
+    clock,
+  });
 }
 
 /** The machine's own resolver, as every other program here uses it (hosts file, mDNS, search domains). */

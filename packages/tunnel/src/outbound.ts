@@ -23,7 +23,9 @@ import {
 } from "./connect.ts";
 import { connectUnix } from "./connect-unix.ts";
 import { flowCount } from "./flow-count.ts";
-import { notAllowed } from "./connect-failure.ts";
+import { type DialResource, notAllowed } from "./connect-failure.ts";
+import { connectByProxy } from "./connect-proxy.ts";
+import type { Proxy } from "./proxy.ts";
 import type { OwnSockets } from "./own-sockets.ts";
 
 /** What a peer may ask to be connected to. */
@@ -48,6 +50,11 @@ export interface OutboundOptions {
   /** @default the machine's TCP */
   connect?: Connect | undefined;
   limits?: OutboundLimits | undefined;
+  /**
+   * Goes between this node and all that its peers reach by TCP, with no way around it. Names are resolved there,
+   * so that a peer needs a scope which names them; Unix sockets are this machine's own. @default none
+   */
+  proxy?: Proxy | undefined;
   /** Sockets of the node itself, which no peer reaches; see `ownSockets()`. @default none: who has no node has none */
   own?: OwnSockets | undefined;
   clock?: Clock | undefined;
@@ -97,9 +104,15 @@ export const DEFAULT_OUTBOUND_LIMITS: {
 
 /** Make the way out of a node. */
 export function outbound(options: OutboundOptions = {}): Outbound {
-  const { resolve = systemResolve, clock = systemClock, own = NOTHING_OWN } = options;
+  const { resolve = systemResolve, clock = systemClock, own = NOTHING_OWN, proxy } = options;
   let limits = limitsOf(options.limits);
   const count = flowCount(() => limits);
+
+  function resourceOf(target: OutboundTarget): DialResource {
+    if ("path" in target) return { unixPath: target.path };
+    const { host, port } = target;
+    return proxy === undefined ? { host, port } : { host, port, elsewhere: true };
+  }
 
   function dial(
     auth: AuthContext,
@@ -108,12 +121,10 @@ export function outbound(options: OutboundOptions = {}): Outbound {
   ): Promise<Connected> {
     if ("path" in target) return connectUnix(auth, target.path, own.isOwnPath, signal);
     const connect = options.connect ?? (largeReads ? systemConnectLarge : systemConnect);
-    return connectTarget(
-      auth,
-      target,
-      { resolve, connect, clock, isOwn: own.isOwn, ...limits },
-      signal,
-    );
+    const reach = { resolve, connect, clock, isOwn: own.isOwn, ...limits };
+    return proxy === undefined
+      ? connectTarget(auth, target, reach, signal)
+      : connectByProxy(auth, target, proxy, reach, signal);
   }
 
   return {
@@ -122,7 +133,7 @@ export function outbound(options: OutboundOptions = {}): Outbound {
       const counted = count.enter(peerOf(auth));
       try {
         // What no address could make right is refused at once, and not behind others that wait.
-        const resource = "path" in target ? { unixPath: target.path } : target;
+        const resource = resourceOf(target);
         if (!auth.allows("tunnel:dial", resource)) throw notAllowed(auth, resource);
         const arrived = await counted.opening(signal);
         try {
