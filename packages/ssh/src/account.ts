@@ -2,14 +2,18 @@
  * The account of this machine that a peer's commands run as.
  *
  * A node that runs as a user gives out that user's account. One that runs as root gives out none by itself: which
- * account a peer has is its owner's to say, and that is never root.
+ * account a peer has is its owner's to say (the peer's resource `user`), and that is never root.
  *
  * @module
  */
 
+import { constants } from "node:fs";
+import { access } from "node:fs/promises";
 import { userInfo } from "node:os";
 import process from "node:process";
 import type { Identity } from "@alknet/core/access";
+import { USERS } from "@alknet/core/login-name";
+import { accountEntry, accountExpiry, nameOfUid } from "./account-lookup.ts";
 
 export interface Account {
   /** Its login name. */
@@ -18,20 +22,96 @@ export interface Account {
   readonly home: string;
   /** Login shell. */
   readonly shell: string;
+  /** Whom programs are to be run as. @default who this process runs as */
+  readonly runAs?: { readonly uid: number; readonly gid: number } | undefined;
+  /** Whether it is still a peer's: asked after each change of the peer, while something runs. @default it is */
+  readonly isOf?: ((peer: Identity) => boolean) | undefined;
 }
 
 /**
- * The account of `peer`, for who logs in as `login`; `undefined`: there is none, and the login is refused.
+ * The account of `peer`, for who logs in as `login`. It is asked at each login.
  *
- * It is asked at each login.
+ * @throws {NoAccount} if there is none, and the login is refused.
  */
-export type Accounts = (peer: Identity, login: string) => Account | undefined;
+export type Accounts = (peer: Identity, login: string) => Account | Promise<Account>;
 
-/** Everybody's is that of this process, whatever they call themselves; nobody's while that is root. */
-export const nodeAccounts: Accounts = () => (process.getuid?.() === 0 ? undefined : ownAccount());
+/** A login without an account, and why; for the owner's log. */
+export class NoAccount extends Error {
+  override readonly name = "NoAccount";
+  readonly code = "NO_ACCOUNT";
+}
+
+/** While this process is root those that peers are mapped to, else its own for everybody. */
+export const nodeAccounts: Accounts = (peer, login) =>
+  process.getuid?.() === 0 ? mappedAccount(peer, login) : sharedAccount(peer, login);
 
 /** The account that this process runs as. */
 export function ownAccount(): Account {
   const { username, homedir, shell } = userInfo();
   return { name: username, home: homedir, shell: shell ?? "/bin/sh" };
+}
+
+/** Whatever they call themselves; but who is mapped to accounts has to be mapped to this one, and to ask for it. */
+function sharedAccount(peer: Identity, login: string): Account {
+  const own = ownAccount();
+  const isOf = ({ resources }: Identity): boolean => resources[USERS]?.includes(own.name) ?? true;
+  if (!isOf(peer)) {
+    const hint = `run it as root, or alknet peers set ${peer.id} --user ${own.name}`;
+    const users = usersOf(peer).map(quoted).join(", ");
+    throw noAccount(peer, `it is mapped to ${users}, and this node runs as "${own.name}": ${hint}`);
+  }
+  if (usersOf(peer).length > 0 && login !== "" && login !== own.name) {
+    throw noAccount(peer, `it may log in as "${own.name}", not as ${quoted(login)}`);
+  }
+  return { ...own, isOf };
+}
+
+async function mappedAccount(peer: Identity, login: string): Promise<Account> {
+  const users = usersOf(peer);
+  const [first] = users;
+  const set = `alknet peers set ${peer.id} --user NAME`;
+  if (first === undefined) throw noAccount(peer, `this node runs as root: ${set}`);
+  const name = login === "" ? first : login;
+  if (!users.includes(name)) {
+    const may = users.map(quoted).join(", ");
+    throw noAccount(peer, `it may log in as ${may}, not as ${quoted(name)}: ${set}`);
+  }
+  const entry = await accountEntry(name);
+  if (entry === undefined) {
+    throw noAccount(peer, `this machine has no user ${quoted(name)}: useradd -m ${name}`);
+  }
+  const { uid, gid, home, shell } = entry;
+  if (uid === 0) throw noAccount(peer, `${quoted(name)} is root, whom no peer can be: ${set}`);
+  // The groups would be those of whichever name comes first.
+  const known = await nameOfUid(uid);
+  if (known !== name) {
+    const whose = `${quoted(name)} and ${quoted(known ?? "")} are the same user ${uid}`;
+    throw noAccount(peer, `${whose}: alknet peers set ${peer.id} --user ${known}`);
+  }
+  const expiry = await accountExpiry(name);
+  if (expiry !== undefined && expiry <= Date.now()) {
+    throw noAccount(peer, `the user ${quoted(name)} has expired: chage -E -1 ${name}`);
+  }
+  const isThere = await access(shell, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+  if (!isThere) {
+    const hint = `chsh -s /bin/sh ${name}`;
+    throw noAccount(peer, `the shell ${quoted(shell)} of ${quoted(name)} cannot be run: ${hint}`);
+  }
+  const isOf = (now: Identity): boolean => usersOf(now).includes(name);
+  return { name, home, shell, runAs: { uid, gid }, isOf };
+}
+
+function usersOf({ resources }: Identity): readonly string[] {
+  return resources[USERS] ?? [];
+}
+
+function noAccount(peer: Identity, reason: string): NoAccount {
+  return new NoAccount(`peer ${quoted(peer.id)} has no account here: ${reason}`);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, 64));
 }

@@ -11,43 +11,10 @@
  * @module
  */
 
-/** Control characters, by their names in `stty`. */
-const CHARACTERS: Readonly<Record<string, number>> = {
-  intr: 1,
-  quit: 2,
-  erase: 3,
-  kill: 4,
-  eof: 5,
-  eol: 6,
-  eol2: 7,
-  start: 8,
-  stop: 9,
-  susp: 10,
-  dsusp: 11,
-  rprnt: 12,
-  reprint: 12,
-  werase: 13,
-  lnext: 14,
-  swtch: 16,
-  status: 17,
-  discard: 18,
-};
-
-/** What is on or off. */
-const FLAGS: Readonly<Record<string, number>> = {
-  ...{ ignpar: 30, parmrk: 31, inpck: 32, istrip: 33, inlcr: 34, igncr: 35, icrnl: 36, iuclc: 37 },
-  ...{ ixon: 38, ixany: 39, ixoff: 40, imaxbel: 41, iutf8: 42 },
-  ...{ isig: 50, icanon: 51, xcase: 52, echo: 53, echoe: 54, echok: 55, echonl: 56, noflsh: 57 },
-  ...{ tostop: 58, iexten: 59, echoctl: 60, echoke: 61, pendin: 62 },
-  ...{ opost: 70, olcuc: 71, onlcr: 72, ocrnl: 73, onocr: 74, onlret: 75 },
-  ...{ cs7: 90, cs8: 91, parenb: 92, parodd: 93 },
-};
+import { CHARACTER_OPCODES, DISABLED, FLAG_OPCODES, MODES_END } from "./terminal-opcodes.ts";
 
 const INPUT_SPEED = 128;
 const OUTPUT_SPEED = 129;
-/** A control character that is none. */
-const DISABLED = 255;
-const END = 0;
 
 /** @param stty what `stty -a` has printed, in the C locale. */
 export function terminalModes(stty: string): Uint8Array {
@@ -57,13 +24,13 @@ export function terminalModes(stty: string): Uint8Array {
   const settings = /\b([a-z0-9]+) = ([^;\n]+);/g;
   for (const [, name = "", text = ""] of stty.matchAll(settings)) {
     const code = characterOf(text);
-    const opcode = Object.hasOwn(CHARACTERS, name) ? CHARACTERS[name] : undefined;
+    const opcode = Object.hasOwn(CHARACTER_OPCODES, name) ? CHARACTER_OPCODES[name] : undefined;
     if (opcode !== undefined && code !== undefined) modes.set(opcode, code);
   }
   for (const [, minus, name = ""] of stty
     .replaceAll(settings, "")
     .matchAll(/(-?)\b([a-z0-9]+)\b/g)) {
-    if (Object.hasOwn(FLAGS, name)) modes.set(FLAGS[name]!, minus === "-" ? 0 : 1);
+    if (Object.hasOwn(FLAG_OPCODES, name)) modes.set(FLAG_OPCODES[name]!, minus === "-" ? 0 : 1);
   }
   return encode(modes);
 }
@@ -86,6 +53,6 @@ function encode(modes: ReadonlyMap<number, number>): Uint8Array {
     at = bytes.writeUInt8(opcode, at);
     at = bytes.writeUInt32BE(value, at);
   }
-  bytes.writeUInt8(END, at);
+  bytes.writeUInt8(MODES_END, at);
   return bytes;
 }

@@ -1,23 +1,33 @@
 /**
- * Programs that a session runs: with pipes, or on a terminal; each the leader of a session of its own, so that all
- * it has started can be ended with it.
+ * Programs that a session runs: with pipes, or on a terminal; each the leader of a session of its own (setsid(2)), so
+ * that all it has started can be ended with it.
  *
  * @module
  */
 
-import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { constants } from "node:os";
-import process from "node:process";
-import { PassThrough, type Readable, Writable } from "node:stream";
-
-export interface ProgramOptions {
-  /** The program and its arguments; the program is looked up in `PATH` of `env`. */
-  readonly words: readonly [string, ...string[]];
-  /** Folder to start in. */
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string>>;
-}
+import { type ChildProcess, spawn, type StdioOptions } from "node:child_process";
+import { once } from "node:events";
+import { randomBytes } from "node:crypto";
+import { chmod, chown } from "node:fs/promises";
+import type { Readable, Writable } from "node:stream";
+import { finished } from "node:stream/promises";
+import { groupId } from "./account-lookup.ts";
+import { launch, type LaunchOptions, type LaunchTerminal } from "./program-launch.ts";
+import {
+  killProcesses,
+  type Leader,
+  MARK,
+  signalGroup,
+  signalSession,
+  startTime,
+} from "./program-processes.ts";
+import {
+  openTerminal,
+  type TerminalDevice,
+  type WindowSize,
+  withoutTerminals,
+} from "./terminal-device.ts";
+import { endOfInput, sttyWords, type TerminalModes } from "./terminal-modes.ts";
 
 export type ProgramEnd =
   | { readonly kind: "status"; readonly status: number }
@@ -31,58 +41,44 @@ export interface Program {
   readonly stdout: Readable;
   /** A terminal has none. */
   readonly stderr: Readable | undefined;
-  /** Resolves when the program has ended and its output has been closed. */
+  /** Resolves when the program has ended and all its output has been read. */
   readonly ended: Promise<ProgramEnd>;
   /** Send a signal to its process group. */
   readonly signal: (name: NodeJS.Signals) => void;
-  /** End it and all it has started that is still of its session. */
-  readonly kill: () => void;
-  /** Tell it the size of its window, in characters. */
+  /** Hang up: SIGHUP to all that is of its session. What has made a session of its own is none of that. */
+  readonly hangUp: () => void;
+  /** SIGKILL to all that is of its session. */
+  readonly killSession: () => void;
+  /** SIGKILL to all that it has started, wherever that has gone. */
+  readonly killAll: () => void;
+  /** Tell it the size of its window. */
   readonly resize: (size: WindowSize) => void;
 }
 
-export interface WindowSize {
-  readonly columns: number;
-  readonly rows: number;
-}
-
-export interface TerminalOptions extends ProgramOptions {
+export interface TerminalOptions extends LaunchOptions {
   /** `TERM` */
   readonly terminal: string;
   readonly size: WindowSize;
+  readonly modes: TerminalModes;
 }
 
 /** Run a program with pipes. */
-export function runProgram({ words, cwd, env }: ProgramOptions): Program {
-  const [file, ...args] = words;
-  // `detached` is setsid(2): a session and a process group of its own.
-  const child = spawn(file, args, { cwd, env, detached: true, stdio: "pipe" });
-  const { promise: ended, resolve } = Promise.withResolvers<ProgramEnd>();
-  let isOver = false;
-  child.once("error", (error) => {
-    if (child.pid === undefined) resolve({ kind: "failed", error });
-  });
-  child.once("close", (status, signal) => {
-    isOver = true;
-    if (signal !== null) resolve({ kind: "signal", signal });
-    else resolve({ kind: "status", status: status ?? 255 });
-  });
+export async function runProgram(options: LaunchOptions): Promise<Program> {
+  const { child, leader, ended } = await start(options, ["pipe", "pipe", "pipe"]);
+  const { stdin, stdout, stderr } = child as ChildProcess & {
+    readonly [Stream in "stdin" | "stdout" | "stderr"]: Writable & Readable;
+  };
   return {
-    stdin: child.stdin,
-    stdout: child.stdout,
-    stderr: child.stderr,
+    stdin,
+    stdout,
+    stderr,
     ended,
-    // Its number may be another's once it is over.
-    signal: (name) => void (isOver || signalGroup(child.pid, name)),
-    kill: () => void (isOver || killSession(child.pid)),
+    signal: (name) => signalGroup(leader, name),
+    hangUp: () => signalSession(leader, "SIGHUP", "SIGCONT"),
+    killSession: () => signalSession(leader, "SIGKILL"),
+    killAll: () => killProcesses(leader),
     resize: () => {},
   };
-}
-
-/** There are no terminals: the optional package is not installed, or not for this platform. */
-export class NoTerminals extends Error {
-  override readonly name = "NoTerminals";
-  readonly code = "NO_TERMINALS";
 }
 
 /**
@@ -91,93 +87,92 @@ export class NoTerminals extends Error {
  * @throws {NoTerminals} without `@lydell/node-pty`.
  */
 export async function runOnTerminal(options: TerminalOptions): Promise<Program> {
-  const { spawn: spawnOnTerminal } = await import("@lydell/node-pty").catch((cause: unknown) => {
-    throw new NoTerminals("there are no terminals here: install @lydell/node-pty", { cause });
-  });
-  const { words, cwd, env, terminal, size } = options;
-  const [file, ...args] = words;
-  const pty = spawnOnTerminal(file, args, {
-    name: terminal,
-    cols: size.columns,
-    rows: size.rows,
-    cwd,
-    env: { ...env },
-    encoding: null,
-  });
-  const { promise: ended, resolve } = Promise.withResolvers<ProgramEnd>();
-  const stdout = new PassThrough();
-  // With `encoding: null` these are bytes, whatever the types say.
-  pty.onData((data: string | Buffer) => {
-    if (!stdout.write(data)) pty.pause();
-  });
-  stdout.on("drain", () => pty.resume());
-  let isOver = false;
-  pty.onExit(({ exitCode, signal }) => {
-    isOver = true;
-    stdout.end();
-    if (signal === undefined || signal === 0) resolve({ kind: "status", status: exitCode });
-    else resolve({ kind: "signal", signal: signalName(signal) });
-  });
-  const stdin = new Writable({
-    write(data: Buffer, _encoding, done) {
-      // Bytes, as above.
-      if (!isOver) pty.write(data as unknown as string);
-      done();
-    },
-    final(done) {
-      // Nobody types any more: what Ctrl-D would say.
-      if (!isOver) pty.write("\x04");
-      done();
-    },
-  });
+  const { terminal, modes, size, runAs } = options;
+  const device = openTerminal(size, endOfInput(modes));
+  let started: Started;
+  try {
+    if (runAs !== undefined) await give(device, runAs.uid);
+    const env = { ...options.env, TERM: terminal, SSH_TTY: device.path };
+    const place = { device: device.path, modes: sttyWords(modes) };
+    // On stderr is what went wrong before it had the terminal.
+    started = await start({ ...options, env }, ["ignore", "ignore", "pipe"], place);
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+  const { child, leader, ended } = started;
+  child.stderr?.on("data", (data: Buffer) => device.print(data));
+  const over = async (): Promise<ProgramEnd> => {
+    const end = await ended;
+    device.finish();
+    await finished(device.output).catch(() => {});
+    return end;
+  };
   return {
-    stdin,
-    stdout,
+    stdin: device.input,
+    stdout: device.output,
     stderr: undefined,
-    ended,
-    signal: (name) => void (isOver || signalGroup(pty.pid, name)),
-    kill: () => void (isOver || killSession(pty.pid)),
-    resize: ({ columns, rows }) => void (isOver || pty.resize(columns, rows)),
+    ended: over(),
+    signal: (name) => signalGroup(leader, name),
+    hangUp: () => {
+      signalSession(leader, "SIGHUP", "SIGCONT");
+      device.close();
+    },
+    killSession: () => signalSession(leader, "SIGKILL"),
+    killAll: () => killProcesses(leader),
+    resize: (size) => device.resize(size),
   };
 }
 
-function signalName(number: number): string {
-  return Object.entries(constants.signals).find(([, each]) => each === number)?.[0] ?? "SIGKILL";
+interface Started {
+  readonly child: ChildProcess;
+  readonly leader: Leader;
+  /** Resolves when it has ended, and its pipes have been read to their ends. */
+  readonly ended: Promise<ProgramEnd>;
 }
 
-function signalGroup(leader: number | undefined, name: NodeJS.Signals): void {
-  if (leader === undefined) return;
-  try {
-    process.kill(-leader, name);
-  } catch (error) {
-    // They have all ended.
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
+/** @throws {Error} if it cannot be run. */
+async function start(
+  options: LaunchOptions,
+  stdio: readonly ("pipe" | "ignore")[],
+  terminal?: LaunchTerminal,
+): Promise<Started> {
+  const { file, args, argv0, cwd } = await launch(options, terminal);
+  const mark = randomBytes(16).toString("hex");
+  const env = { ...options.env, [MARK]: mark };
+  const since = startTime();
+  const child = spawn(file, args, {
+    ...{ argv0, cwd, env },
+    // setsid(2): a session and a process group of its own.
+    detached: true,
+    stdio: withoutTerminals(stdio) as StdioOptions,
+  });
+  const { pid } = child;
+  if (pid === undefined) throw await failure(child, file);
+  const leader: Leader = { pid, mark, since, hasEnded: false };
+  child.once("exit", () => (leader.hasEnded = true));
+  return { child, leader, ended: endOf(child) };
 }
 
-/** A shell on a terminal gives each job a process group of its own: what they share is the session. */
-function killSession(leader: number | undefined): void {
-  signalGroup(leader, "SIGKILL");
-  if (leader === undefined || process.platform !== "linux") return;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    if (sessionOf(pid) === leader) tryKill(Number(pid));
+async function failure(child: ChildProcess, file: string): Promise<Error> {
+  const [error] = (await once(child, "error")) as [Error];
+  const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
+  if (isMissing && file === "setpriv") {
+    return new Error("setpriv (util-linux) is missing: nobody can be run as another user", {
+      cause: error,
+    });
   }
+  return error;
 }
 
-/** proc_pid_stat(5): the fourth field behind the name of the program, which may have brackets and blanks in it. */
-function sessionOf(pid: string): number | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
-  } catch {
-    return undefined;
-  }
+async function endOf(child: ChildProcess): Promise<ProgramEnd> {
+  const [status, signal] = (await once(child, "close")) as [number | null, string | null];
+  return signal === null ? { kind: "status", status: status ?? 255 } : { kind: "signal", signal };
 }
 
-function tryKill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
+/** As sshd: the terminal is the user's, and their friends may write to it if there is a group for that. */
+async function give({ path }: TerminalDevice, uid: number): Promise<void> {
+  const group = await groupId("tty");
+  await chown(path, uid, group ?? 0);
+  await chmod(path, group === undefined ? 0o600 : 0o620);
 }

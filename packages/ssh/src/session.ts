@@ -8,23 +8,27 @@
  */
 
 import { once } from "node:events";
-import type { Writable } from "node:stream";
+import { basename } from "node:path";
+import process from "node:process";
+import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
+import type { Clock } from "@alknet/core/clock";
+import { deadlines } from "@alknet/core/deadlines";
 import { compileScopes } from "@alknet/core/scope";
 import { matchGlob, parseGlob } from "@alknet/core/glob";
 import type { Logger } from "@alknet/core/log";
 import type { ServerChannel, Session } from "ssh2";
 import type { Account } from "./account.ts";
 import { commandWords, mayRun } from "./command-words.ts";
-import {
-  type Program,
-  type ProgramEnd,
-  runOnTerminal,
-  runProgram,
-  type WindowSize,
-} from "./program.ts";
+import { type Program, type ProgramEnd, runOnTerminal, runProgram } from "./program.ts";
+import type { LaunchOptions } from "./program-launch.ts";
+import type { Recorder, SessionRecorder } from "./recording.ts";
+import type { SessionStatus } from "./session-status.ts";
 import type { ExtendedClient } from "./ssh2-extension.ts";
+import { requestedModes } from "./ssh2-extension-terminal.ts";
+import type { WindowSize } from "./terminal-device.ts";
+import type { TerminalModes } from "./terminal-modes.ts";
 
 export interface SessionContext {
   readonly auth: AuthContext;
@@ -34,13 +38,18 @@ export interface SessionContext {
   readonly acceptEnv: readonly string[];
   /** Variables for every program, which a client cannot change. */
   readonly env: Readonly<Record<string, string>>;
+  /** `address:port` */
+  readonly remoteAddress: string | undefined;
+  /** @default nothing is recorded */
+  readonly recorder?: Recorder | undefined;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Aborts when the connection is gone. */
   readonly gone: AbortSignal;
   /** Hears of what was refused. */
   onrefused(reason: string, scope: string | undefined): void;
   /** Count a program that begins. @returns what to call at its end; `undefined`: there are too many. */
-  begin(): (() => void) | undefined;
+  begin(status: SessionStatus): (() => void) | undefined;
 }
 
 /** Most variables that a client may set, and most characters of one, name and value together. */
@@ -50,6 +59,10 @@ const MAX_VARIABLE = 8_192;
 const STDIN_QUEUE = 512 * 1024;
 /** Largest window of a terminal, in characters each way. */
 const MAX_SIDE = 4_096;
+/** How long programs may take to end by themselves when their connection has gone, in milliseconds. */
+const HANG_UP_TIME = 3_000;
+/** In the place of a shell: whose account has one may do nothing here, not even without a shell. */
+const CLOSED_SHELLS: readonly string[] = ["nologin", "false"];
 /** Signals that RFC 4254 §6.10 has names for. */
 const SIGNALS: readonly string[] = [
   ...["ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM"],
@@ -58,17 +71,23 @@ const SIGNALS: readonly string[] = [
 const PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
 /** What is to be run, and the right that it stands on. */
-interface Work {
-  readonly words: readonly [string, ...string[]];
+interface Work extends Pick<LaunchOptions, "words" | "login"> {
   readonly grant: Grant;
+}
+
+interface Terminal {
+  readonly name: string;
+  readonly modes: TerminalModes;
+  size: WindowSize;
 }
 
 /** Serve a session until it is closed. Requests that are not listened to here are refused by ssh2. */
 export function serveSession(session: Session, context: SessionContext): void {
   const { account, auth, client } = context;
   const variables = new Map<string, string>();
-  let terminal: { readonly name: string; size: WindowSize } | undefined;
+  let terminal: Terminal | undefined;
   let program: Program | undefined;
+  let recording: SessionRecorder | undefined;
   const closed = new AbortController();
   session.once("close", () => closed.abort());
 
@@ -83,12 +102,13 @@ export function serveSession(session: Session, context: SessionContext): void {
   session.on("pty", (accept, reject, info) => {
     const name = (info as { term?: unknown }).term;
     if (typeof name !== "string" || !/^[\w.+-]{0,64}$/.test(name)) return reject?.();
-    terminal = { name: name === "" ? "dumb" : name, size: sizeOf(info) };
+    terminal = { name: name === "" ? "dumb" : name, size: sizeOf(info), modes: requestedModes() };
     accept?.();
   });
   session.on("window-change", (accept, _reject, info) => {
     if (terminal !== undefined) terminal.size = sizeOf(info);
     program?.resize(sizeOf(info));
+    recording?.resize(sizeOf(info));
     accept?.();
   });
   session.on("signal", (accept, reject, { name }) => {
@@ -97,10 +117,12 @@ export function serveSession(session: Session, context: SessionContext): void {
     accept?.();
   });
   session.on("shell", (accept) => {
-    start(take(accept), () => ({ words: [account.shell, "-l"], grant: auth.grant("ssh:shell") }));
+    start(take(accept), undefined, () => {
+      return { words: [account.shell], login: true, grant: auth.grant("ssh:shell") };
+    });
   });
   session.on("exec", (accept, _reject, { command }) => {
-    start(take(accept), () => workOf(command, auth, account));
+    start(take(accept), command, () => workOf(command, auth, account));
   });
   session.on("subsystem", (accept, _reject, { name }) => {
     const reason = `subsystem ${JSON.stringify(name.slice(0, 64))} is not served here`;
@@ -123,54 +145,104 @@ export function serveSession(session: Session, context: SessionContext): void {
     void leave(channel, { kind: "failed", error: new Error(reason) });
   }
 
-  function start(channel: ServerChannel | undefined, allow: () => Work): void {
+  function start(
+    channel: ServerChannel | undefined,
+    command: string | undefined,
+    allow: () => Work,
+  ): void {
     if (channel === undefined) return;
-    const done = context.begin();
+    const status = statusOf(command);
+    const done = context.begin(status);
     if (done === undefined) return turnAway(channel, "too many sessions of one peer", undefined);
+    const held: Grant[] = [];
+    const finish = (): void => {
+      for (const grant of held) grant[Symbol.dispose]();
+      done();
+    };
     let work: Work;
     try {
+      held.push(auth.hold(`user ${account.name}`, (peer) => account.isOf?.(peer) ?? true));
       work = allow();
+      held.push(work.grant);
     } catch (error) {
-      done();
+      finish();
       const scope = error instanceof AccessDenied ? error.missing : undefined;
       return turnAway(channel, (error as Error).message, scope);
     }
-    void run(channel, work)
+    void run(channel, work, held, status)
       .catch((error: unknown) => {
         context.logger.error({ peer: auth.peer?.id, err: error }, "a session failed");
         channel.close();
       })
-      .finally(() => {
-        work.grant[Symbol.dispose]();
-        done();
-      });
+      .finally(finish);
   }
 
-  async function run(channel: ServerChannel, { words, grant }: Work): Promise<void> {
+  function statusOf(command: string | undefined): SessionStatus {
+    return {
+      peer: auth.peer?.id ?? "",
+      user: account.name,
+      kind: command === undefined ? "shell" : "exec",
+      since: context.clock.wallTime(),
+      remote: context.remoteAddress,
+      terminal: terminal?.name,
+      command,
+    };
+  }
+
+  async function run(
+    channel: ServerChannel,
+    { words, login }: Work,
+    held: readonly Grant[],
+    status: SessionStatus,
+  ): Promise<void> {
     const env = { ...Object.fromEntries(variables), ...environment(account), ...context.env };
-    const options = { words, cwd: account.home, env };
-    const stop = AbortSignal.any([closed.signal, context.gone, grant.signal]);
+    const options = { words, login, env, cwd: account.home, runAs: account.runAs };
     try {
+      recording = await context.recorder?.({ ...status, size: terminal?.size });
       program =
         terminal === undefined
-          ? runProgram(options)
-          : await runOnTerminal({ ...options, terminal: terminal.name, size: terminal.size });
+          ? await runProgram(options)
+          : await runOnTerminal({ ...options, ...terminal, terminal: terminal.name });
     } catch (error) {
+      await recording?.close();
       return leave(channel, { kind: "failed", error: error as Error });
     }
-    const { stdin, stdout, stderr, ended, kill } = program;
-    if (stop.aborted) kill();
-    else stop.addEventListener("abort", kill, { once: true });
+    const { stdin, stdout, stderr, ended } = program;
     // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
     stdin.on("error", () => channel.resume());
     type(channel, stdin);
-    stdout.pipe(channel, { end: false });
-    stderr?.pipe(channel.stderr, { end: false });
+    const outputs = [show(stdout, channel)];
+    if (stderr !== undefined) outputs.push(show(stderr, channel.stderr));
+    const failures = recording === undefined ? [] : [recording.failed];
+    const taken = AbortSignal.any([...held.map((grant) => grant.signal), ...failures]);
+    const unfollow = [
+      whenAborted(taken, program.killAll),
+      whenAborted(AbortSignal.any([closed.signal, context.gone]), hangUp),
+    ];
     const end = await ended;
-    stop.removeEventListener("abort", kill);
     program = undefined;
-    if (grant.signal.aborted) channel.stderr.write("alknet: access revoked\r\n");
+    await Promise.all(outputs.map((output) => output.read));
+    for (const each of unfollow) each();
+    await recording?.close();
+    if (taken.aborted) channel.stderr.write(`alknet: ${(taken.reason as Error).message}\r\n`);
     await leave(channel, end);
+
+    /** There is nobody to read it, and what it writes must not keep it from ending. */
+    function hangUp(): () => void {
+      program?.hangUp();
+      for (const output of outputs) output.drop();
+      return deadlines(HANG_UP_TIME, context.clock).add(() => program?.killSession());
+    }
+  }
+
+  /** Have what a program prints recorded, and then sent. */
+  function show(output: Readable, to: Writable): Shown {
+    const shown = recording === undefined ? output : output.pipe(recording.tap());
+    shown.pipe(to, { end: false });
+    return {
+      read: finished(shown, { writable: false }).catch(() => {}),
+      drop: () => void shown.unpipe(to).resume(),
+    };
   }
 
   async function leave(channel: ServerChannel, end: ProgramEnd): Promise<void> {
@@ -185,6 +257,25 @@ export function serveSession(session: Session, context: SessionContext): void {
     channel.end();
     channel.resume();
   }
+}
+
+interface Shown {
+  /** Resolves when all of it has been taken. */
+  readonly read: Promise<void>;
+  /** Send no more of it. */
+  readonly drop: () => void;
+}
+
+/** @param act may give back what undoes it. @returns how to undo it, or to follow the signal no longer. */
+function whenAborted(signal: AbortSignal, act: () => (() => void) | void): () => void {
+  let undo: (() => void) | void;
+  const listener = (): void => void (undo = act());
+  if (signal.aborted) listener();
+  else signal.addEventListener("abort", listener, { once: true });
+  return () => {
+    signal.removeEventListener("abort", listener);
+    undo?.();
+  };
 }
 
 /** As `pipe`, but for how much may wait: with the 64 KiB of a pipe it is woken for every two packets. */
@@ -215,7 +306,8 @@ function workOf(command: string, auth: AuthContext, account: Account): Work {
     throw new AccessDenied("ssh:exec", reason, `ssh:exec:${command}`);
   }
   return {
-    words,
+    // It says that the account is not to be used, and why.
+    words: CLOSED_SHELLS.includes(basename(account.shell)) ? [account.shell] : words,
     grant: auth.hold("ssh:exec", (peer) => mayRun(compileScopes(peer.scopes), words)),
   };
 }
@@ -239,8 +331,11 @@ function exit(channel: ServerChannel, end: ProgramEnd): void {
   }
 }
 
+/** As sshd sets it; nothing else of the node's own environment is anybody's business. */
 function environment({ name, home, shell }: Account): Record<string, string> {
-  return { PATH, HOME: home, USER: name, LOGNAME: name, SHELL: shell };
+  const { TZ } = process.env;
+  const own = { PATH, HOME: home, USER: name, LOGNAME: name, SHELL: shell };
+  return { ...own, MAIL: `/var/mail/${name}`, ...(TZ === undefined ? {} : { TZ }) };
 }
 
 function isAccepted(name: string, patterns: readonly string[]): boolean {

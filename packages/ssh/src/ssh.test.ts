@@ -15,7 +15,7 @@ import {
   sshPublicKeyLine,
 } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
-import { ownAccount } from "./account.ts";
+import { NoAccount, ownAccount } from "./account.ts";
 import { ssh, type SshOptions, type SshRefusal } from "./ssh.ts";
 
 test("handle() logs in a peer whom TLS has proved, without a key of SSH's, on every kind of connection", async () => {
@@ -62,7 +62,10 @@ test("keys whose public half begins with zero bytes are keys as others are: the 
 test("who is nobody, has no right here or no account, is not logged in", async () => {
   const stranger = connect({ tls: STRANGER.fingerprint });
   const noRight = connect({ tls: LAPTOP.fingerprint, scopes: ["call:invoke"] });
-  const noAccount = connect({ tls: LAPTOP.fingerprint, accounts: () => undefined });
+  const none = (): never => {
+    throw new NoAccount("none");
+  };
+  const noAccount = connect({ tls: LAPTOP.fingerprint, accounts: none });
   for (const it of [stranger, noRight, noAccount]) {
     await using _closed = it;
     await assert.rejects(login(await it.open(), {}), /authentication/i);

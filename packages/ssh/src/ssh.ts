@@ -11,7 +11,6 @@ import type { Duplex } from "node:stream";
 import {
   type AuthContext,
   authenticate,
-  type Identity,
   type IdentityProvider,
   type OwnedAuthContext,
 } from "@alknet/core/access";
@@ -21,13 +20,15 @@ import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Penalty } from "@alknet/core/limits";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import ssh2, { type AuthContext as Request, type Connection as Client } from "ssh2";
-import { type Account, type Accounts, nodeAccounts } from "./account.ts";
+import { type Accounts, nodeAccounts } from "./account.ts";
 import { serveForwarding } from "./forwarding.ts";
 import type { Inbound, Outbound } from "./forwarding-services.ts";
+import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
+import type { SessionStatus } from "./session-status.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
 import { forwardingChannels } from "./ssh2-extension-forwarding.ts";
-import { decide, type Decision } from "./user-auth.ts";
+import { decide, type Decision, type Login } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
 export const ALPN: string = "alknet/ssh";
@@ -35,7 +36,7 @@ export const ALPN: string = "alknet/ssh";
 export interface SshOptions {
   /** Private Ed25519 key as OpenSSH keeps it, unencrypted: `-----BEGIN OPENSSH PRIVATE KEY-----` and so on. */
   readonly hostKey: string;
-  /** Which account a peer has. @default the node's own; none while it runs as root */
+  /** Which account a peer has. @default the node's own; while it runs as root, that which the peer is mapped to */
   readonly accounts?: Accounts | undefined;
   /** Variables that a client may set. @default {@linkcode DEFAULT_ACCEPT_ENV} */
   readonly acceptEnv?: readonly string[] | undefined;
@@ -43,6 +44,8 @@ export interface SshOptions {
   readonly outbound?: Outbound | undefined;
   /** Listens for peers (`-R`). @default nobody is listened for */
   readonly inbound?: Inbound | undefined;
+  /** Records what programs print. @default nothing is recorded */
+  readonly recorder?: Recorder | undefined;
   readonly limits?: SshLimits | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
@@ -93,6 +96,8 @@ export interface StreamOrigin {
   readonly identities: IdentityProvider;
   /** `address:port`, as a `Connection` has it. */
   readonly remoteAddress?: string | undefined;
+  /** `address:port` of this side. */
+  readonly localAddress?: string | undefined;
   /** Charge the source for a try that failed. */
   readonly penalize?: ((penalty: Penalty) => void) | undefined;
   /** Hears who has logged in, once. @returns whether there is room for one more of that peer. */
@@ -109,12 +114,15 @@ export interface SshHandler extends ProtocolHandler {
   reconfigure(settings: SshSettings): void;
   /** Programs that run now, of all peers. */
   readonly sessions: number;
+  /** Those programs, the oldest first. */
+  list(): readonly SessionStatus[];
 }
 
 /** Who may be at the other end of one SSH connection. */
 interface Origin {
   readonly transport: AuthContext | undefined;
   readonly remoteAddress: string | undefined;
+  readonly localAddress: string | undefined;
   /** Follow who has a key, as long as the connection lasts. */
   identify(fingerprint: string): AuthContext | undefined;
   penalize(penalty: Penalty): void;
@@ -129,6 +137,8 @@ interface Life {
   readonly ready: () => void;
   /** End it, once what was written has left. */
   readonly end: () => void;
+  /** What it has begun, which may outlive it for a moment. */
+  readonly work: Set<Promise<void>>;
 }
 
 /**
@@ -143,7 +153,7 @@ export function ssh(options: SshOptions): SshHandler {
   const server = new ssh2.Server(serverConfig(options.hostKey));
   const expected = new Map<Duplex, (client: Client) => void>();
   const programs = new Map<string, number>();
-  let sessions = 0;
+  const sessions = new Set<SessionStatus>();
 
   server.on("connection", (client) => {
     const transport = transportOf(client);
@@ -151,8 +161,9 @@ export function ssh(options: SshOptions): SshHandler {
     expected.delete(transport);
   });
 
-  function run(stream: Duplex, origin: Origin): Promise<void> {
+  async function run(stream: Duplex, origin: Origin): Promise<void> {
     const gone = new AbortController();
+    const work = new Set<Promise<void>>();
     const { promise, resolve } = Promise.withResolvers<void>();
     const late = deadlines(limits.authDeadline, clock).add(() => {
       logger.info({ remote: origin.remoteAddress }, "ssh: nobody logged in in time");
@@ -165,7 +176,7 @@ export function ssh(options: SshOptions): SshHandler {
       deadlines(LINGER, clock).add(() => stream.destroy());
     };
     expected.set(stream, (client) => {
-      serveClient(client, origin, { gone: gone.signal, ready: late, end });
+      serveClient(client, origin, { gone: gone.signal, ready: late, end, work });
       client.once("end", end);
       client.once("error", end);
     });
@@ -181,35 +192,24 @@ export function ssh(options: SshOptions): SshHandler {
     batchWrites(stream);
     if (stream.destroyed) stream.emit("close");
     else server.injectSocket(stream as never);
-    return promise;
+    await promise;
+    // A node that ends waits for this, and leaves no programs behind.
+    await Promise.all(work);
   }
 
-  function serveClient(client: Client, origin: Origin, { gone, ready, end }: Life): void {
+  function serveClient(client: Client, origin: Origin, { gone, ready, end, work }: Life): void {
     const { channels, rekeyAfter } = limits;
     const extended = extendSshServer(client, { clock, channels, rekeyAfter });
     let failures = 0;
-    let login: { readonly auth: AuthContext; readonly account: Account } | undefined;
+    let login: Login | undefined;
     const source = {
       transport: origin.transport,
       identify: (fingerprint: string) => origin.identify(fingerprint),
-      hasAccount: (peer: Identity, name: string) => accounts(peer, name) !== undefined,
+      accounts,
     };
 
     client.on("error", (error) => logger.debug({ err: error }, "ssh: the connection failed"));
-    client.on("authentication", (request) => {
-      const decision = decided(request);
-      if (decision.kind === "accept") {
-        if (!decision.probe) login = loginOf(decision.auth, request);
-        return request.accept();
-      }
-      // Clients begin with `none`, to hear which methods there are.
-      if (decision.counts) onrefused(undefined, decision.reason);
-      if (decision.counts && ++failures >= limits.attempts) {
-        origin.penalize("auth");
-        return leave();
-      }
-      request.reject(["publickey"]);
-    });
+    client.on("authentication", (request) => void authenticated(request));
     client.on("ready", () => {
       ready();
       const peer = login?.auth.peer?.id;
@@ -236,11 +236,14 @@ export function ssh(options: SshOptions): SshHandler {
         account,
         client: extended,
         acceptEnv,
-        env: { ALKNET_PEER: peer, ...connectionEnv(origin.remoteAddress) },
+        env: { ALKNET_PEER: peer, ...connectionEnv(origin) },
+        remoteAddress: origin.remoteAddress,
+        recorder: options.recorder,
+        clock,
         logger,
         gone,
         onrefused: (reason, scope) => onrefused(peer, reason, scope),
-        begin: () => begin(peer),
+        begin: (status) => begin(status, work),
       });
     });
 
@@ -250,32 +253,50 @@ export function ssh(options: SshOptions): SshHandler {
       end();
     }
 
-    function decided(request: Request): Decision {
+    /** ssh2 asks for one at a time. */
+    async function authenticated(request: Request): Promise<void> {
+      const decision = await decided(request);
+      if (gone.aborted) return;
+      if (decision.kind === "probe") return request.accept();
+      if (decision.kind === "accept") {
+        login = decision;
+        return request.accept();
+      }
+      // Clients begin with `none`, to hear which methods there are.
+      if (decision.counts) onrefused(undefined, decision.reason);
+      if (decision.counts && ++failures >= limits.attempts) {
+        origin.penalize("auth");
+        return leave();
+      }
+      request.reject(["publickey"]);
+    }
+
+    async function decided(request: Request): Promise<Decision> {
       try {
-        return decide(request, source);
+        return await decide(request, source);
       } catch (error) {
         // Of an identity store, or of a key that OpenSSL cannot read: who cannot be looked up is nobody.
         logger.warn({ err: error }, "ssh: a login could not be decided");
         return { kind: "reject", reason: "the login could not be decided", counts: true };
       }
     }
-
-    function loginOf(auth: AuthContext, { username }: Request): typeof login {
-      const account = auth.peer === undefined ? undefined : accounts(auth.peer, username);
-      return account === undefined ? undefined : { auth, account };
-    }
   }
 
-  function begin(peer: string): (() => void) | undefined {
+  function begin(status: SessionStatus, work: Set<Promise<void>>): (() => void) | undefined {
+    const { peer } = status;
     const count = programs.get(peer) ?? 0;
     if (count >= limits.sessionsPerPeer) return undefined;
     programs.set(peer, count + 1);
-    sessions++;
+    sessions.add(status);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    work.add(promise);
     return () => {
-      sessions--;
+      sessions.delete(status);
       const left = (programs.get(peer) ?? 1) - 1;
       if (left === 0) programs.delete(peer);
       else programs.set(peer, left);
+      work.delete(promise);
+      resolve();
     };
   }
 
@@ -289,14 +310,16 @@ export function ssh(options: SshOptions): SshHandler {
     access: "peers",
     tls: "node",
     get sessions() {
-      return sessions;
+      return sessions.size;
     },
+    list: () => [...sessions],
     async handle(connection) {
       const stream = await connection.accept();
       if (stream === undefined) return;
       await run(stream, {
         transport: connection.auth,
         remoteAddress: connection.remoteAddress,
+        localAddress: undefined,
         identify: (fingerprint) => connection.authenticate({ kind: "fingerprint", fingerprint }),
         penalize: (penalty) => connection.penalize(penalty),
         // The connection is counted already.
@@ -304,7 +327,8 @@ export function ssh(options: SshOptions): SshHandler {
       });
     },
     async serve(stream, origin) {
-      const { identities, remoteAddress, penalize = () => {}, onlogin = () => true } = origin;
+      const { identities, penalize = () => {}, onlogin = () => true } = origin;
+      const { remoteAddress, localAddress } = origin;
       const followed = new Map<string, OwnedAuthContext>();
       const identify = (fingerprint: string): AuthContext => {
         const known = followed.get(fingerprint);
@@ -313,7 +337,10 @@ export function ssh(options: SshOptions): SshHandler {
         followed.set(fingerprint, context);
         return context;
       };
-      await run(stream, { transport: undefined, remoteAddress, identify, penalize, onlogin });
+      await run(stream, {
+        ...{ transport: undefined, remoteAddress, localAddress },
+        ...{ identify, penalize, onlogin },
+      });
       for (const context of followed.values()) context[Symbol.dispose]();
     },
     reconfigure(settings) {
@@ -339,8 +366,18 @@ function serverConfig(hostKey: string): ssh2.ServerConfig {
   };
 }
 
-/** As sshd sets it, without what is not known here: the client's address and port. */
-function connectionEnv(remote: string | undefined): Record<string, string> {
-  const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(remote ?? "") ?? [];
-  return host === undefined || port === undefined ? {} : { SSH_CLIENT: `${host} ${port} 0` };
+/** As sshd sets it. */
+function connectionEnv({ remoteAddress, localAddress }: Origin): Record<string, string> {
+  const remote = addressAndPort(remoteAddress);
+  if (remote === undefined) return {};
+  const local = addressAndPort(localAddress) ?? ["UNKNOWN", "65535"];
+  return {
+    SSH_CLIENT: [...remote, local[1]].join(" "),
+    SSH_CONNECTION: [...remote, ...local].join(" "),
+  };
+}
+
+function addressAndPort(text: string | undefined): readonly [string, string] | undefined {
+  const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(text ?? "") ?? [];
+  return host === undefined || port === undefined ? undefined : [host, port];
 }

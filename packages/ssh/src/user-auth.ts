@@ -12,22 +12,29 @@ import type { AuthContext, Identity } from "@alknet/core/access";
 import { compileScopes } from "@alknet/core/scope";
 import { parseSshPublicKey, type SshPublicKey } from "@alknet/core/ssh-public-key";
 import ssh2, { type AuthContext as Request, type PublicKeyAuthContext } from "ssh2";
+import { type Account, type Accounts, NoAccount } from "./account.ts";
+import { isSignedByToken, isTokenKey } from "./security-token.ts";
 import { USER_SIGNATURES } from "./ssh2-extension.ts";
 
 /** How a request was decided. */
 export type Decision =
-  /** `probe`: the key would do, and its signature is to come. */
-  | { readonly kind: "accept"; readonly auth: AuthContext; readonly probe: boolean }
+  | ({ readonly kind: "accept" } & Login)
+  /** The key would do, and its signature is to come. */
+  | { readonly kind: "probe" }
   /** `counts`: it was a try at getting in, not a question what there is. */
   | { readonly kind: "reject"; readonly reason: string; readonly counts: boolean };
+
+export interface Login {
+  readonly auth: AuthContext;
+  readonly account: Account;
+}
 
 export interface AuthSource {
   /** Of the TLS connection beneath; `undefined`: there is none. */
   readonly transport: AuthContext | undefined;
   /** Who has the key, followed from now on; `undefined`: nobody. */
   identify(fingerprint: string): AuthContext | undefined;
-  /** Whether the peer may log in by this name. */
-  hasAccount(peer: Identity, login: string): boolean;
+  readonly accounts: Accounts;
 }
 
 /** Shortest RSA key, in bits. */
@@ -37,12 +44,12 @@ const MIN_RSA = 2_048;
 const SERVICES: readonly string[] = ["ssh", "sftp", "git", "tunnel"];
 
 /** Decide one request. Nothing is remembered here; who asks too often is the caller's to count. */
-export function decide(request: Request, source: AuthSource): Decision {
+export async function decide(request: Request, source: AuthSource): Promise<Decision> {
   switch (request.method) {
     case "none":
       return source.transport?.peer === undefined
         ? { kind: "reject", reason: "a key is asked for", counts: false }
-        : admit(source.transport, request, source, false);
+        : admit(source.transport, request, source);
     case "publickey":
       return byKey(request, source);
     case "password":
@@ -52,12 +59,15 @@ export function decide(request: Request, source: AuthSource): Decision {
   }
 }
 
-function byKey(request: PublicKeyAuthContext, source: AuthSource): Decision {
+async function byKey(request: PublicKeyAuthContext, source: AuthSource): Promise<Decision> {
   const { key: asked, signature, blob, hashAlgo } = request;
   const key = readKey(asked.algo, asked.data);
   // RSA with SHA-1 goes by the name of the key itself.
   const algorithm = hashAlgo === undefined ? asked.algo : `rsa-sha2-${hashAlgo.slice(3)}`;
-  if (key === undefined || !USER_SIGNATURES.includes(algorithm)) {
+  if (asked.algo.includes("-cert-v0")) {
+    return reject("certificates of users are not served: a peer has its keys itself");
+  }
+  if (key === undefined || !(USER_SIGNATURES.includes(algorithm) || isTokenKey(key))) {
     return reject(`a key of type ${JSON.stringify(asked.algo.slice(0, 64))} is not served`);
   }
   const auth = source.identify(key.fingerprint);
@@ -68,21 +78,29 @@ function byKey(request: PublicKeyAuthContext, source: AuthSource): Decision {
       `the SSH key is that of ${quoted(auth.peer)}, the connection ${quoted(proved)}'s`,
     );
   }
-  if (signature === undefined || blob === undefined) return admit(auth, request, source, true);
-  if (!isSigned(key, blob, signature, hashAlgo)) return reject("the signature is wrong");
-  return admit(auth, request, source, false);
+  const isProbe = signature === undefined || blob === undefined;
+  if (!isProbe && !isSigned(key, blob, signature, hashAlgo))
+    return reject("the signature is wrong");
+  const decision = await admit(auth, request, source);
+  return isProbe && decision.kind === "accept" ? { kind: "probe" } : decision;
 }
 
-function admit(auth: AuthContext, request: Request, source: AuthSource, probe: boolean): Decision {
+async function admit(auth: AuthContext, request: Request, source: AuthSource): Promise<Decision> {
   const { peer } = auth;
-  if (peer === undefined || auth.revoked.aborted) return reject("the key was taken back");
+  if (peer === undefined || auth.revoked.aborted) return takenBack();
   if (!hasRights(peer)) return reject(`${quoted(peer)} has no right that SSH serves`);
-  if (!source.hasAccount(peer, request.username)) {
-    return reject(
-      `${quoted(peer)} has no account ${JSON.stringify(request.username.slice(0, 64))}`,
-    );
+  try {
+    const account = await source.accounts(peer, request.username);
+    // While that was looked up.
+    return auth.revoked.aborted ? takenBack() : { kind: "accept", auth, account };
+  } catch (error) {
+    if (error instanceof NoAccount) return reject(error.message);
+    throw error;
   }
-  return { kind: "accept", auth, probe };
+}
+
+function takenBack(): Decision {
+  return reject("the key was taken back");
 }
 
 function hasRights({ scopes }: Identity): boolean {
@@ -105,6 +123,7 @@ function readKey(type: string, blob: Buffer): SshPublicKey | undefined {
 
 /** @param signature as ssh2 has converted it for `node:crypto`. */
 function isSigned(key: SshPublicKey, data: Buffer, signature: Buffer, hash?: string): boolean {
+  if (isTokenKey(key)) return isSignedByToken(key, data, signature);
   const parsed = ssh2.utils.parseKey(`${key.type} ${Buffer.from(key.blob).toString("base64")}`);
   if (parsed instanceof Error) return false;
   if (key.type === "ssh-rsa") {

@@ -1,0 +1,124 @@
+/**
+ * Which processes a program has started: those of its session (setsid(2)), its descendants, and those that have its
+ * mark in their environment, wherever they have gone.
+ *
+ * Linux tells (`/proc`); elsewhere only the program's own process group is found.
+ *
+ * @module
+ */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { uptime } from "node:os";
+import process from "node:process";
+
+/** The variable with a program's mark, which what it starts inherits. */
+export const MARK: string = "ALKNET_SESSION";
+
+/** A program that leads a session of its own. */
+export interface Leader {
+  readonly pid: number;
+  /** Value of {@linkcode MARK}; no other program has it. */
+  readonly mark: string;
+  /** Time of the machine when it began, in seconds; {@linkcode startTime}. */
+  readonly since: number;
+  /** Whether it has been waited for: its number may be another's then. */
+  hasEnded: boolean;
+}
+
+/** How often what may have forked meanwhile is looked for again. */
+const ROUNDS = 100;
+/** Clock ticks of a second in `/proc`; it is the same on all of Linux. */
+const TICKS = 100;
+
+interface Process {
+  readonly pid: number;
+  readonly parent: number;
+  readonly session: number;
+}
+
+/** For {@linkcode Leader}: what began before cannot be its. */
+export function startTime(): number {
+  return Math.floor(uptime()) - 1;
+}
+
+/** Send a signal to the process group that a program began with. */
+export function signalGroup({ pid, hasEnded }: Leader, name: NodeJS.Signals): void {
+  if (!hasEnded) signal(-pid, name);
+}
+
+/** Send signals to what is still of a program's session. */
+export function signalSession(leader: Leader, ...names: readonly NodeJS.Signals[]): void {
+  const table = process.platform === "linux" ? processes(leader) : undefined;
+  for (const name of names) {
+    if (table === undefined) signalGroup(leader, name);
+    else for (const { pid } of sessionOf(leader, table)) signal(pid, name);
+  }
+}
+
+/** Kill all that a program has started, also what has left its session. */
+export function killProcesses(leader: Leader): void {
+  signalGroup(leader, "SIGKILL");
+  if (process.platform !== "linux") return;
+  const killed = new Set<number>();
+  for (let round = 0; round < ROUNDS; round++) {
+    const found = belonging(leader, processes(leader)).filter((pid) => !killed.has(pid));
+    // Each round finds what the last one's had started before it met them.
+    if (found.length === 0) return;
+    for (const pid of found) {
+      killed.add(pid);
+      signal(pid, "SIGKILL");
+    }
+  }
+}
+
+function sessionOf(leader: Leader, table: readonly Process[]): readonly Process[] {
+  // A number is not given to a new process as long as a session has it: who has it now has nothing to do with this.
+  if (leader.hasEnded && table.some(({ pid }) => pid === leader.pid)) return [];
+  return table.filter(({ session }) => session === leader.pid);
+}
+
+function belonging(leader: Leader, table: readonly Process[]): number[] {
+  const found = new Set(sessionOf(leader, table).map(({ pid }) => pid));
+  for (const { pid } of table) if (!found.has(pid) && isMarked(pid, leader.mark)) found.add(pid);
+  // A set grows while it is gone through: to the last descendant.
+  for (const each of found) {
+    for (const { pid, parent } of table) if (parent === each) found.add(pid);
+  }
+  return [...found];
+}
+
+/** Those that run and began after a program. */
+function processes({ since }: Leader): Process[] {
+  return readdirSync("/proc").flatMap((name) => {
+    const found = /^\d+$/.test(name) ? read(`/proc/${name}/stat`) : undefined;
+    if (found === undefined) return [];
+    // proc_pid_stat(5): the name of the program is in brackets, and may have brackets and blanks in it.
+    const fields = found.slice(found.lastIndexOf(")") + 2).split(" ");
+    const [state, parent, , session] = fields;
+    if (state === "Z" || state === "X" || Number(fields[19]) < since * TICKS) return [];
+    return [{ pid: Number(name), parent: Number(parent), session: Number(session) }];
+  });
+}
+
+function isMarked(pid: number, mark: string): boolean {
+  return `\0${read(`/proc/${pid}/environ`) ?? ""}`.includes(`\0${MARK}=${mark}\0`);
+}
+
+/** `undefined`: it has ended, or is another user's. */
+function read(path: string): string | undefined {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return undefined;
+  }
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    // It has ended, or has become another user's, who is not ours to end.
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ESRCH" && code !== "EPERM") throw error;
+  }
+}
