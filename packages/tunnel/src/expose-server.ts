@@ -117,7 +117,9 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
     answered.resolve();
     // Nothing comes but the end.
     control.once("end", () => listener.close()).resume();
-    control.once("close", () => broken(new Error("the peer has gone")));
+    control.once("close", () => {
+      if (!control.readableEnded) broken(new Error("the peer has gone"));
+    });
     const drain = (): void => listener.close();
     connection.draining.addEventListener("abort", drain, { once: true });
     if (connection.draining.aborted) drain();

@@ -5,28 +5,10 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { authenticate, type AuthContext, ownerContext } from "@alknet/core/access";
-import { staticIdentities } from "@alknet/core/static-identities";
+import { ownerContext } from "@alknet/core/access";
 import { inbound, type InboundPlace, type Origin, type PeerListener } from "./inbound.ts";
 import type { FlowRefused } from "./refused.ts";
-import { deadPort, readAll, tcpServer } from "./testing.ts";
-
-const FINGERPRINT = `ed25519:${"a".repeat(64)}`;
-
-/** A peer, and how to give it other rights. */
-function peer(...scopes: readonly string[]): {
-  readonly auth: AuthContext;
-  readonly rights: (...scopes: readonly string[]) => void;
-} {
-  const entry = (list: readonly string[]) => [
-    { peerId: "laptop", fingerprints: [FINGERPRINT], scopes: list, enabled: true },
-  ];
-  const identities = staticIdentities(entry(scopes));
-  return {
-    auth: authenticate(identities, { kind: "fingerprint", fingerprint: FINGERPRINT }),
-    rights: (...list) => identities.replace(entry(list)),
-  };
-}
+import { deadPort, readAll, tcpServer, testPeer as peer } from "./testing.ts";
 
 function connectTo(place: InboundPlace, host?: string): Socket {
   const to = "path" in place ? place : { host: host ?? place.host, port: place.port };

@@ -24,7 +24,8 @@ import type { Logger } from "@alknet/core/log";
 import type { PeerEntry } from "@alknet/core/peers";
 import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
 import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
-import type { DialTunnel } from "./open-flow.ts";
+import type { DialExpose } from "./expose.ts";
+import { type Inbound, inbound } from "./inbound.ts";
 import { type Outbound, outbound, type OutboundOptions } from "./outbound.ts";
 import { ALPN, tunnel } from "./tunnel.ts";
 
@@ -151,10 +152,11 @@ export interface LogLine {
 export interface TunnelPair extends AsyncDisposable {
   readonly handler: ProtocolHandler;
   readonly outbound: Outbound;
+  readonly inbound: Inbound;
   readonly client: OwnedConnection;
   readonly server: OwnedConnection;
   /** Dials over `client`. */
-  readonly dial: DialTunnel;
+  readonly dial: DialExpose;
   /** What the handler's work on `server` comes to. */
   readonly served: Promise<void>;
   readonly log: readonly LogLine[];
@@ -194,7 +196,8 @@ export function tunnelPair(
   const { identities, rights } = testPeer(...scopes);
   const { log, logger } = memoryLog();
   const out = outbound(options);
-  const handler = tunnel({ logger, outbound: out, clock: options.clock });
+  const into = inbound();
+  const handler = tunnel({ logger, outbound: out, inbound: into, clock: options.clock });
   const connect = () =>
     connectionPair({
       alpn: ALPN,
@@ -206,6 +209,7 @@ export function tunnelPair(
   return {
     handler,
     outbound: out,
+    inbound: into,
     client: pair.client,
     server: pair.server,
     dial: dialOver(pair.client),
@@ -221,7 +225,7 @@ export function tunnelPair(
 }
 
 /** Streams of one connection, as a dialer would give them. */
-export function dialOver(connection: Connection): DialTunnel {
+export function dialOver(connection: Connection): DialExpose {
   return async ({ signal }) => ({
     stream: await connection.open({ signal }),
     connection,
