@@ -109,6 +109,7 @@ test("what a proxy answers is told to who asked, without the proxy's address and
     ["socks5", [Buffer.of(5, 0), Buffer.of(5, 0, 0, 9, 9)], "failed", /address of type 9/],
     ["http", ["HTTP/1.1 403 Forbidden\r\n\r\n"], "not-allowed", /answers 403/],
     ["http", ["HTTP/1.1 407 Login\r\n\r\n"], "failed", /user and password/],
+    ["http", ["HTTP/1.1 401 Login\r\n\r\n"], "failed", /user and password/],
     ["http", ["HTTP/1.1 500 200 OK\r\n\r\n"], "failed", /answers 500/],
     ["http", ["HTTP/1.1 302 Found\r\n\r\n"], "failed", /answers 302/],
     ["http", ["HTTP/1.1 502 Bad Gateway\r\n\r\n"], "host-unreachable", /answers 502/],

@@ -111,7 +111,8 @@ async function askHttp(
   socket.write(encodeHttpConnect(target, credentials?.()));
   const status = (await readHead(socket, decodeHttpAnswer, signal)).value;
   if (status < 300) return;
-  if (status === 407) throw new ProxyError("the proxy does not accept the user and password");
+  // 401: tinyproxy.
+  if (status === 407 || status === 401) throw new ProxyError("the proxy does not accept the user and password");
   const refusal = httpStatuses.get(status) ?? "failed";
   throw new FlowRefused(refusal, `${formatTarget(target)}: the proxy answers ${status}`);
 }

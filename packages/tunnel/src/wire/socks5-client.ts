@@ -36,7 +36,7 @@ export function decodeMethod(
 ): Decoded<"none" | "password" | "unacceptable"> | undefined {
   if (bytes.length > 0 && bytes[0] !== 5) throw new ProxyError("the proxy speaks no SOCKS 5");
   if (bytes.length < 2) return undefined;
-  switch (bytes[1]) {
+  switch (bytes[1]!) {
     case NONE:
       return { value: "none", length: 2 };
     case PASSWORD:
