@@ -20,7 +20,7 @@ export interface ForwardingContext {
   /** Aborts when the connection is gone. */
   readonly gone: AbortSignal;
   /** Hears of what was refused. */
-  onrefused(reason: string, scope: string | undefined): void;
+  readonly onrefused: (reason: string, scope: string | undefined) => void;
 }
 
 /** Longest path of a Unix socket, in bytes. */

@@ -27,13 +27,23 @@ const MAX_WAITING = 256;
 
 type Answer = (port?: number) => void;
 
+/** What came of the requests of a client. */
+export interface Listeners {
+  /**
+   * Why it has no listeners where its requests so far wanted some, once those have been answered. The first who asks
+   * is told: that is the session which the requests came with.
+   */
+  takeRefusals(): Promise<readonly string[]>;
+}
+
 /** Serve the requests of a client that has logged in. */
-export function serveListeners(client: Client, context: ForwardingContext): void {
+export function serveListeners(client: Client, context: ForwardingContext): Listeners {
   const { auth, channels, gone, inbound, logger } = context;
   const listeners = new Map<string, ForwardListener>();
   // One after the other: a cancel follows what it cancels.
   let last: Promise<void> = Promise.resolve();
   let waiting = 0;
+  let refusals: string[] | undefined = [];
 
   client.on("request", (accept: Answer | undefined, reject: Answer | undefined, name, info) => {
     const place = placeOf(info);
@@ -51,13 +61,22 @@ export function serveListeners(client: Client, context: ForwardingContext): void
         const refusal = refusalOf(error);
         report(refusal, error, context);
         // The answer itself has no room for a reason.
-        channels.tell(`alknet: cannot listen: ${refusal.text}`);
+        const text = `alknet: cannot listen: ${refusal.text}`;
+        channels.tell(text);
+        if (refusals !== undefined && refusals.length < MAX_LISTENERS) refusals.push(text);
         reject?.();
       } finally {
         waiting--;
       }
     });
   });
+
+  async function takeRefusals(): Promise<readonly string[]> {
+    await last;
+    const taken = refusals ?? [];
+    refusals = undefined;
+    return taken;
+  }
 
   /** @returns the port that was got. */
   async function listen(place: ForwardPlace): Promise<number | undefined> {
@@ -108,6 +127,8 @@ export function serveListeners(client: Client, context: ForwardingContext): void
       resetSocket(socket);
     }
   }
+
+  return { takeRefusals };
 }
 
 function placeOf(info: unknown): ForwardPlace {

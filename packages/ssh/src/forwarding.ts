@@ -13,13 +13,13 @@ import type { Connection as Client } from "ssh2";
 import { type AskedChannel, OPEN_FAILURE } from "./ssh2-extension-forwarding.ts";
 import { type ForwardingContext, isPath, report } from "./forwarding-context.ts";
 import { joinChannel, resetSocket } from "./forwarding-join.ts";
-import { serveListeners } from "./forwarding-listeners.ts";
+import { type Listeners, serveListeners } from "./forwarding-listeners.ts";
 import { type ForwardRefusal, type ForwardTarget, refusalOf } from "./forwarding-services.ts";
 
 /** Serve what a client that has logged in wants to have forwarded. */
-export function serveForwarding(client: Client, context: ForwardingContext): void {
+export function serveForwarding(client: Client, context: ForwardingContext): Listeners {
   context.channels.onasked((asked) => void dial(asked, context));
-  serveListeners(client, context);
+  return serveListeners(client, context);
 }
 
 /** Never rejects. */

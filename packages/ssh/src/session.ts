@@ -27,6 +27,7 @@ import type { Recorder, SessionRecorder } from "./recording.ts";
 import type { SessionStatus } from "./session-status.ts";
 import type { ExtendedClient } from "./ssh2-extension.ts";
 import { requestedModes } from "./ssh2-extension-terminal.ts";
+import { type Subsystem, subsystemOf, type Subsystems } from "./subsystem.ts";
 import type { WindowSize } from "./terminal-device.ts";
 import type { TerminalModes } from "./terminal-modes.ts";
 
@@ -36,8 +37,9 @@ export interface SessionContext {
   readonly client: ExtendedClient;
   /** Variables that a client may set; `*` stands for any run of characters. */
   readonly acceptEnv: readonly string[];
-  /** Variables for every program, which a client cannot change. */
-  readonly env: Readonly<Record<string, string>>;
+  /** Variables for a program that begins, which a client cannot change. */
+  readonly env: () => Readonly<Record<string, string>>;
+  readonly subsystems: Subsystems;
   /** `address:port` */
   readonly remoteAddress: string | undefined;
   /** @default nothing is recorded */
@@ -50,6 +52,8 @@ export interface SessionContext {
   onrefused(reason: string, scope: string | undefined): void;
   /** Count a program that begins. @returns what to call at its end; `undefined`: there are too many. */
   begin(status: SessionStatus): (() => void) | undefined;
+  /** Hears of the channel of the program, before that begins. */
+  onchannel(channel: ServerChannel): void;
 }
 
 /** Most variables that a client may set, and most characters of one, name and value together. */
@@ -125,15 +129,21 @@ export function serveSession(session: Session, context: SessionContext): void {
     start(take(accept), command, () => workOf(command, auth, account));
   });
   session.on("subsystem", (accept, _reject, { name }) => {
-    const reason = `subsystem ${JSON.stringify(name.slice(0, 64))} is not served here`;
     const channel = take(accept);
-    if (channel !== undefined) turnAway(channel, reason, undefined);
+    if (channel === undefined) return;
+    begin(channel, statusOf("subsystem", name), (held) => {
+      const subsystem = subsystemOf(context.subsystems, name);
+      return () => runSubsystem(channel, subsystem, held);
+    });
   });
 
   /** RFC 4254 §6.5: one program for each session. `undefined`: there is one already. */
   function take(accept: () => ServerChannel | undefined): ServerChannel | undefined {
     const channel = accept();
-    return channel === undefined ? undefined : client.adopt(channel);
+    if (channel === undefined) return undefined;
+    const adopted = client.adopt(channel);
+    context.onchannel(adopted);
+    return adopted;
   }
 
   /**
@@ -151,7 +161,20 @@ export function serveSession(session: Session, context: SessionContext): void {
     allow: () => Work,
   ): void {
     if (channel === undefined) return;
-    const status = statusOf(command);
+    const status = statusOf(command === undefined ? "shell" : "exec", command);
+    begin(channel, status, (held) => {
+      const work = allow();
+      held.push(work.grant);
+      return () => run(channel, work, held, status);
+    });
+  }
+
+  /** @param allow adds the rights that are to be held meanwhile. It throws if there is none, or it cannot be done. */
+  function begin(
+    channel: ServerChannel,
+    status: SessionStatus,
+    allow: (held: Grant[]) => () => Promise<void>,
+  ): void {
     const done = context.begin(status);
     if (done === undefined) return turnAway(channel, "too many sessions of one peer", undefined);
     const held: Grant[] = [];
@@ -159,17 +182,16 @@ export function serveSession(session: Session, context: SessionContext): void {
       for (const grant of held) grant[Symbol.dispose]();
       done();
     };
-    let work: Work;
+    let serve: () => Promise<void>;
     try {
       held.push(auth.hold(`user ${account.name}`, (peer) => account.isOf?.(peer) ?? true));
-      work = allow();
-      held.push(work.grant);
+      serve = allow(held);
     } catch (error) {
       finish();
       const scope = error instanceof AccessDenied ? error.missing : undefined;
       return turnAway(channel, (error as Error).message, scope);
     }
-    void run(channel, work, held, status)
+    void serve()
       .catch((error: unknown) => {
         context.logger.error({ peer: auth.peer?.id, err: error }, "a session failed");
         channel.close();
@@ -177,16 +199,32 @@ export function serveSession(session: Session, context: SessionContext): void {
       .finally(finish);
   }
 
-  function statusOf(command: string | undefined): SessionStatus {
+  function statusOf(kind: SessionStatus["kind"], command: string | undefined): SessionStatus {
     return {
       peer: auth.peer?.id ?? "",
       user: account.name,
-      kind: command === undefined ? "shell" : "exec",
+      kind,
       since: context.clock.wallTime(),
       remote: context.remoteAddress,
       terminal: terminal?.name,
       command,
     };
+  }
+
+  async function runSubsystem(
+    channel: ServerChannel,
+    subsystem: Subsystem,
+    held: readonly Grant[],
+  ): Promise<void> {
+    const taken = AbortSignal.any(held.map((grant) => grant.signal));
+    const signal = AbortSignal.any([closed.signal, context.gone, taken]);
+    const unfollow = whenAborted(taken, () => channel.close());
+    try {
+      const status = await subsystem(channel, { auth, account, signal });
+      await leave(channel, { kind: "status", status });
+    } finally {
+      unfollow();
+    }
   }
 
   async function run(
@@ -195,7 +233,7 @@ export function serveSession(session: Session, context: SessionContext): void {
     held: readonly Grant[],
     status: SessionStatus,
   ): Promise<void> {
-    const env = { ...Object.fromEntries(variables), ...environment(account), ...context.env };
+    const env = { ...Object.fromEntries(variables), ...environment(account), ...context.env() };
     const options = { words, login, env, cwd: account.home, runAs: account.runAs };
     try {
       recording = await context.recorder?.({ ...status, size: terminal?.size });

@@ -23,11 +23,13 @@ import ssh2, { type AuthContext as Request, type Connection as Client } from "ss
 import { type Accounts, nodeAccounts } from "./account.ts";
 import { serveForwarding } from "./forwarding.ts";
 import type { Inbound, Outbound } from "./forwarding-services.ts";
+import { serveSessionForwarding } from "./forwarding-session.ts";
 import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
 import { forwardingChannels } from "./ssh2-extension-forwarding.ts";
+import type { Subsystems } from "./subsystem.ts";
 import { decide, type Decision, type Login } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
@@ -44,6 +46,8 @@ export interface SshOptions {
   readonly outbound?: Outbound | undefined;
   /** Listens for peers (`-R`). @default nobody is listened for */
   readonly inbound?: Inbound | undefined;
+  /** Services that a session may ask for by name. @default none */
+  readonly subsystems?: Subsystems | undefined;
   /** Records what programs print. @default nothing is recorded */
   readonly recorder?: Recorder | undefined;
   readonly limits?: SshLimits | undefined;
@@ -216,36 +220,40 @@ export function ssh(options: SshOptions): SshHandler {
       if (peer === undefined || !origin.onlogin(peer)) return leave();
       logger.info({ peer, remote: origin.remoteAddress }, "ssh: logged in");
       login?.auth.revoked.addEventListener("abort", leave, { once: true });
-      const { outbound, inbound } = options;
-      serveForwarding(client, {
-        auth: login!.auth,
-        channels: forwardingChannels(client, extended, gone),
-        outbound,
-        inbound,
-        logger,
-        gone,
-        onrefused: (reason, scope) => onrefused(peer, reason, scope),
-      });
+      serve(login!, peer);
     });
-    client.on("session", (accept, reject) => {
-      if (login === undefined) return reject();
-      const { auth, account } = login;
-      const peer = auth.peer?.id ?? "";
-      serveSession(accept(), {
-        auth,
-        account,
-        client: extended,
-        acceptEnv,
-        env: { ALKNET_PEER: peer, ...connectionEnv(origin) },
-        remoteAddress: origin.remoteAddress,
-        recorder: options.recorder,
-        clock,
-        logger,
-        gone,
-        onrefused: (reason, scope) => onrefused(peer, reason, scope),
-        begin: (status) => begin(status, work),
+
+    function serve({ auth, account }: Login, peer: string): void {
+      const { outbound, inbound, subsystems = {}, recorder } = options;
+      const common = {
+        ...{ auth, logger, gone },
+        onrefused: (reason: string, scope?: string) => onrefused(peer, reason, scope),
+      };
+      const channels = forwardingChannels(client, extended, gone);
+      const forwarding = { ...common, channels, outbound, inbound };
+      const listeners = serveForwarding(client, forwarding);
+      client.on("session", (accept) => {
+        const session = accept();
+        const forwarded = serveSessionForwarding(session, account, listeners, forwarding);
+        serveSession(session, {
+          ...common,
+          account,
+          client: extended,
+          acceptEnv,
+          env: () => ({
+            ALKNET_PEER: peer,
+            ...connectionEnv(origin),
+            ...forwarded.environment,
+          }),
+          remoteAddress: origin.remoteAddress,
+          subsystems,
+          recorder,
+          clock,
+          begin: (status) => begin(status, work),
+          onchannel: (channel) => void forwarded.tellRefusals(channel),
+        });
       });
-    });
+    }
 
     /** Say goodbye, and go. */
     function leave(): void {

@@ -80,7 +80,7 @@ type Opened = (error: Error | undefined, channel?: ServerChannel) => void;
 
 const require = createRequire(import.meta.url);
 const { sendPacket } = require("ssh2/lib/protocol/utils.js") as {
-  sendPacket(protocol: Protocol, packet: Buffer): void;
+  sendPacket(this: void, protocol: Protocol, packet: Buffer): void;
 };
 
 /** @param gone aborts when the connection is gone. */
@@ -132,7 +132,7 @@ export function forwardingChannels(
     const flow = extended.adopt(channel) as unknown as FlowChannel;
     // What closes both directions with ours.
     for (const name of ["prefinish", "finish"]) flow.removeAllListeners(name);
-    flow.destroy = Duplex.prototype.destroy as () => FlowChannel;
+    flow.destroy = (error) => Duplex.prototype.destroy.call(flow, error) as FlowChannel;
     flow._readableState.emitClose = true;
     flow._final = (done) => {
       flow.eof();
