@@ -1,8 +1,7 @@
 /**
  * Channels of forwarding, as ssh2 lacks them (RFC 4254 §7, OpenSSH's PROTOCOL §2.4).
  *
- * - **Either direction ends by itself.** ssh2's server closes a channel together with its own direction.
- * - **A channel can be broken:** one that is closed before its end, or with its connection, has an error and no end.
+ * - **Channels end and break** as connections do (`ssh2-extension-flows.ts`).
  * - **Refusals carry a reason.**
  * - **Messages** for the person at the client, and a bound on answers that are owed.
  *
@@ -10,10 +9,11 @@
  */
 
 import { createRequire } from "node:module";
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import type { Connection as Client, ServerChannel } from "ssh2";
 import type { ForwardOrigin, ForwardTarget } from "./forwarding-services.ts";
-import { type Channel, fail, insidesOf, type Protocol } from "./ssh2-extension-insides.ts";
+import { flowChannels } from "./ssh2-extension-flows.ts";
+import { fail, insidesOf, type Protocol } from "./ssh2-extension-insides.ts";
 import type { ExtendedClient } from "./ssh2-extension.ts";
 
 /** RFC 4254 §5.1. */
@@ -68,12 +68,6 @@ interface ForwardingProtocol extends Protocol {
   requestFailure(): void;
 }
 
-interface FlowChannel extends Channel {
-  eof(): void;
-  close(): void;
-  readonly _readableState: { emitClose: boolean };
-}
-
 type Handle<Args extends unknown[]> = (of: Protocol, ...args: Args) => void;
 
 type Opened = (error: Error | undefined, channel?: ServerChannel) => void;
@@ -89,20 +83,11 @@ export function forwardingChannels(
   extended: ExtendedClient,
   gone: AbortSignal,
 ): ForwardingChannels {
-  const { _protocol: protocol, _chanMgr: channels } = insidesOf(client);
-  const flows = new Set<FlowChannel>();
+  const insides = insidesOf(client);
+  const { _protocol: protocol } = insides;
+  const flows = flowChannels(insides, "client");
   boundAnswers(protocol as ForwardingProtocol);
-  gone.addEventListener("abort", () => {
-    for (const flow of flows) flow.destroy(new Error("the SSH connection is gone"));
-  });
-
-  const closeChannel = protocol._handlers["CHANNEL_CLOSE"] as unknown as Handle<[number]>;
-  protocol._handlers["CHANNEL_CLOSE"] = (of: Protocol, id: number) => {
-    const flow = channels.get(id) as FlowChannel;
-    const hasEnded = (): boolean => flow.incoming.state === "eof" && flow.writableFinished;
-    if (flows.has(flow) && !hasEnded()) flow.destroy(new Error("closed by the SSH client"));
-    closeChannel(of, id);
-  };
+  gone.addEventListener("abort", () => flows.breakAll());
 
   // ssh2 refuses without a word, and at once when it is told to.
   let refusal: { readonly reason: number; readonly text: string } | undefined;
@@ -129,22 +114,7 @@ export function forwardingChannels(
   }
 
   function flowOf(channel: ServerChannel): Duplex {
-    const flow = extended.adopt(channel) as unknown as FlowChannel;
-    // What closes both directions with ours.
-    for (const name of ["prefinish", "finish"]) flow.removeAllListeners(name);
-    flow.destroy = (error) => Duplex.prototype.destroy.call(flow, error) as FlowChannel;
-    flow._readableState.emitClose = true;
-    flow._final = (done) => {
-      flow.eof();
-      done();
-    };
-    flow._destroy = (error, done) => {
-      flow.close();
-      done(error);
-    };
-    flows.add(flow);
-    flow.once("close", () => flows.delete(flow));
-    return flow;
+    return flows.flowOf(extended.adopt(channel));
   }
 
   return {

@@ -29,7 +29,9 @@ export interface Protocol {
   _kexinit: Buffer | undefined;
   /** Messages that wait for the end of an exchange. */
   _queue: Buffer[] | undefined;
-  readonly _offer: { readonly lists: { readonly kex: { readonly array: readonly string[] } } };
+  /** Have the next packet thrown away. */
+  _skipNextInboundPacket: boolean;
+  readonly _offer: { readonly lists: Readonly<Record<"kex" | "serverHostKey", Names>> };
   readonly _handlers: Record<string, ((...args: never[]) => void) | undefined>;
   _decipher: Decipher;
   _cipher: Cipher;
@@ -57,6 +59,10 @@ export interface Protocol {
   channelOpenConfirm(remote: number, local: number, window: number, packet: number): void;
   channelOpenFail(remote: number, reason: number, text?: string): void;
   openssh_authAgent(local: number, window: number, packet: number): void;
+}
+
+interface Names {
+  readonly array: readonly string[];
 }
 
 /** Of one direction, under one set of keys. */

@@ -51,6 +51,12 @@ messageHandlers[MESSAGE.KEXINIT] = (protocol, payload) =>
 
 /** Have `handle` see X25519 where we agree on ML-KEM, and change the exchange that comes of it. */
 function negotiate(protocol: Protocol, payload: Buffer, handle: (seen: Buffer) => void): void {
+  agree(protocol, payload, handle);
+  // ssh2 takes every guess for a wrong one.
+  protocol._skipNextInboundPacket = isGuessed(payload) && !isGuessRight(protocol, payload);
+}
+
+function agree(protocol: Protocol, payload: Buffer, handle: (seen: Buffer) => void): void {
   if (agreedExchange(protocol, payload) !== ML_KEM_EXCHANGE) return handle(payload);
   let exchange = protocol._kex;
   // A client sends its key as soon as the exchange is there, so that it is changed on its way in.
@@ -106,11 +112,33 @@ function agreedExchange(protocol: Protocol, payload: Buffer): string | undefined
   return client.find((name) => server.includes(name));
 }
 
-/** Message number, cookie of 16 bytes, then the list of key exchanges behind its length. */
+/** Whether the peer's key comes behind its KEXINIT, without waiting for ours: a flag before the last 4 bytes. */
+function isGuessed(payload: Buffer): boolean {
+  return payload.at(-5) === 1;
+}
+
+/** RFC 4253 §7: a guess is right where both sides like the same exchange best, and the same key of the host. */
+export function isGuessRight(protocol: Protocol, payload: Buffer): boolean {
+  const { kex, serverHostKey } = protocol._offer.lists;
+  const hostKeys = namesAt(payload, endOfNames(payload, LISTS));
+  return exchangeNames(payload)?.[0] === kex.array[0] && hostKeys?.[0] === serverHostKey.array[0];
+}
+
+/** Of KEXINIT: message number, a cookie of 16 bytes, then lists of names behind their lengths. */
+const LISTS = 17;
+
 function exchangeNames(payload: Buffer): string[] | undefined {
-  if (payload.length < 21) return undefined;
-  const end = 21 + payload.readUInt32BE(17);
-  return end > payload.length ? undefined : payload.toString("latin1", 21, end).split(",");
+  return namesAt(payload, LISTS);
+}
+
+function namesAt(payload: Buffer, at: number): string[] | undefined {
+  if (at + 4 > payload.length) return undefined;
+  const end = endOfNames(payload, at);
+  return end > payload.length ? undefined : payload.toString("latin1", at + 4, end).split(",");
+}
+
+function endOfNames(payload: Buffer, at: number): number {
+  return at + 4 > payload.length ? payload.length : at + 4 + payload.readUInt32BE(at);
 }
 
 function withName(payload: Buffer, name: string, other: string): Buffer {

@@ -17,6 +17,7 @@ import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
 import { extendChannels } from "./ssh2-extension-channels.ts";
 import { type Channel, type Insides, insidesOf } from "./ssh2-extension-insides.ts";
 import { extendKeys } from "./ssh2-extension-keys.ts";
+import { holdBehindLogin } from "./ssh2-extension-login.ts";
 
 export { USER_SIGNATURES } from "./ssh2-extension-keys.ts";
 
@@ -81,7 +82,10 @@ export function batchWrites(transport: Duplex): void {
  * transport is one of {@linkcode batchWrites}.
  */
 export function extendSshServer(client: Connection, options: ExtensionOptions): ExtendedClient {
-  return extend(insidesOf(client), options);
+  const insides = insidesOf(client);
+  const extended = extend(insides, options);
+  holdBehindLogin(insides._protocol);
+  return extended;
 }
 
 /**
