@@ -106,6 +106,7 @@ function wrongUsage(
 const EXAMPLES: Readonly<Record<string, string>> = {
   ping: "alknet ping TICKET",
   forward: "alknet forward TICKET 5432:localhost:5432",
+  expose: "alknet expose TICKET 8080:localhost:3000",
   socks: "alknet socks TICKET",
 };
 
@@ -196,6 +197,18 @@ function commands(context: Context): Command {
       const transports = transportsOf(options);
       const { forward } = await import("./commands/forward.ts");
       await forward(context, target, specs, { ...options, transports });
+    });
+
+  command("expose", "make ports of this machine ports of another one")
+    .argument("<target>", TARGET)
+    .argument("<expose...>", "[bind:]port:host:hostport, as in ssh -R; sockets by their path")
+    .option("-v, --verbose", "log more", false)
+    .addOption(overTcp())
+    .addOption(overQuic())
+    .action(async (target: string, specs: string[], options: TunnelFlags) => {
+      const transports = transportsOf(options);
+      const { expose } = await import("./commands/expose.ts");
+      await expose(context, target, specs, { ...options, transports });
     });
 
   command("socks", "a local SOCKS 5 proxy that connects from another machine")

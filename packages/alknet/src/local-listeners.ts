@@ -1,5 +1,6 @@
 /**
- * What `alknet forward` and `alknet socks` have in common: reach the peer, listen, carry flows, drain.
+ * What `alknet forward`, `alknet socks` and `alknet expose` have in common: reach the peer, listen, carry flows,
+ * drain.
  *
  * @module
  */
@@ -9,8 +10,7 @@ import type { Dialer } from "@alknet/core/dialer";
 import { formatHostPort, type HostPort } from "@alknet/core/host";
 import type { Logger } from "@alknet/core/log";
 import { inTurns } from "@alknet/tunnel/in-turns";
-import type { Listener } from "@alknet/tunnel/listener";
-import type { DialTunnel } from "@alknet/tunnel/open-flow";
+import type { DialExpose } from "@alknet/tunnel/expose";
 import { ALPN } from "@alknet/tunnel/tunnel";
 import { openClient } from "./client.ts";
 import { CommandError } from "./command-error.ts";
@@ -35,18 +35,38 @@ export interface LocalListenersOptions {
   };
 }
 
-/** Something local that is to listen. */
+/** Something that is to listen: here, or over there for us. */
 export interface Local {
-  /** `host:port` over there, as the user typed it; `undefined`: wherever each client asks for. */
+  /** `host:port` on the other side, as the user typed it; `undefined`: wherever each client asks for. */
   readonly target: string | undefined;
-  readonly listen: (tools: ListenTools) => Promise<Listener>;
+  /** Whether the far side listens. @default false */
+  readonly far?: boolean | undefined;
+  readonly listen: (tools: ListenTools) => Promise<Running>;
+}
+
+/** Something that listens. */
+export interface Running {
+  /** Where, or in words. */
+  readonly address: { readonly address: string; readonly port: number } | string;
+  /** Connections that stand now. */
+  readonly connections: number;
+  /** Take no new ones, and wait for those that stand. Idempotent. */
+  close(): Promise<void>;
+  /** End now: those that stand are reset. */
+  abort(): void;
 }
 
 export interface ListenTools {
-  readonly dial: DialTunnel;
+  readonly dial: DialExpose;
   readonly logger: Logger;
+  /** Ends the wait for a far side that is to listen. */
+  readonly signal: AbortSignal;
   /** Tells why a connection came to nothing. */
   readonly onfailure: (error: Error, asked?: HostPort) => void;
+  /** Tells that a far side listens no more, and when it is asked again, in milliseconds. */
+  readonly onlost: (error: Error, delay: number) => void;
+  /** Tells that it listens again. @param listen where, in words */
+  readonly onback: (listen: string) => void;
 }
 
 /** How long flows may go on after the first Ctrl-C, in milliseconds. */
@@ -79,7 +99,7 @@ export async function runLocalListeners(
     },
   );
   const { fingerprint } = client.identity;
-  const listeners: Listener[] = [];
+  const listeners: Running[] = [];
   const abort = (): void => {
     for (const listener of listeners) listener.abort();
   };
@@ -90,17 +110,23 @@ export async function runLocalListeners(
     const told = { ...way, rtt: way.rtts[0]! };
     const teller = tellFlows(terminal, { json: options.json, logger, fingerprint, way: told });
     const places: Place[] = [];
-    for (const { target: to, listen } of options.locals) {
+    for (const { target: to, far, listen } of options.locals) {
       // Nobody can have connected before it has its place.
       const index = places.length;
       const onfailure: ListenTools["onfailure"] = (error, asked) =>
         teller.refused(places[index]!, error, asked && formatHostPort(asked));
-      const listener = await listen({ dial, logger, onfailure }).catch((error: unknown) => {
-        throw cannotListen(error);
+      const onlost: ListenTools["onlost"] = (error, delay) =>
+        teller.lost(places[index]!, error, delay);
+      const onback: ListenTools["onback"] = (where) => {
+        places[index] = { ...places[index]!, listen: where };
+        teller.back(places[index]);
+      };
+      const tools = { dial, logger, signal: interrupted, onfailure, onlost, onback };
+      const listener = await listen(tools).catch((error: unknown) => {
+        throw interrupted.aborted ? new Interrupted() : cannotListen(error);
       });
       listeners.push(listener);
-      const { address: host, port } = listener.address;
-      places.push({ listen: formatHostPort({ host, port }), target: to });
+      places.push({ listen: whereOf(listener), target: to, far });
     }
     const { document, words } = options.describe(places);
     teller.listening(places, document, [describeWay(way), ...words]);
@@ -125,8 +151,13 @@ function dialTunnel(
   dialer: Dialer,
   target: string,
   transports: readonly ("quic" | "tcp")[] | undefined,
-): DialTunnel {
+): DialExpose {
   return inTurns(({ signal }) => dialer.open(target, ALPN, { signal, transports }));
+}
+
+function whereOf({ address }: Running): string {
+  if (typeof address === "string") return address;
+  return formatHostPort({ host: address.address, port: address.port });
 }
 
 function cannotListen(error: unknown): unknown {

@@ -1,5 +1,5 @@
 /**
- * What `alknet forward` and `alknet socks` tell while they run: words on a terminal, log lines elsewhere, and
+ * What `alknet forward`, `alknet socks` and `alknet expose` tell while they run: words on a terminal, log lines elsewhere, and
  * with `--json` one document for each event on stdout.
  *
  * The forwards are named as their user typed them. What the clients of a proxy ask for is nothing for a log: it
@@ -16,12 +16,14 @@ import { missingScope } from "./missing-scope.ts";
 import type { Way } from "./reach.ts";
 import { printable, printJson, say, type Terminal } from "./terminal.ts";
 
-/** Something local that listens. */
+/** Something that listens. */
 export interface Place {
   /** `address:port`, as it was got. */
   readonly listen: string;
-  /** `host:port` over there; `undefined`: wherever each client asks for. */
+  /** `host:port` on the other side; `undefined`: wherever each client asks for. */
   readonly target: string | undefined;
+  /** Whether it is the far side that listens, for this one. */
+  readonly far?: boolean | undefined;
 }
 
 export interface TellFlowsOptions {
@@ -37,6 +39,10 @@ export interface FlowTeller {
   listening(places: readonly Place[], document: object, words: readonly string[]): void;
   /** A local connection came to nothing. @param asked what a client of a proxy wanted, `host:port`. */
   refused(place: Place, error: Error, asked?: string): void;
+  /** The far side listens there no more. @param delay until it is asked again, in milliseconds */
+  lost(place: Place, error: Error, delay: number): void;
+  /** It listens again. */
+  back(place: Place): void;
   /** Nothing listens any more. */
   closed(places: readonly Place[]): void;
 }
@@ -66,10 +72,10 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
         const fields = { peer, address, fingerprint: way.fingerprint, transport };
         logger.info(fields, `${places.map(leads).join(", ")} at ${who} over ${transport}`);
       } else if (!json) for (const line of words) say(terminal, line);
-      for (const { listen } of places.filter(isOpenToOthers)) {
-        const text = `${listen} is open to other machines, and whoever connects uses the rights of this key`;
-        if (human) say(terminal, `warning: ${text}\nhint: without an address it is 127.0.0.1`);
-        else logger.warn({ listen }, text);
+      for (const place of places.filter(isOpenToOthers)) {
+        const { text, hint } = warningOf(place);
+        if (human) say(terminal, `warning: ${text}\nhint: ${hint}`);
+        else logger.warn({ listen: place.listen }, text);
       }
     },
 
@@ -98,6 +104,28 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
       }
     },
 
+    lost(place, error, delay) {
+      const { code, message, hint } = explain(error, fingerprint);
+      const { listen, target } = place;
+      const retry = delay / 1_000;
+      if (json) {
+        printJson(terminal, { event: "lost", listen, target, code, message, hint, retry });
+      }
+      const text = `${leads(place)}: lost, trying again: ${message}`;
+      if (!human) logger.warn({ listen, target, code, retry }, text);
+      else if (text !== last) say(terminal, hint === undefined ? text : `${text}\nhint: ${hint}`);
+      last = text;
+    },
+
+    back(place) {
+      const { listen, target } = place;
+      if (json) printJson(terminal, { event: "back", listen, target });
+      const text = `${leads(place)}: back`;
+      if (human) say(terminal, text);
+      else logger.info({ listen, target }, text);
+      last = text;
+    },
+
     closed(places) {
       if (json) printJson(terminal, { event: "closed", listen: places.map((it) => it.listen) });
       if (!human) logger.info({}, `closed: ${places.map(leads).join(", ")}`);
@@ -105,9 +133,21 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
   };
 }
 
-/** Not on loopback. */
+/** Not on loopback, nor a Unix socket. */
 function isOpenToOthers({ listen }: Place): boolean {
-  return !/^(?:127\.|\[::1\]:|\[::ffff:127\.)/.test(listen);
+  return !/^(?:127\.|\[::1\]:|\[::ffff:127\.|localhost:|\/)/.test(listen);
+}
+
+function warningOf({ listen, target, far }: Place): {
+  readonly text: string;
+  readonly hint: string;
+} {
+  if (far === true) {
+    const text = `${listen} over there is open to other machines, and whoever connects reaches ${target}`;
+    return { text, hint: "without an address it is localhost" };
+  }
+  const text = `${listen} is open to other machines, and whoever connects uses the rights of this key`;
+  return { text, hint: "without an address it is 127.0.0.1" };
 }
 
 function leads({ listen, target }: Place): string {
