@@ -121,6 +121,16 @@ export async function readAll(socket: Socket): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
+/** Resolves when it is closed: with what broke it, or `undefined` if it came to its ends. */
+export function closed(socket: Socket): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    let failed: NodeJS.ErrnoException | undefined;
+    socket.once("error", (error) => (failed = error));
+    socket.once("close", () => resolve(failed));
+    socket.resume();
+  });
+}
+
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await turn();
 }
