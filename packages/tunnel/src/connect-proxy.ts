@@ -10,7 +10,8 @@ import type { Socket } from "node:net";
 import { AccessDenied, type AuthContext } from "@alknet/core/access";
 import { ipToBytes, parseIp } from "@alknet/core/ip-address";
 import { notAllowed, ownSocket, refusedFor } from "./connect-failure.ts";
-import { type Connected, connectFirst, type Reach, type Target } from "./connect.ts";
+import { type Connected, connectFirst, type Reach } from "./connect.ts";
+import type { Target } from "./granted-addresses.ts";
 import type { Proxy } from "./proxy.ts";
 import { HeadMissing, readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
@@ -112,7 +113,8 @@ async function askHttp(
   const status = (await readHead(socket, decodeHttpAnswer, signal)).value;
   if (status < 300) return;
   // 401: tinyproxy.
-  if (status === 407 || status === 401) throw new ProxyError("the proxy does not accept the user and password");
+  if (status === 407 || status === 401)
+    throw new ProxyError("the proxy does not accept the user and password");
   const refusal = httpStatuses.get(status) ?? "failed";
   throw new FlowRefused(refusal, `${formatTarget(target)}: the proxy answers ${status}`);
 }

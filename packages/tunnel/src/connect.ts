@@ -8,17 +8,14 @@
  */
 
 import { lookup } from "node:dns/promises";
-import { connect, isIP, type Socket, type TcpNetConnectOpts } from "node:net";
-import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
+import { connect, type Socket, type TcpNetConnectOpts } from "node:net";
+import type { AuthContext, Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
 import { race } from "@alknet/core/race";
-import { notAllowed, ownSocket, refusedFor } from "./connect-failure.ts";
+import { refusedFor } from "./connect-failure.ts";
+import { addressesOf, type Finding, grantedAddresses, type Target } from "./granted-addresses.ts";
 import { connectLarge } from "./large-reads.ts";
-import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
-
-/** Addresses of a name, IPv4 and IPv6, best first. Rejects with `code` `ENOTFOUND` when there is none. */
-export type Resolve = (host: string) => Promise<readonly string[]>;
 
 /**
  * Open a TCP connection. The socket allows half-open, has no Nagle delay, and is paused.
@@ -27,22 +24,12 @@ export type Resolve = (host: string) => Promise<readonly string[]>;
  */
 export type Connect = (address: string, port: number, signal: AbortSignal) => Promise<Socket>;
 
-export interface Target {
-  /** A name in lower case, or an address; see `parseHost`. */
-  readonly host: string;
-  /** 1 to 65,535. */
-  readonly port: number;
-}
-
 /** What it takes to reach targets. */
-export interface Reach {
-  readonly resolve: Resolve;
+export interface Reach extends Finding {
   readonly connect: Connect;
   readonly clock: Clock;
   /** Time for the look-up and all attempts together, in milliseconds. */
   readonly deadline: number;
-  /** Whether an address and port are the node's own, which no forward reaches. @default none is */
-  readonly isOwn?: ((address: string, port: number) => boolean) | undefined;
 }
 
 /** A socket, and the right it stands on. Who gets it closes both. */
@@ -50,9 +37,6 @@ export interface Connected {
   readonly socket: Socket;
   readonly grant: Grant;
 }
-
-/** Addresses of one name that are tried, at most. */
-const MAX_CANDIDATES = 16;
 
 /** RFC 8305 §5: the next address gets its turn when the last has not answered by then. Milliseconds. */
 const ATTEMPT_DELAY = 250;
@@ -69,40 +53,11 @@ export async function connectTarget(
   reach: Reach,
   signal: AbortSignal,
 ): Promise<Connected> {
-  const { host, port } = target;
-  // Who may reach no address under that name has nothing looked up: it is nobody's resolver.
-  if (!auth.allows("tunnel:dial", { host, port })) throw notAllowed(auth, target);
+  const { port } = target;
   const timeout = reach.clock.timeout(reach.deadline);
-  const addresses = await withSignals(addressesOf(host, reach), [signal, timeout]).catch(
-    (error: unknown) => {
-      signal.throwIfAborted();
-      throw refusedFor(error, formatTarget(target));
-    },
-  );
-  if (addresses.length === 0) {
-    throw new FlowRefused("host-not-found", `${formatTarget(target)}: name not found`);
-  }
-
-  const candidates: { address: string; grant: Grant }[] = [];
+  const candidates = await grantedAddresses(auth, target, reach, { signal, late: timeout });
   let winner: Connected | undefined;
   try {
-    let denied: AccessDenied | undefined;
-    let own = false;
-    for (const address of interleaved(addresses).slice(0, MAX_CANDIDATES)) {
-      try {
-        const grant = auth.grant("tunnel:dial", { host, port, address });
-        if (reach.isOwn?.(address, port) === true) {
-          grant[Symbol.dispose]();
-          own = true;
-        } else candidates.push({ address, grant });
-      } catch (error) {
-        if (!(error instanceof AccessDenied)) throw refusedFor(error, formatTarget(target));
-        denied ??= error;
-      }
-    }
-    if (candidates.length === 0) {
-      throw own ? ownSocket(formatTarget(target)) : notAllowed(auth, target, denied);
-    }
     const attempts = candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
       // A right that falls while it is waited for ends this attempt only.
       const attempt = AbortSignal.any([lost, grant.signal]);
@@ -129,13 +84,10 @@ export async function connectFirst(
   reach: Reach,
   signal: AbortSignal,
 ): Promise<Socket> {
-  const addresses = await withSignals(addressesOf(host, reach), [signal]);
-  if (addresses.length === 0) throw Object.assign(new Error("no address"), { code: "ENOTFOUND" });
-  const attempts = interleaved(addresses)
-    .slice(0, MAX_CANDIDATES)
-    .map((address) => async (lost: AbortSignal) => ({
-      socket: await reach.connect(address, port, lost),
-    }));
+  const addresses = await addressesOf(host, reach.resolve, signal);
+  const attempts = addresses.map((address) => async (lost: AbortSignal) => ({
+    socket: await reach.connect(address, port, lost),
+  }));
   return (await firstOf(attempts, reach.clock, signal)).socket;
 }
 
@@ -201,41 +153,5 @@ export function whenConnected(start: () => Socket, signal: AbortSignal): Promise
     if (signal.aborted) abort();
     else signal.addEventListener("abort", abort, { once: true });
     socket.once("close", () => signal.removeEventListener("abort", abort));
-  });
-}
-
-async function addressesOf(host: string, reach: Reach): Promise<readonly string[]> {
-  if (isIP(host) !== 0) return [host];
-  // RFC 6761 §6.3: never a question for a network.
-  if (host === "localhost" || host.endsWith(".localhost")) return ["::1", "127.0.0.1"];
-  return await reach.resolve(host);
-}
-
-/** RFC 8305 §4: the families take turns, and the resolver's first choice goes first. */
-function interleaved(addresses: readonly string[]): string[] {
-  const first = isIP(addresses[0] ?? "");
-  const mine = addresses.filter((address) => isIP(address) === first);
-  const others = addresses.filter((address) => isIP(address) !== first);
-  const result: string[] = [];
-  for (let at = 0; at < Math.max(mine.length, others.length); at++) {
-    result.push(...mine.slice(at, at + 1), ...others.slice(at, at + 1));
-  }
-  return [...new Set(result)];
-}
-
-/** `promise`, or the reason of the first of `signals` to abort. The promise itself goes on, unheard. */
-function withSignals<T>(promise: Promise<T>, signals: readonly AbortSignal[]): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const aborted = () => settle(() => reject(signals.find((signal) => signal.aborted)?.reason));
-    const settle = (end: () => void) => {
-      for (const signal of signals) signal.removeEventListener("abort", aborted);
-      end();
-    };
-    promise.then(
-      (value) => settle(() => resolve(value)),
-      (error: Error) => settle(() => reject(error)),
-    );
-    if (signals.some((signal) => signal.aborted)) aborted();
-    else for (const signal of signals) signal.addEventListener("abort", aborted, { once: true });
   });
 }

@@ -15,13 +15,12 @@ import {
   type Connect,
   type Connected,
   connectTarget,
-  type Resolve,
   systemConnect,
   systemConnectLarge,
   systemResolve,
-  type Target,
 } from "./connect.ts";
 import { connectUnix } from "./connect-unix.ts";
+import type { Resolve, Target } from "./granted-addresses.ts";
 import { flowCount } from "./flow-count.ts";
 import { type DialResource, notAllowed } from "./connect-failure.ts";
 import { connectByProxy } from "./connect-proxy.ts";
