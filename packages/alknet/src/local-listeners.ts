@@ -100,6 +100,8 @@ export async function runLocalListeners(
   );
   const { fingerprint } = client.identity;
   const listeners: Running[] = [];
+  // While a far side is waited for there may be no socket, and timers of ours keep no process alive.
+  const alive = setInterval(() => {}, 2 ** 30);
   const abort = (): void => {
     for (const listener of listeners) listener.abort();
   };
@@ -141,6 +143,7 @@ export async function runLocalListeners(
     teller.closed(places);
     throw new Interrupted();
   } finally {
+    clearInterval(alive);
     abort();
     await Promise.all(listeners.map((listener) => listener.close()));
     await client[Symbol.asyncDispose]();

@@ -6,12 +6,13 @@
 
 import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "@alknet/core/clock";
-import type { Connection } from "@alknet/core/connection";
+import { CloseCode } from "@alknet/core/close-code";
+import { type Connection, StreamReset } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { acceptedStreams } from "./accepted-streams.ts";
 import { carrier } from "./carrier.ts";
 import { framed } from "./framed.ts";
-import type { InboundPlace, Origin } from "./inbound.ts";
+import { formatPlace, type InboundPlace, type Origin } from "./inbound.ts";
 import type { TunnelStream } from "./open-flow.ts";
 import type { OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
@@ -85,7 +86,7 @@ export async function expose(dial: DialExpose, options: ExposeOptions): Promise<
   /** Whether it is we who have ended it. */
   let ending = false;
 
-  control.on("error", (error) => over(error));
+  control.on("error", (error) => over(isRevoked(error) ? revoked(place, error) : error));
   control.once("end", () => over(STOPPED));
   control.once("close", () => over(STOPPED));
   if (multiplexed) control.resume();
@@ -124,6 +125,14 @@ export async function expose(dial: DialExpose, options: ExposeOptions): Promise<
 const STOPPED = Object.assign(new Error("the far node has stopped listening"), {
   code: "DRAINING",
 });
+
+function isRevoked(error: Error): boolean {
+  return error instanceof StreamReset && error.resetCode === CloseCode.REVOKED;
+}
+
+function revoked(place: InboundPlace, cause: Error): FlowRefused {
+  return new FlowRefused("not-allowed", `${formatPlace(place)}: not allowed any more`, { cause });
+}
 
 function requestFor(place: InboundPlace): ListenRequest | UnixRequest {
   if ("path" in place) return { kind: "listen-unix", path: place.path };
