@@ -31,9 +31,9 @@ export interface OpenSsh extends AsyncDisposable {
   readonly refused: readonly SshRefusal[];
   /** A path in the folder that goes with it. */
   at(name: string): string;
-  /** Give the peer these rights, and no others. */
-  allow(scopes: readonly string[]): void;
-  /** Start `ssh` with these words: options, then the command. */
+  /** Give the peer these rights and login names, and no others. */
+  allow(scopes: readonly string[], users?: readonly string[]): void;
+  /** Start `ssh` with these words: options, then the command. It logs in as `me` unless they say `-o User=…`. */
   run(options: readonly string[], ...command: string[]): SshProgram;
 }
 
@@ -55,9 +55,11 @@ export async function startOpenSsh(
     execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", at(name)]);
   }
   const { fingerprint } = parseSshPublicKey(readFileSync(at("user.pub"), "utf8").trim());
-  const laptop = (rights: readonly string[]) => [
-    { peerId: "laptop", fingerprints: [fingerprint], scopes: rights, enabled: true },
-  ];
+  const laptop = (rights: readonly string[], users?: readonly string[]) => {
+    const resources = users === undefined ? undefined : { user: users };
+    const peer = { peerId: "laptop", fingerprints: [fingerprint], scopes: rights, resources };
+    return [{ ...peer, enabled: true }];
+  };
   const identities = staticIdentities(laptop(scopes));
   const refused: SshRefusal[] = [];
   const server = ssh({
@@ -69,7 +71,9 @@ export async function startOpenSsh(
     ...options,
   });
   const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
-    void server.serve(socket, { identities, remoteAddress: `127.0.0.1:${socket.remotePort}` });
+    const remoteAddress = `127.0.0.1:${socket.remotePort}`;
+    const localAddress = `127.0.0.1:${socket.localPort}`;
+    void server.serve(socket, { identities, remoteAddress, localAddress });
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   const { port } = listener.address() as AddressInfo;
@@ -86,6 +90,7 @@ export async function startOpenSsh(
     ...set("BatchMode", "yes"),
     ...set("IdentitiesOnly", "yes"),
     ...set("IdentityFile", at("user")),
+    ...set("User", "me"),
   ];
   return {
     server,
@@ -93,9 +98,9 @@ export async function startOpenSsh(
     identities,
     refused,
     at,
-    allow: (rights) => void identities.replace(laptop(rights)),
+    allow: (rights, users) => void identities.replace(laptop(rights, users)),
     run(options, ...command) {
-      const child = spawn("ssh", [...options, ...words, "me@127.0.0.1", ...command], {
+      const child = spawn("ssh", [...options, ...words, "127.0.0.1", ...command], {
         stdio: "pipe",
       });
       child.stdin.on("error", () => {});

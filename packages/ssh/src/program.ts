@@ -12,6 +12,7 @@ import { chmod, chown } from "node:fs/promises";
 import type { Readable, Writable } from "node:stream";
 import { finished } from "node:stream/promises";
 import { groupId } from "./account-lookup.ts";
+import { onlyStdio } from "./program-descriptors.ts";
 import { launch, type LaunchOptions, type LaunchTerminal } from "./program-launch.ts";
 import {
   killProcesses,
@@ -21,12 +22,7 @@ import {
   signalSession,
   startTime,
 } from "./program-processes.ts";
-import {
-  openTerminal,
-  type TerminalDevice,
-  type WindowSize,
-  withoutTerminals,
-} from "./terminal-device.ts";
+import { openTerminal, type TerminalDevice, type WindowSize } from "./terminal-device.ts";
 import { endOfInput, sttyWords, type TerminalModes } from "./terminal-modes.ts";
 
 export type ProgramEnd =
@@ -145,7 +141,7 @@ async function start(
     ...{ argv0, cwd, env },
     // setsid(2): a session and a process group of its own.
     detached: true,
-    stdio: withoutTerminals(stdio) as StdioOptions,
+    stdio: onlyStdio(stdio) as StdioOptions,
   });
   const { pid } = child;
   if (pid === undefined) throw await failure(child, file);

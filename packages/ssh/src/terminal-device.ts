@@ -8,11 +8,12 @@
  * @module
  */
 
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, readSync, writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { Readable, Writable } from "node:stream";
 import { ReadStream } from "node:tty";
+import { isClosedNow, keepFromPrograms } from "./program-descriptors.ts";
 
 export interface TerminalDevice {
   /** `/dev/pts/…` */
@@ -53,9 +54,6 @@ const MAX_REST = 128 * 1024;
 /** What a program has no room for is tried again after this time, and then after twice it, in milliseconds. */
 const RETRY = { first: 4, longest: 128 } as const;
 
-/** Descriptors that a program would inherit: node-pty opens them without O_CLOEXEC, and Node cannot set it. */
-const inheritable = new Set<number>();
-let nothing: number | undefined;
 let addon: Addon | undefined;
 
 /**
@@ -67,7 +65,7 @@ let addon: Addon | undefined;
 export function openTerminal(size: WindowSize, endOfInput: number | undefined): TerminalDevice {
   const { open, resize } = (addon ??= loadAddon());
   const { master, slave, pty: path } = open(size.columns, size.rows);
-  for (const each of [master, slave]) inheritable.add(each);
+  for (const each of [master, slave]) keepFromPrograms(each);
   const stream = new ReadStream(master);
   let isClosed = false;
   let isFinished = false;
@@ -140,7 +138,7 @@ export function openTerminal(size: WindowSize, endOfInput: number | undefined): 
     if (isClosed) return;
     isClosed = true;
     if (!isFinished) forget(slave);
-    inheritable.delete(master);
+    isClosedNow(master);
     stream.destroy();
     output.push(null);
     retry?.();
@@ -155,17 +153,6 @@ export function openTerminal(size: WindowSize, endOfInput: number | undefined): 
     finish,
     close,
   };
-}
-
-/** For `spawn`: `stdio`, with nothing in the place of each terminal that is open here. */
-export function withoutTerminals<Stdio>(stdio: readonly Stdio[]): (Stdio | "ignore" | number)[] {
-  const all: (Stdio | "ignore" | number)[] = [...stdio];
-  for (const descriptor of inheritable) {
-    // What is in between is closed by itself.
-    while (all.length < descriptor) all.push("ignore");
-    all[descriptor] = nothing ??= openSync("/dev/null", "r+");
-  }
-  return all;
 }
 
 function loadAddon(): Addon {
@@ -192,6 +179,6 @@ function readNow(descriptor: number): Buffer | undefined {
 }
 
 function forget(descriptor: number): void {
-  inheritable.delete(descriptor);
+  isClosedNow(descriptor);
   closeSync(descriptor);
 }
