@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { logFailure } from "./forward.ts";
@@ -79,8 +79,8 @@ export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener
   });
 }
 
-/** Greeting, method, request. @throws {SocksError} */
-async function negotiate(socket: Socket, signal: AbortSignal): Promise<SocksRequest> {
+/** Greeting, method, request, of a client on whatever stream. @throws {SocksError} */
+export async function negotiate(socket: Duplex, signal: AbortSignal): Promise<SocksRequest> {
   const { methods } = await readHead(socket, decodeGreeting, signal);
   if (!methods.includes(Method.NONE)) {
     socket.end(encodeMethod(Method.UNACCEPTABLE));
@@ -104,8 +104,8 @@ async function negotiate(socket: Socket, signal: AbortSignal): Promise<SocksRequ
 }
 
 /** RFC 1928 §6: say why, then close, within ten seconds. */
-async function hangUp(
-  socket: Socket,
+export async function hangUp(
+  socket: Duplex,
   reply: ReplyCode | undefined,
   late: AbortSignal,
 ): Promise<void> {
