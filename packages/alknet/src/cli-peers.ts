@@ -16,6 +16,8 @@ interface Json {
 
 const SCOPE = "a right, as tunnel:dial:localhost:5432; several may be given";
 
+const ACCOUNTS = "account of this machine that SSH logs it in to; the first of several is its own";
+
 export function addPeersCommands(context: Context, command: MakeCommand): void {
   const load = () => import("./commands/peers.ts");
   const peers = command("peers", "who is known, and what they may do").action(
@@ -39,9 +41,19 @@ export function addPeersCommands(context: Context, command: MakeCommand): void {
     .option("--grant <scope...>", SCOPE, [])
     .option("--address <host:port...>", "where to dial it", [])
     .option("--display-name <text>", "what people are shown")
+    .option("--user <login...>", ACCOUNTS, [])
     .action(
       async (name: string, keys: string[], options: import("./commands/peers.ts").AddOptions) =>
         await (await load()).addPeer(context, name, keys, options),
+    );
+
+  command("set", "change what is known of a peer", peers)
+    .argument("<name>")
+    .option("--user <login...>", ACCOUNTS)
+    .option("--no-user", "no account of its own")
+    .action(
+      async (name: string, options: Json & { user?: readonly string[] | false }) =>
+        await (await load()).setPeer(context, name, options),
     );
 
   command("grant", "give a peer rights; at once", peers)

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Argument, Command, CommanderError, Help, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, Help, InvalidArgumentError } from "commander";
 import { addCallCommands } from "./cli-call.ts";
 import { addConfigCommands } from "./cli-config.ts";
 import { addCredentialCommands } from "./cli-credential.ts";
@@ -15,6 +15,8 @@ import {
   addTokenCommands,
   type MakeCommand,
 } from "./cli-peers.ts";
+import { addOpensshCommands } from "./cli-openssh.ts";
+import { overQuic, overTcp, type TransportFlags, transportsOf } from "./cli-transports.ts";
 import { addVaultCommands, PASSPHRASE_STDIN } from "./cli-vault.ts";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
@@ -224,6 +226,8 @@ function commands(context: Context): Command {
       ).socks(context, target, { ...options, transports });
     });
 
+  addOpensshCommands(context, command);
+
   command("status", "what the running node is doing").action(async (options: { json: boolean }) => {
     await (await import("./commands/status.ts")).status(context, options);
   });
@@ -271,11 +275,6 @@ Getting started:
   here    alknet join INVITATION --as den      with the line that this prints
   here    alknet forward den 5432:localhost:5432`;
 
-interface TransportFlags {
-  readonly tcp: boolean;
-  readonly quic: boolean;
-}
-
 interface PingFlags extends TransportFlags {
   readonly json: boolean;
   readonly count: number;
@@ -290,15 +289,6 @@ interface JoinFlags extends TransportFlags {
 interface TunnelFlags extends TransportFlags {
   readonly json: boolean;
   readonly verbose: boolean;
-}
-
-const overTcp = (): Option => new Option("--tcp", "over TCP only").default(false).conflicts("quic");
-const overQuic = (): Option => new Option("--quic", "over QUIC only").default(false);
-
-/** `undefined`: whatever gets through. */
-function transportsOf({ tcp, quic }: TransportFlags): readonly ("quic" | "tcp")[] | undefined {
-  if (tcp) return ["tcp"];
-  return quic ? ["quic"] : undefined;
 }
 
 function countOf(text: string): number {

@@ -10,6 +10,7 @@ import { createDialer, type Dialer } from "@alknet/core/dialer";
 import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
 import { joinIdentities } from "@alknet/core/joined-identities";
+import type { PeerEntry } from "@alknet/core/peers";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { resetCodeOf } from "@alknet/core/quic-connection";
 import { bind } from "@alknet/quic/endpoint";
@@ -22,6 +23,8 @@ import { transport } from "./transport.ts";
 export interface Client extends AsyncDisposable {
   readonly config: Config;
   readonly identity: NodeIdentity;
+  /** Who is known by name. */
+  readonly peers: readonly PeerEntry[];
   readonly dialer: Dialer;
   /**
    * Close when nothing is under way any more, without waiting: QUIC keeps a closed connection's state for
@@ -38,15 +41,17 @@ export async function openClient(context: Context, logger?: Logger): Promise<Cli
   const configured = staticIdentities(config.peers);
   // Names that were learnt by joining. Without a database there are none, and nothing is made.
   const store = await openStoreToRead(context, config, logger);
+  const identities = store === undefined ? configured : joinIdentities([configured, store]);
   const dialer = createDialer({
     identity,
-    identities: store === undefined ? configured : joinIdentities([configured, store]),
+    identities,
     bind: () => bind({ resetCodeOf, transport }),
     logger,
   });
   return {
     config,
     identity,
+    peers: identities.peers,
     dialer,
     async leave() {
       void dialer.close();

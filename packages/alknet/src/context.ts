@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Readable, Writable } from "node:stream";
 import type { Home } from "@alknet/core/home";
 import type { SecretInput } from "./secret-input.ts";
 import type { Terminal } from "./terminal.ts";
@@ -14,6 +15,8 @@ export interface Context {
   readonly terminal: Terminal;
   /** What comes in: stdin. */
   readonly input: SecretInput & { readonly isTerminal: boolean };
+  /** stdin and stdout as streams of bytes, for who carries a connection. To be asked for once, and not beside `input`. */
+  readonly pipe: () => { readonly input: Readable; readonly output: Writable };
   /** Open the terminal of the person at it; `undefined`: there is nobody to ask. */
   readonly openTty: () => Promise<Tty | undefined>;
   /** The first Ctrl-C or SIGTERM: finish, then go. */

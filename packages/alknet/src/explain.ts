@@ -37,6 +37,7 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
   ],
   SCOPE_INVALID: [ExitCode.USAGE, "for example tunnel:dial:localhost:5432"],
   TIME_INVALID: [ExitCode.USAGE],
+  USER_INVALID: [ExitCode.USAGE, "for example: --user alice"],
   SSH_KEY_INVALID: [ExitCode.USAGE],
   PEER_INVALID: [ExitCode.USAGE],
   NAME_NOT_FOUND: [ExitCode.NOT_CONNECTED],

@@ -57,6 +57,7 @@ const exitCode =
         home,
         terminal,
         input: { ...secretInput(stdin()), isTerminal: isatty(0) },
+        pipe: () => ({ input: process.stdin, output: process.stdout }),
         openTty,
         interrupted: interrupted.signal,
         killed: killed.signal,

@@ -21,6 +21,7 @@ const PEER_CHANGES = [
   "enable",
   "rename",
   "rotate-key",
+  "set-users",
   "remove",
 ];
 const CHANGE = [

@@ -9,6 +9,7 @@
 import type { Config } from "@alknet/core/config";
 import { parseFingerprint } from "@alknet/core/fingerprint";
 import type { IdentityStore } from "@alknet/core/identity-store";
+import { parseLoginName, USERS } from "@alknet/core/login-name";
 import type { PeerEntry } from "@alknet/core/peers";
 import { formatScopeEntry, parseScopeEntry } from "@alknet/core/scope-entry";
 import type { Committed } from "@alknet/core/store-change";
@@ -56,10 +57,13 @@ export interface NewPeer {
   readonly scopes: readonly string[];
   readonly addresses?: readonly string[] | undefined;
   readonly displayName?: string | undefined;
+  /** Accounts of this machine that it may log in to. */
+  readonly users?: readonly string[] | undefined;
 }
 
-/** @throws {InvalidText} `FINGERPRINT_INVALID` */
-export function added(name: string, { displayName, ...given }: NewPeer): PeerChange {
+/** @throws {InvalidText} `FINGERPRINT_INVALID`, `USER_INVALID` */
+export function added(name: string, { displayName, users = [], ...given }: NewPeer): PeerChange {
+  const resources = withUsers({}, users.map(parseLoginName));
   const fingerprints = given.fingerprints.map((each) => parseFingerprint(each));
   return (before) => {
     if (before !== undefined) {
@@ -69,8 +73,21 @@ export function added(name: string, { displayName, ...given }: NewPeer): PeerCha
       });
     }
     const { scopes, addresses = [] } = given;
-    const peer = { peerId: name, fingerprints, scopes, addresses, enabled: true };
+    const peer = { peerId: name, fingerprints, scopes, addresses, resources, enabled: true };
     return displayName === undefined ? peer : { ...peer, displayName };
+  };
+}
+
+/**
+ * The peer with these accounts, and no others.
+ *
+ * @throws {InvalidText} `USER_INVALID`
+ */
+export function withAccounts(name: string, users: readonly string[]): PeerChange {
+  const accounts = users.map(parseLoginName);
+  return (before) => {
+    const peer = existing(before, name);
+    return { ...peer, resources: withUsers(peer.resources ?? {}, accounts) };
   };
 }
 
@@ -184,6 +201,14 @@ export async function changePeer(
     peer: peer === undefined ? null : documentOf(peer, "store"),
     gained: (peer?.scopes ?? []).filter((scope) => !had.includes(scope)),
   };
+}
+
+/** No accounts are no entry: an empty one would be a list that none is on. */
+function withUsers(
+  { [USERS]: _before, ...resources }: Readonly<Record<string, readonly string[]>>,
+  users: readonly string[],
+): Readonly<Record<string, readonly string[]>> {
+  return users.length === 0 ? resources : { ...resources, [USERS]: users };
 }
 
 function noSuchPeer(name: string): CommandError {

@@ -31,6 +31,23 @@ async function fails(home: TestHome, code: number, ...args: string[]): Promise<O
   return outcome;
 }
 
+test("accounts of a peer are set, shown and taken away; root is none", async () => {
+  using home = testHome();
+  const users = async () =>
+    ((await ok(home, "peers", "show", "laptop"))["resources"] as { user?: string[] }).user;
+  await ok(home, "peers", "add", "laptop", A, "--user", "alice", "bob");
+  assert.deepEqual(await users(), ["alice", "bob"]);
+  await ok(home, "peers", "set", "laptop", "--user", "carol");
+  assert.deepEqual(await users(), ["carol"]);
+  assert.match((await run(home, ["peers", "show", "laptop"])).stdout, /^account +carol$/m);
+  await fails(home, 2, "peers", "set", "laptop", "--user", "root");
+  await fails(home, 2, "peers", "add", "phone", B, "--user", "a b");
+  await fails(home, 2, "peers", "set", "laptop");
+  assert.deepEqual(await users(), ["carol"]);
+  await ok(home, "peers", "set", "laptop", "--no-user");
+  assert.equal(await users(), undefined);
+});
+
 test("peers are added, changed and removed, whether a node runs or not", async () => {
   using home = testHome();
   await ok(home, "peers", "add", "laptop", A, "--grant", "ssh:shell", "git:read");

@@ -9,6 +9,7 @@ import type { Connection } from "@alknet/core/connection";
 import type { Dialer } from "@alknet/core/dialer";
 import { ping, PING_ALPN } from "@alknet/core/ping";
 import { formatMilliseconds } from "./milliseconds.ts";
+import { refusalOf } from "./refusal-of.ts";
 import { printable } from "./terminal.ts";
 
 export interface ReachOptions {
@@ -87,16 +88,4 @@ export function describeWay({ transport, address, peer, connected }: Way): strin
 function wayOf({ transport, remoteAddress, auth }: Connection, connected: number): Way {
   const { peer, fingerprint } = auth;
   return { transport, address: remoteAddress, peer: peer?.id, fingerprint, connected };
-}
-
-async function refusalOf(connection: Connection, error: unknown): Promise<unknown> {
-  const pending = Symbol("pending");
-  const outcome = await Promise.race([
-    connection.accepted.then(
-      () => pending,
-      (reason: unknown) => reason,
-    ),
-    new Promise((resolve) => setImmediate(resolve, pending)),
-  ]);
-  return outcome === pending ? error : outcome;
 }

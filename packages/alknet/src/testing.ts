@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough, Readable, type Writable } from "node:stream";
 import { type Home, homePaths } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { runCli } from "./cli.ts";
@@ -59,6 +60,8 @@ export interface RunOptions {
   readonly terminal?: boolean | undefined;
   /** What is piped in. @default nothing */
   readonly input?: string | undefined;
+  /** Streams in the place of stdin and stdout, for who carries a connection. */
+  readonly pipe?: { readonly input: Readable; readonly output: Writable } | undefined;
   /** Hears what goes to stdout as it goes. */
   readonly ondata?: ((text: string) => void) | undefined;
 }
@@ -75,6 +78,7 @@ export async function run(
   const code = await runCli(args, {
     home,
     input: { ...secretInput(chunksOf(input)), isTerminal: false },
+    pipe: () => options.pipe ?? { input: Readable.from([input]), output: new PassThrough() },
     openTty: async () => undefined,
     interrupted,
     killed: new AbortController().signal,

@@ -6,6 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
+import { USERS } from "@alknet/core/login-name";
 import { whyPowerful } from "@alknet/core/powerful-scopes";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
@@ -25,6 +26,7 @@ import {
   removed,
   renamed,
   revoked,
+  withAccounts,
   withKey,
 } from "../peer-changes.ts";
 import { scopeNotes } from "../scope-notes.ts";
@@ -63,6 +65,7 @@ export async function showPeer(context: Context, name: string, { json }: Json): 
       ...peer.fingerprints.map((each) => ["key", each] as const),
       ...(peer.hasToken ? [["token", "one"] as const] : []),
       ...(peer.addresses ?? []).map((each) => ["address", each] as const),
+      ...(peer.resources?.[USERS] ?? []).map((each) => ["account", each] as const),
       ...peer.scopes.map((each) => ["may", each + emphasis(each, config)] as const),
       ...(peer.scopes.length === 0 ? [["may", "nothing"] as const] : []),
     ]);
@@ -74,6 +77,7 @@ export interface AddOptions extends Json {
   readonly address: readonly string[];
   readonly sshKey?: string | undefined;
   readonly displayName?: string | undefined;
+  readonly user: readonly string[];
 }
 
 export async function addPeer(
@@ -82,9 +86,9 @@ export async function addPeer(
   fingerprints: readonly string[],
   options: AddOptions,
 ): Promise<void> {
-  const { grant: scopes, address: addresses, displayName, sshKey } = options;
+  const { grant: scopes, address: addresses, displayName, sshKey, user: users } = options;
   const keys = [...fingerprints, ...(sshKey === undefined ? [] : sshKeys(sshKey))];
-  const make = added(name, { fingerprints: keys, scopes, addresses, displayName });
+  const make = added(name, { fingerprints: keys, scopes, addresses, displayName, users });
   if (keys.length === 0) {
     throw new CommandError(`cannot add ${JSON.stringify(name)} without a key`, {
       code: "USAGE",
@@ -96,7 +100,7 @@ export async function addPeer(
   if (keys.some((key) => !key.startsWith("ed25519:"))) {
     say(
       context.terminal,
-      "note: a key that is not Ed25519 lets in over SSH alone, which is still to come",
+      "note: a key that is not Ed25519 lets in over SSH alone, at a port of its own: [ssh] listen",
     );
   }
 }
@@ -128,6 +132,23 @@ export async function revokePeer(
   }
   const make = revoked(name, options.all ? "all" : scopes);
   await change(context, name, options, { make, ends: true });
+}
+
+export async function setPeer(
+  context: Context,
+  name: string,
+  options: Json & { readonly user?: readonly string[] | false | undefined },
+): Promise<void> {
+  const { user } = options;
+  if (user === undefined) {
+    throw new CommandError("expected what to set", {
+      code: "USAGE",
+      hint: `for example: alknet peers set ${name} --user alice`,
+      exitCode: ExitCode.USAGE,
+    });
+  }
+  const make = withAccounts(name, user === false ? [] : user);
+  await change(context, name, options, { make, ends: false });
 }
 
 export async function enablePeer(

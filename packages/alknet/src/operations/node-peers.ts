@@ -20,6 +20,7 @@ import {
   removed,
   renamed,
   revoked,
+  withAccounts,
   withKey,
 } from "../peer-changes.ts";
 import { declared, STORE_ERRORS } from "./declared-errors.ts";
@@ -40,6 +41,7 @@ const CHANGE_ERRORS = {
   SCOPE_INVALID: { description: "no scope" },
   ADDRESS_INVALID: { description: "no address" },
   TIME_INVALID: { description: "no time" },
+  USER_INVALID: { description: "no login name, or root" },
   USAGE: { description: "what was asked contradicts itself" },
   ...STORE_ERRORS,
 } as const;
@@ -129,8 +131,17 @@ export function nodePeers({ store, configuration }: NodeSources) {
         scopes: scopes.default([]),
         addresses: list(z.string()).default([]).describe("where to dial it, host:port"),
         displayName: z.string().optional(),
+        users: list(z.string()).default([]).describe("accounts that SSH logs it in to"),
       }),
       handler: ({ name, ...peer }, context) => carryOut(context, name, () => added(name, peer)),
+    }),
+    operation({
+      ...mutation,
+      name: "node/peers/set-users",
+      description: "Say which accounts of this machine SSH logs a peer in to.",
+      input: z.strictObject({ name: peerId, users: list(z.string()) }),
+      handler: ({ name, users }, context) =>
+        carryOut(context, name, () => withAccounts(name, users)),
     }),
     operation({
       ...mutation,
