@@ -46,39 +46,45 @@ export function signalGroup({ pid, hasEnded }: Leader, name: NodeJS.Signals): vo
   if (!hasEnded) signal(-pid, name);
 }
 
-/** Send signals to what is still of a program's session. */
+/** Send signals to each process that is still of a program's session. */
 export function signalSession(leader: Leader, ...names: readonly NodeJS.Signals[]): void {
-  const table = process.platform === "linux" ? processes(leader) : undefined;
-  for (const name of names) {
-    if (table === undefined) signalGroup(leader, name);
-    else for (const { pid } of sessionOf(leader, table)) signal(pid, name);
-  }
+  signalAll(leader, names, (table) => sessionOf(leader, table));
 }
 
 /** Kill all that a program has started, also what has left its session. */
 export function killProcesses(leader: Leader): void {
-  signalGroup(leader, "SIGKILL");
-  if (process.platform !== "linux") return;
-  const killed = new Set<number>();
+  signalAll(leader, ["SIGKILL"], (table) => belonging(leader, table));
+}
+
+function signalAll(
+  leader: Leader,
+  names: readonly NodeJS.Signals[],
+  find: (table: readonly Process[]) => readonly number[],
+): void {
+  if (process.platform !== "linux") {
+    for (const name of names) signalGroup(leader, name);
+    return;
+  }
+  const met = new Set<number>();
   for (let round = 0; round < ROUNDS; round++) {
-    const found = belonging(leader, processes(leader)).filter((pid) => !killed.has(pid));
-    // Each round finds what the last one's had started before it met them.
+    const found = find(processes(leader)).filter((pid) => !met.has(pid));
+    // Each round finds what those of the last had started before the signal met them.
     if (found.length === 0) return;
     for (const pid of found) {
-      killed.add(pid);
-      signal(pid, "SIGKILL");
+      met.add(pid);
+      for (const name of names) signal(pid, name);
     }
   }
 }
 
-function sessionOf(leader: Leader, table: readonly Process[]): readonly Process[] {
+function sessionOf(leader: Leader, table: readonly Process[]): number[] {
   // A number is not given to a new process as long as a session has it: who has it now has nothing to do with this.
   if (leader.hasEnded && table.some(({ pid }) => pid === leader.pid)) return [];
-  return table.filter(({ session }) => session === leader.pid);
+  return table.filter(({ session }) => session === leader.pid).map(({ pid }) => pid);
 }
 
 function belonging(leader: Leader, table: readonly Process[]): number[] {
-  const found = new Set(sessionOf(leader, table).map(({ pid }) => pid));
+  const found = new Set(sessionOf(leader, table));
   for (const { pid } of table) if (!found.has(pid) && isMarked(pid, leader.mark)) found.add(pid);
   // A set grows while it is gone through: to the last descendant.
   for (const each of found) {

@@ -73,11 +73,13 @@ test("who is nobody, has no right here or no account, is not logged in", async (
 });
 
 test("tries to log in are counted, and the last one ends the connection", async () => {
-  await using it = connect({ limits: { attempts: 3 } });
+  // Nobody is waited for: that clock stands still.
+  await using it = connect({ limits: { attempts: 3 }, clock: new FakeClock() });
   const wrong = { type: "publickey", username: "me", key: STRANGER.privateKey } as const;
   const tries = Array.from({ length: 20 }, () => wrong);
   await assert.rejects(login(await it.open(), { authHandler: tries }));
   assert.equal(it.refused.length, 3);
+  await it.served;
 });
 
 test("who does not log in in time is cut off, at whatever state they are", async () => {

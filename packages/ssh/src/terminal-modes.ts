@@ -18,10 +18,9 @@ const UNDEFINED = 160;
 const PASSED_OVER: readonly string[] = [
   ...["dsusp", "reprint", "swtch", "status", "discard"],
   ...["iuclc", "xcase", "olcuc", "pendin"],
+  // Of lines of wire: a pseudoterminal has eight bits, and no parity.
+  ...["cs7", "cs8", "parenb", "parodd"],
 ];
-
-/** These are one of two, not on or off. */
-const SIZES: readonly string[] = ["cs7", "cs8"];
 
 /** Read the modes of `pty-req`: `( opcode: u8, value: u32, big-endian )* 0`. What is cut off is left out. */
 export function decodeTerminalModes(bytes: Uint8Array): TerminalModes {
@@ -45,8 +44,7 @@ export function sttyWords(modes: TerminalModes): string[] {
   for (const [name, opcode] of Object.entries(FLAG_OPCODES)) {
     const value = modes.get(opcode);
     if (value === undefined || PASSED_OVER.includes(name)) continue;
-    if (value !== 0) words.push(name);
-    else if (!SIZES.includes(name)) words.push(`-${name}`);
+    words.push(value === 0 ? `-${name}` : name);
   }
   return words;
 }
