@@ -19,6 +19,7 @@ import {
   systemConnectLarge,
   systemResolve,
 } from "./connect.ts";
+import { connectUdp, type UdpTarget } from "./connect-udp.ts";
 import { connectUnix } from "./connect-unix.ts";
 import type { Resolve, Target } from "./granted-addresses.ts";
 import { flowCount } from "./flow-count.ts";
@@ -26,6 +27,8 @@ import { type DialResource, notAllowed } from "./connect-failure.ts";
 import { connectByProxy } from "./connect-proxy.ts";
 import type { Proxy } from "./proxy.ts";
 import type { OwnSockets } from "./own-sockets.ts";
+import { FlowRefused } from "./refused.ts";
+import { formatTarget } from "./wire/host.ts";
 
 /** What a peer may ask to be connected to. */
 export type OutboundTarget =
@@ -87,6 +90,12 @@ export interface Outbound {
     target: OutboundTarget,
     options: ConnectOptions,
   ): Promise<OutboundFlow>;
+  /**
+   * Make a UDP socket for one target, under the same rights and count. Through a proxy there is none.
+   *
+   * @throws as `connect`.
+   */
+  openUdp(auth: AuthContext, target: Target, options: { signal: AbortSignal }): Promise<UdpTarget>;
   /** Flows that stand or are being opened now, of all peers. */
   readonly flows: number;
   readonly limits: typeof DEFAULT_OUTBOUND_LIMITS;
@@ -126,24 +135,54 @@ export function outbound(options: OutboundOptions = {}): Outbound {
       : connectByProxy(auth, target, proxy, reach, signal);
   }
 
+  /** Open something for a peer, in its turn and counted. */
+  async function counting<T>(
+    auth: AuthContext,
+    resource: DialResource,
+    signal: AbortSignal,
+    open: () => Promise<T>,
+  ): Promise<{ readonly value: T; readonly counted: Disposable }> {
+    const counted = count.enter(peerOf(auth));
+    try {
+      // What no address could make right is refused at once, and not behind others that wait.
+      if (!auth.allows("tunnel:dial", resource)) throw notAllowed(auth, resource);
+      const arrived = await counted.opening(signal);
+      try {
+        return { value: await open(), counted };
+      } finally {
+        arrived();
+      }
+    } catch (error) {
+      counted[Symbol.dispose]();
+      throw error;
+    }
+  }
+
   return {
     async connect(auth, target, connectOptions) {
       const { signal } = connectOptions;
-      const counted = count.enter(peerOf(auth));
-      try {
-        // What no address could make right is refused at once, and not behind others that wait.
-        const resource = resourceOf(target);
-        if (!auth.allows("tunnel:dial", resource)) throw notAllowed(auth, resource);
-        const arrived = await counted.opening(signal);
-        try {
-          return flowOf(await dial(auth, target, connectOptions), counted);
-        } finally {
-          arrived();
+      const open = () => dial(auth, target, connectOptions);
+      const { value, counted } = await counting(auth, resourceOf(target), signal, open);
+      return flowOf(value, counted);
+    },
+    async openUdp(auth, target, { signal }) {
+      const { host, port } = target;
+      const open = async () => {
+        if (proxy === undefined) {
+          const reach = { resolve, clock, isOwn: own.isOwn, ...limits };
+          return await connectUdp(auth, target, reach, signal);
         }
-      } catch (error) {
-        counted[Symbol.dispose]();
-        throw error;
-      }
+        // And never around it.
+        throw new FlowRefused("unsupported", `${formatTarget(target)}: UDP goes through no proxy`);
+      };
+      const { value, counted } = await counting(auth, { host, port }, signal, open);
+      return {
+        ...value,
+        [Symbol.dispose]() {
+          value[Symbol.dispose]();
+          counted[Symbol.dispose]();
+        },
+      };
     },
     get flows() {
       return count.flows;

@@ -5,6 +5,7 @@
  */
 
 import { once } from "node:events";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { mkdtemp, rm } from "node:fs/promises";
 import {
   type AddressInfo,
@@ -131,6 +132,33 @@ async function serverAt(
       const closed = once(server, "close");
       server.close();
       for (const socket of live) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+/** A UDP server on loopback. */
+export interface UdpServer extends AsyncDisposable {
+  readonly socket: UdpSocket;
+  readonly to: { readonly host: string; readonly port: number };
+}
+
+/** Have `serve` take each packet; it answers with `reply`. */
+export async function udpServer(
+  serve: (packet: Buffer, reply: (packet: Uint8Array) => void) => void,
+): Promise<UdpServer> {
+  const socket = createSocket("udp4");
+  socket.on("message", (packet, from) => {
+    serve(packet, (answer) => socket.send(answer, from.port, from.address));
+  });
+  socket.bind({ address: "127.0.0.1", port: 0 });
+  await once(socket, "listening");
+  return {
+    socket,
+    to: { host: "127.0.0.1", port: socket.address().port },
+    async [Symbol.asyncDispose]() {
+      const closed = once(socket, "close");
+      socket.close();
       await closed;
     },
   };

@@ -16,12 +16,14 @@ import type { ProtocolHandler } from "@alknet/core/handler";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { exposeServer } from "./expose-server.ts";
 import { framed } from "./framed.ts";
+import type { Target } from "./granted-addresses.ts";
 import type { Inbound } from "./inbound.ts";
 import { join } from "./join.ts";
 import { type Outbound, outbound, type OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { refuseStream } from "./refuse-stream.ts";
+import { serveUdp } from "./udp-server.ts";
 import {
   decodeRequest,
   encodeReply,
@@ -125,6 +127,7 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
       case "claim":
         return await exposing.claim(asked, request);
       case "udp":
+        return await carryUdp(asked, request);
       case "accepted":
         throw new FlowRefused(
           "unsupported",
@@ -147,6 +150,11 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
     const end = await join(flow.socket, carried, { signal: flow.signal });
     if (end.kind === "ended") return;
     logger.debug({ peer: peerOf(connection), by: end.by, err: end.error }, "flow reset");
+  }
+
+  async function carryUdp(asked: Asked, target: Target): Promise<void> {
+    const dropped = await serveUdp(out, asked, target, clock);
+    if (dropped > 0) logger.debug({ peer: peerOf(asked.connection), dropped }, "packets dropped");
   }
 
   /** No target at a level that is on by default: whom a peer talks to is its own affair. */
