@@ -35,6 +35,8 @@ export interface OpenSsh extends AsyncDisposable {
   allow(scopes: readonly string[], users?: readonly string[]): void;
   /** Start `ssh` with these words: options, then the command. It logs in as `me` unless they say `-o User=…`. */
   run(options: readonly string[], ...command: string[]): SshProgram;
+  /** What `run` starts, for who starts it otherwise. */
+  words(options: readonly string[], ...command: string[]): readonly [string, ...string[]];
 }
 
 export interface SshProgram extends Program {
@@ -81,7 +83,7 @@ export async function startOpenSsh(
 
   const running = new Set<Program>();
   const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
-  const words = [
+  const settings = [
     ...["-F", "none", "-p", String(port)],
     ...set("UserKnownHostsFile", at("known")),
     ...set("GlobalKnownHostsFile", "none"),
@@ -92,17 +94,20 @@ export async function startOpenSsh(
     ...set("IdentityFile", at("user")),
     ...set("User", "me"),
   ];
+  const words: OpenSsh["words"] = (options, ...command) => [
+    ...(["ssh", ...options, ...settings, "127.0.0.1", ...command] as const),
+  ];
   return {
     server,
     port,
     identities,
     refused,
     at,
+    words,
     allow: (rights, users) => void identities.replace(laptop(rights, users)),
     run(options, ...command) {
-      const child = spawn("ssh", [...options, ...words, "127.0.0.1", ...command], {
-        stdio: "pipe",
-      });
+      const [file, ...args] = words(options, ...command);
+      const child = spawn(file, args, { stdio: "pipe" });
       child.stdin.on("error", () => {});
       const program = follow(child, "ssh");
       running.add(program);
