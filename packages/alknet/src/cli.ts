@@ -192,10 +192,11 @@ function commands(context: Context): Command {
   command("forward", "make ports of another machine local ones")
     .argument("<target>", TARGET)
     .argument("<forward...>", "[bind:]port:host:hostport, as in ssh -L")
+    .option("--udp", "UDP ports, and not TCP", false)
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())
     .addOption(overQuic())
-    .action(async (target: string, specs: string[], options: TunnelFlags) => {
+    .action(async (target: string, specs: string[], options: TunnelFlags & { udp: boolean }) => {
       const transports = transportsOf(options);
       const { forward } = await import("./commands/forward.ts");
       await forward(context, target, specs, { ...options, transports });

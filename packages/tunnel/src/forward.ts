@@ -7,12 +7,12 @@
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { join } from "./join.ts";
 import { listen, type Listener, type ListenerOptions } from "./listener.ts";
-import { beginFlow, type DialTunnel } from "./open-flow.ts";
+import { beginFlow, type DialTunnel, type FlowTarget } from "./open-flow.ts";
 import { FlowRefused } from "./refused.ts";
 
 export interface ForwardOptions extends ListenerOptions {
   /** What the far side connects to. */
-  target: { readonly host: string; readonly port: number };
+  target: FlowTarget;
   logger?: Logger | undefined;
   /** Hears of each connection that could not be forwarded. @default a warning to `logger`, without the target */
   onfailure?: ((error: Error) => void) | undefined;

@@ -4,16 +4,19 @@
  * @module
  */
 
-import { formatHostPort } from "@alknet/core/host";
+import type { HostPort } from "@alknet/core/host";
 import { forward as forwardPort } from "@alknet/tunnel/forward";
-import { type ForwardSpec, parseForward } from "@alknet/tunnel/forward-spec";
+import { forwardUdp } from "@alknet/tunnel/forward-udp";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
-import { runLocalListeners } from "../local-listeners.ts";
+import { type Local, runLocalListeners } from "../local-listeners.ts";
+import { type ForwardPlace, formatPlace, parseLocalForward } from "../ssh-forward-spec.ts";
 
 export interface ForwardCommandOptions {
   readonly json: boolean;
   readonly verbose: boolean;
+  /** UDP ports, and not TCP. */
+  readonly udp: boolean;
   readonly transports: readonly ("quic" | "tcp")[] | undefined;
 }
 
@@ -21,33 +24,58 @@ export async function forward(
   context: Context,
   target: string,
   texts: readonly string[],
-  { json, verbose, transports }: ForwardCommandOptions,
+  { json, verbose, udp, transports }: ForwardCommandOptions,
 ): Promise<void> {
+  const protocol = udp ? "udp" : undefined;
+  const suffix = udp ? " (UDP)" : "";
   await runLocalListeners(context, {
     target,
     transports,
     json,
     verbose,
-    locals: texts.map(parseSpec).map(({ bind, port, target: to }) => ({
-      target: formatHostPort(to),
-      listen: (tools) => forwardPort(tools.dial, { host: bind, port, target: to, ...tools }),
-    })),
+    locals: texts.map(udp ? udpLocal : tcpLocal),
     describe: (places) => ({
-      document: { forwards: places },
-      words: places.map(({ listen, target: to }) => `${listen} -> ${to}`),
+      document: { forwards: places.map((place) => ({ ...place, protocol })) },
+      words: places.map(({ listen, target: to }) => `${listen} -> ${to}${suffix}`),
     }),
   });
 }
 
-function parseSpec(text: string): ForwardSpec {
+function tcpLocal(text: string): Local {
+  const { listen, target } = parseSpec(text);
+  return {
+    target: formatPlace(target),
+    listen: (tools) => forwardPort(tools.dial, { ...listen, target, ...tools }),
+  };
+}
+
+function udpLocal(text: string): Local {
+  const { listen, target } = parseSpec(text);
+  if ("path" in target)
+    throw invalid(`cannot forward ${JSON.stringify(text)} by UDP: it leads to a Unix socket`);
+  return {
+    target: formatPlace(target),
+    listen: (tools) => forwardUdp(tools.dial, { ...listen, target, ...tools }),
+  };
+}
+
+function parseSpec(text: string): { readonly listen: HostPort; readonly target: ForwardPlace } {
   try {
-    return parseForward(text);
+    const { listen, target } = parseLocalForward(text);
+    if (!("path" in listen) && target !== undefined) return { listen, target };
+    throw new SyntaxError(
+      `cannot parse ${JSON.stringify(text.slice(0, 200))}: expected [bind:]port:host:hostport or [bind:]port:/socket`,
+    );
   } catch (error) {
-    throw new CommandError((error as Error).message, {
-      code: "FORWARD_INVALID",
-      hint: "for example 5432:localhost:5432",
-      exitCode: ExitCode.USAGE,
-      cause: error,
-    });
+    throw invalid((error as Error).message, error);
   }
+}
+
+function invalid(message: string, cause?: unknown): CommandError {
+  return new CommandError(message, {
+    code: "FORWARD_INVALID",
+    hint: "for example 5432:localhost:5432",
+    exitCode: ExitCode.USAGE,
+    cause,
+  });
 }
