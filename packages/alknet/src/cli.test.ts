@@ -191,12 +191,13 @@ test("alknet status says what the node does, and so when there is none", async (
     config: node.home.home.config,
     draining: false,
     flows: 0,
+    listeners: 0,
     connectionCount: 0,
     connections: [],
     refused: [],
     peers: 1,
     store: { path: node.home.home.database, state: { kind: "ready" } },
-    ssh: { sessions: 0, hostKey: hostKeyOf(node), listen: [] },
+    ssh: { sessions: [], hostKey: hostKeyOf(node), listen: [] },
     problems: [],
   });
   assert.match((await run(node.home, ["status"])).stdout, /^version .* up \d+ s\)\nfingerprint /);

@@ -6,6 +6,7 @@ import { FakeClock } from "@alknet/core/fake-clock";
 import { AdmissionLimits } from "@alknet/core/limits";
 import { MemoryDatabase } from "@alknet/core/memory-store";
 import { staticIdentities } from "@alknet/core/static-identities";
+import { inbound } from "@alknet/tunnel/inbound";
 import { outbound } from "@alknet/tunnel/outbound";
 import { reconfigure } from "./config-reload.ts";
 
@@ -25,7 +26,7 @@ test("reconfigure() ends what the new configuration does not allow, in the store
     enabled: true,
   });
   const limits = new AdmissionLimits({ clock: new FakeClock() });
-  const node = { configured, store, limits, outbound: outbound() };
+  const node = { configured, store, limits, outbound: outbound(), inbound: inbound() };
   using first = authenticate(configured, { kind: "fingerprint", fingerprint: key("1") });
   using second = authenticate(store, { kind: "fingerprint", fingerprint: key("2") });
   const kept = [first.grant("git:read"), first.grant("msg:send"), second.grant("git:read")];
@@ -59,7 +60,13 @@ test("reconfigure() takes away from the store's peers also where a follower of t
     enabled: true,
   });
   const flows = outbound();
-  const node = { configured, store, limits: new AdmissionLimits(), outbound: flows };
+  const node = {
+    configured,
+    store,
+    limits: new AdmissionLimits(),
+    outbound: flows,
+    inbound: inbound(),
+  };
   using second = authenticate(store, { kind: "fingerprint", fingerprint: key("2") });
   const lost = second.grant("ssh:shell");
   configured.subscribe(() => {

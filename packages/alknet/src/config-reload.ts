@@ -11,6 +11,7 @@ import type { ConfigState } from "@alknet/core/config-watch";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { AdmissionLimits } from "@alknet/core/limits";
 import type { StaticIdentities } from "@alknet/core/static-identities";
+import type { Inbound } from "@alknet/tunnel/inbound";
 import type { Outbound } from "@alknet/tunnel/outbound";
 import type { SshService } from "./ssh-service.ts";
 
@@ -22,6 +23,7 @@ export interface Reconfigured {
   readonly store: Pick<IdentityStore, "setRoles">;
   readonly limits: Pick<AdmissionLimits, "change">;
   readonly outbound: Pick<Outbound, "setLimits">;
+  readonly inbound: Pick<Inbound, "setLimits">;
   /** `undefined`: it is not served. */
   readonly ssh?: Pick<SshService, "reconfigure"> | undefined;
 }
@@ -33,7 +35,7 @@ export interface Reconfigured {
  * @throws if it cannot be; nothing has changed then.
  */
 export function reconfigure(
-  { configured, store, limits, outbound, ssh }: Reconfigured,
+  { configured, store, limits, outbound, inbound, ssh }: Reconfigured,
   next: Config,
 ): Cut {
   const { peers, apiKeys, roles } = next;
@@ -53,6 +55,7 @@ export function reconfigure(
   function follow(): void {
     add(cut, store.setRoles(roles));
     outbound.setLimits(next.tunnel);
+    inbound.setLimits(next.tunnel);
     ssh?.reconfigure(next.ssh);
   }
 }

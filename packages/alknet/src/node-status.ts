@@ -4,7 +4,8 @@
  * @module
  */
 
-import type { RefusalStatus } from "./operations/node-status.ts";
+import type { SessionStatus } from "@alknet/ssh/session-status";
+import type { RefusalStatus, SshSessionStatus } from "./operations/node-status.ts";
 
 /** The reason why a peer is refused that is disabled. */
 export const DISABLED = "disabled";
@@ -12,6 +13,11 @@ export const DISABLED = "disabled";
 /** Why somebody was refused, for the owner. */
 export function formatRefusal({ reason, scope }: RefusalStatus): string {
   return scope === undefined ? reason : `lacks ${scope}`;
+}
+
+/** A program that runs for a peer, as it is told. */
+export function sessionStatus({ since, ...session }: SessionStatus): SshSessionStatus {
+  return { ...session, since: new Date(since).toISOString() };
 }
 
 /** Most connections that one document lists. */

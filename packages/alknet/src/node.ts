@@ -11,7 +11,7 @@ import { createEndpoint, type EndpointEvent } from "@alknet/core/endpoint";
 import type { Cut } from "@alknet/core/access";
 import type { Config, HandlerName } from "@alknet/core/config";
 import type { ProtocolHandler } from "@alknet/core/handler";
-import { formatHostPort } from "@alknet/core/host";
+import { formatHostPort, type HostPort } from "@alknet/core/host";
 import type { NodeIdentity } from "@alknet/core/identity-file";
 import type { Logger } from "@alknet/core/log";
 import type { IdentityStore } from "@alknet/core/identity-store";
@@ -20,15 +20,18 @@ import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
+import { inbound } from "@alknet/tunnel/inbound";
 import { outbound } from "@alknet/tunnel/outbound";
+import { ownSockets } from "@alknet/tunnel/own-sockets";
 import { tunnel } from "@alknet/tunnel/tunnel";
 import { connectionList } from "./connection-list.ts";
 import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
 import type { HostKey } from "./host-key.ts";
-import { DISABLED, MAX_LISTED } from "./node-status.ts";
+import { DISABLED, MAX_LISTED, sessionStatus } from "./node-status.ts";
 import type { ConnectionSelection, ConnectionStatus } from "./operations/node-connections.ts";
 import type { NodeStatus, RefusalStatus } from "./operations/node-status.ts";
+import { outboundProxy } from "./outbound-proxy.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
 import { listenSsh } from "./ssh-listener.ts";
@@ -41,6 +44,8 @@ export interface NodeOptions {
   readonly identity: NodeIdentity;
   /** What clients of SSH are shown. Needed for that, and for nothing else. */
   readonly hostKey: HostKey | undefined;
+  /** Unix sockets of this node, which no peer reaches. */
+  readonly ownPaths: readonly string[];
   /** Who is known beside the configuration. Whoever opened it closes it, after the node. */
   readonly store: IdentityStore;
   /** What answers `alknet/call`. */
@@ -87,7 +92,7 @@ const MAX_TOLD = 256;
  * @throws {Error} with the system's `code` if a port is not to be had; a {@linkcode CommandError} if it is that of SSH.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  const { config, identity, hostKey, store, calls, version, logger } = options;
+  const { config, identity, hostKey, ownPaths, store, calls, version, logger } = options;
   const { fingerprint } = identity;
   const started = performance.now();
   const refusals = new EventLog<RefusalStatus>();
@@ -117,9 +122,17 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     logger.info({}, `to let this key in: alknet peers add NAME ${key} --grant SCOPE`);
   }
 
-  const flows = outbound({ limits: config.tunnel });
+  // As the configuration has them, until they are bound.
+  let ownPorts: readonly HostPort[] = [...config.listen, ...config.ssh.listen];
+  const flows = outbound({
+    limits: config.tunnel,
+    own: ownSockets({ addresses: () => ownPorts, paths: () => ownPaths }),
+    proxy: outboundProxy(config.tunnel, config.path),
+  });
+  const listeners = inbound({ limits: config.tunnel, logger });
   const tunnels = tunnel({
     outbound: flows,
+    inbound: listeners,
     logger,
     onrefused: ({ peer: who, reason, scope }) =>
       keepRefusal({ who, alpn: "alknet/tunnel", reason, scope }),
@@ -130,6 +143,9 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       hostKey: hostKey.file,
       acceptEnv: config.ssh.acceptEnv,
       limits: config.ssh.limits,
+      record: config.ssh.record,
+      outbound: flows,
+      inbound: listeners,
       logger,
       onrefused: ({ peer: who = "no key", reason, scope }) =>
         keepRefusal({ who, alpn: SSH_ALPN, reason, scope }),
@@ -183,6 +199,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       await endpoint.close();
       throw error;
     }));
+  ownPorts = [...endpoint.addresses, ...(plainSsh?.addresses ?? [])];
   const close = async (): Promise<void> => {
     draining = true;
     await Promise.all([endpoint.close(), plainSsh?.close()]);
@@ -195,7 +212,14 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     closeConnections: listed.close,
     reconfigure: (next) =>
       reconfigure(
-        { configured, store, limits: endpoint.limits, outbound: flows, ssh: shells },
+        {
+          configured,
+          store,
+          limits: endpoint.limits,
+          outbound: flows,
+          inbound: listeners,
+          ssh: shells,
+        },
         next,
       ),
     refusals,
@@ -216,12 +240,13 @@ export async function startNode(options: NodeOptions): Promise<Node> {
         uptime: Math.round(now - started) / 1_000,
         draining,
         flows: flows.flows,
+        listeners: listeners.listeners,
         connectionCount: connections.length,
         connections: connections.slice(-MAX_LISTED),
         ...(shells &&
           plainSsh && {
             ssh: {
-              sessions: shells.sessions,
+              sessions: shells.list().slice(-MAX_LISTED).map(sessionStatus),
               hostKey: hostKey.fingerprint,
               listen: plainSsh.addresses.map(formatHostPort),
             },

@@ -9,31 +9,39 @@
 import { flushCompileCache } from "node:module";
 import type { Duplex } from "node:stream";
 import type { ProtocolHandler } from "@alknet/core/handler";
+import type { SessionStatus } from "@alknet/ssh/session-status";
 import type { SshHandler, SshOptions, SshSettings, StreamOrigin } from "@alknet/ssh/ssh";
 
 /** As that of `@alknet/ssh/ssh`. */
 export const SSH_ALPN = "alknet/ssh";
+
+export interface SshServiceOptions extends Omit<SshOptions, "recorder"> {
+  /** Folder for recordings of all sessions; `undefined`: nothing is recorded. */
+  readonly record?: string | undefined;
+}
 
 export interface SshService {
   readonly handler: ProtocolHandler;
   /** As that of the handler. */
   serve(stream: Duplex, origin: StreamOrigin): Promise<void>;
   reconfigure(settings: SshSettings): void;
-  /** Programs that run now, of all peers. */
-  readonly sessions: number;
+  /** Programs that run now, of all peers, the oldest first. */
+  list(): readonly SessionStatus[];
 }
 
 /** Serve SSH, once somebody comes. */
-export function sshService(options: SshOptions): SshService {
+export function sshService({ record, ...options }: SshServiceOptions): SshService {
   let settings: SshSettings = options;
   let handler: SshHandler | undefined;
   let loading: Promise<SshHandler> | undefined;
 
   async function load(): Promise<SshHandler> {
     const { ssh } = await import("@alknet/ssh/ssh");
+    const { recordTo } = await import("@alknet/ssh/recording");
     // A node that is killed later has left its compiled code for the next start.
     flushCompileCache();
-    handler = ssh({ ...options, ...settings });
+    const recorder = record === undefined ? undefined : recordTo(record);
+    handler = ssh({ ...options, ...settings, recorder });
     return handler;
   }
 
@@ -55,8 +63,6 @@ export function sshService(options: SshOptions): SshService {
       settings = next;
       handler?.reconfigure(next);
     },
-    get sessions() {
-      return handler?.sessions ?? 0;
-    },
+    list: () => handler?.list() ?? [],
   };
 }

@@ -56,6 +56,8 @@ strangers = true
 [tunnel]
 flows_per_peer = 7
 deadline = "1s500ms"
+proxy = "socks5://alknet@127.0.0.1"
+proxy_password_file = "proxy-password"
 
 [ssh]
 listen = "127.0.0.1"
@@ -143,7 +145,14 @@ test("parseConfig() reads every key", () => {
       idleTimeout: 30_000,
     },
     call: { strangers: true },
-    tunnel: { flowsPerPeer: 7, openingPerPeer: 256, deadline: 1_500 },
+    tunnel: {
+      flowsPerPeer: 7,
+      openingPerPeer: 256,
+      deadline: 1_500,
+      listenersPerPeer: 64,
+      proxy: "socks5://alknet@127.0.0.1",
+      proxyPasswordFile: "/etc/alknet/proxy-password",
+    },
     ssh: {
       listen: [{ host: "127.0.0.1", port: 2222 }],
       hostKey: "/etc/ssh/ssh_host_ed25519_key",
@@ -254,6 +263,8 @@ test("every key of the schema changes what the configuration says", () => {
     accept_env: "[]",
     record: '"x"',
     user: '"alice"',
+    proxy: '"http://p"',
+    proxy_password_file: '"x"\nproxy = "http://p"',
     key_file: '"x"',
     lock_after: '"never"',
     password_file: '"x"\nurl = "postgres://db/x"',
@@ -305,6 +316,12 @@ test("login names of a peer are its resource `user`", () => {
     15,
     /expected "user" or "resources.user", not both$/,
   );
+});
+
+test("a proxy is a URL without a password, which has a file of its own", () => {
+  fails('[tunnel]\nproxy = "ftp://p"', 2, 1, /expected socks5:\/\/host:port/);
+  fails('[tunnel]\nproxy = "http://a:secret@p"', 2, 1, /named by proxy_password_file = "…"$/);
+  fails('[tunnel]\nproxy_password_file = "p"', 2, 1, /expected proxy beside it$/);
 });
 
 test("[ssh] is off the network unless it is told where to listen", () => {

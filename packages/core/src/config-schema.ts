@@ -205,6 +205,18 @@ function parseStoreUrl(url: string): void {
   }
 }
 
+/** As that of the store: what can be said here is whether it is the kind of thing. */
+function parseProxyUrl(url: string): void {
+  if (!/^(socks5h?|http):\/\/[^/]/i.test(url)) {
+    throw new SyntaxError("cannot use proxy: expected socks5://host:port or http://host:port");
+  }
+  if (/^[^/]*\/\/[^/?]*:[^/?]*@/.test(url)) {
+    throw new SyntaxError(
+      'cannot use a proxy with a password: expected it in a file, named by proxy_password_file = "…"',
+    );
+  }
+}
+
 function quoted(name: string): string {
   return JSON.stringify(name.slice(0, 100));
 }
@@ -460,22 +472,54 @@ const call = section("Who may call operations of this node; which of them is in 
   ),
 });
 
-const tunnel = section("What one peer may have of the tunnel; where to is in its scopes.", {
-  flows_per_peer: count(
-    "Flows of one peer at once, over all its connections.",
-    DEFAULT_TUNNEL.flowsPerPeer,
-    1_000_000,
-  ),
-  opening_per_peer: count(
-    "How many of these may be on their way to a target at a time; the others wait.",
-    DEFAULT_TUNNEL.openingPerPeer,
-    65_536,
-  ),
-  deadline: duration(
-    "Time for the request to come, and again for the target to answer.",
-    DEFAULT_TUNNEL.deadline,
-    [100, 600_000],
-  ),
+const tunnel = section(
+  "How this node connects and listens for peers, in `alknet/tunnel` and in SSH; where to is in their scopes.",
+  {
+    flows_per_peer: count(
+      "Flows of one peer at once, over all its connections.",
+      DEFAULT_TUNNEL.flowsPerPeer,
+      1_000_000,
+    ),
+    opening_per_peer: count(
+      "How many of these may be on their way to a target at a time; the others wait.",
+      DEFAULT_TUNNEL.openingPerPeer,
+      65_536,
+    ),
+    deadline: duration(
+      "Time for the request to come, and again for the target to answer.",
+      DEFAULT_TUNNEL.deadline,
+      [100, 600_000],
+    ),
+    listeners_per_peer: count(
+      "Listeners that one peer may have this node open at once.",
+      DEFAULT_TUNNEL.listenersPerPeer,
+      65_536,
+    ),
+    proxy: z.optional(
+      text(
+        {
+          description:
+            "Proxy that all TCP which peers ask for goes through, and never around it: `socks5://[user@]host[:port]` or `http://…`. It resolves names, so that peers need a scope that names the host.",
+          examples: ["socks5://alknet@proxy.example:1080"],
+        },
+        parseProxyUrl,
+      ),
+    ),
+    proxy_password_file: z.optional(
+      text(
+        {
+          description:
+            "File with the password for `proxy`, and nothing else, from this file's folder on if it does not begin with `/`.",
+          examples: ["/etc/alknet/proxy-password"],
+        },
+        parsePath,
+      ),
+    ),
+  },
+).check(({ value, issues }) => {
+  if (value.proxy !== undefined || value.proxy_password_file === undefined) return;
+  const message = "cannot use proxy_password_file: expected proxy beside it";
+  issues.push({ code: "custom", message, input: value, path: ["proxy_password_file"] });
 });
 
 const ssh = section("SSH: its own port, if it is to have one, and what is allowed to all.", {
@@ -756,6 +800,9 @@ function toConfig(document: ConfigDocument, path: string): Config {
       flowsPerPeer: tunnel.flows_per_peer,
       openingPerPeer: tunnel.opening_per_peer,
       deadline: parseDuration(tunnel.deadline),
+      listenersPerPeer: tunnel.listeners_per_peer,
+      proxy: tunnel.proxy,
+      proxyPasswordFile: fileAt(tunnel.proxy_password_file),
     }),
     ssh: Object.freeze({
       listen: Object.freeze(

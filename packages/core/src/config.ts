@@ -91,11 +91,16 @@ export interface ConfigTimes {
   readonly idleTimeout: number;
 }
 
-/** The options that `tunnel()` takes as its limits. */
+/** What this node connects and listens for peers with: limits, and what goes between. */
 export interface ConfigTunnel {
   readonly flowsPerPeer: number;
   readonly openingPerPeer: number;
   readonly deadline: number;
+  readonly listenersPerPeer: number;
+  /** URL of a proxy that all TCP goes through, without a password; `undefined`: none. */
+  readonly proxy: string | undefined;
+  /** File with the password for it, absolute. */
+  readonly proxyPasswordFile: string | undefined;
 }
 
 /** What `ssh()` is given, but for its host key. */
@@ -133,6 +138,9 @@ export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   flowsPerPeer: 4_096,
   openingPerPeer: 256,
   deadline: 10_000,
+  listenersPerPeer: 64,
+  proxy: undefined,
+  proxyPasswordFile: undefined,
 });
 /** Port of `[ssh] listen` without one: that of SSH is sshd's. */
 export const DEFAULT_SSH_PORT = 2222;

@@ -32,6 +32,7 @@ export async function status(
       : [["store", `cannot be read, its last contents hold: ${node.store.state.reason}`] as const]),
     ...node.problems.map(({ subject, message }) => ["problem", `${subject}: ${message}`] as const),
     ["flows", String(node.flows)],
+    ["listeners", String(node.listeners)],
     ...sshLines(node),
     ["connections", String(node.connectionCount)],
     ...node.connections.map(
@@ -52,9 +53,18 @@ export async function status(
 
 function sshLines({ ssh }: NodeStatus): [string, string][] {
   if (ssh === undefined) return [];
-  const sessions = ssh.sessions === 1 ? "1 session" : `${ssh.sessions} sessions`;
+  const count = ssh.sessions.length;
+  const sessions = count === 1 ? "1 session" : `${count} sessions`;
   const also = ssh.listen.length === 0 ? "" : `; also at ${ssh.listen.join(", ")}`;
-  return [["ssh", `${sessions}; host key ${ssh.hostKey}${also}`]];
+  return [
+    ["ssh", `${sessions}; host key ${ssh.hostKey}${also}`],
+    ...ssh.sessions.map(({ peer, user, kind, since, terminal }): [string, string] => [
+      "",
+      printable(
+        `${peer}  ${kind} as ${user}${terminal === undefined ? "" : `, ${terminal}`}  since ${since}`,
+      ),
+    ]),
+  ];
 }
 
 function vaultLines({ vault }: NodeStatus): [string, string][] {

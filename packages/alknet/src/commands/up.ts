@@ -50,6 +50,7 @@ export async function up(
     config,
     identity,
     hostKey: nodeHostKey(home, config, vault.hostKey),
+    ownPaths: [home.controlSocket, home.vaultSocket, home.sshAgentSocket],
     store,
     calls: calls.handler,
     version,

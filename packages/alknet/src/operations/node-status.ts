@@ -90,8 +90,18 @@ export const limits = z.object({
   peers: list(z.object({ peer: z.string(), connections: z.number() })),
 });
 
+const sshSession = z.object({
+  peer: z.string(),
+  user: z.string().describe("login name of the account that it runs as"),
+  kind: z.enum(["shell", "exec", "subsystem"]),
+  since: z.string().describe("RFC 3339, UTC"),
+  remote: z.string().optional().describe("address:port"),
+  terminal: z.string().optional().describe("TERM, if it runs on one"),
+  command: z.string().optional().describe("told to the owner alone"),
+});
+
 const ssh = z.object({
-  sessions: z.number().describe("programs that run for peers"),
+  sessions: list(sshSession).describe("programs that run for peers, the newest 1,000"),
   hostKey: z.string().describe("its fingerprint, as ssh shows it"),
   listen: list(z.string()).describe("where it is served to others than Alknet, host:port"),
 });
@@ -106,7 +116,8 @@ const status = z.object({
   config: z.string().describe("its file"),
   uptime: z.number().describe("seconds"),
   draining: z.boolean(),
-  flows: z.number().describe("flows of the tunnel that stand"),
+  flows: z.number().describe("connections and sockets to targets that peers have now"),
+  listeners: z.number().describe("listeners that peers have here now"),
   connectionCount: z.number(),
   connections: list(connectionStatus).describe("the newest 1,000"),
   refused: list(refusalStatus).describe("who was not let in lately, the newest last"),
@@ -122,6 +133,7 @@ const status = z.object({
 });
 
 export type NodeStatus = z.infer<typeof status>;
+export type SshSessionStatus = z.infer<typeof sshSession>;
 export type RefusalStatus = z.infer<typeof refusalStatus>;
 
 export function nodeStatus({ node, configuration, vault }: NodeSources) {
@@ -133,11 +145,22 @@ export function nodeStatus({ node, configuration, vault }: NodeSources) {
       access: LOOK,
       input: z.strictObject({}),
       output: status,
-      handler: async () => ({
-        ...node.status(),
+      handler: async (_, { caller }) => ({
+        ...forCaller(node.status(), caller?.id === "owner"),
         configuration: configStatus(configuration.state),
         vault: await vault.status(),
       }),
     }),
   ] as const;
+}
+
+/** What was typed into a command line may be a secret. */
+function forCaller<Status extends { readonly ssh?: NodeStatus["ssh"] }>(
+  status: Status,
+  isOwner: boolean,
+): Status {
+  const { ssh: told } = status;
+  if (isOwner || told === undefined) return status;
+  const sessions = told.sessions.map((each) => ({ ...each, command: undefined }));
+  return { ...status, ssh: { ...told, sessions } };
 }
