@@ -128,14 +128,142 @@ test("socks() answers a client without a method that we have, and not at all who
   for (const [words, answer] of [
     [Buffer.from([5, 1, 2]), [5, 0xff]],
     [Buffer.from([5, 0]), [5, 0xff]],
-    [Buffer.from([4, 1, 0, 80, 127, 0, 0, 1, 0]), []],
-    [Buffer.from("GET / HTTP/1.1\r\n\r\n"), []],
+    // TLS to what is none.
+    [Buffer.from([0x16, 3, 1, 0, 1]), []],
+    [Buffer.from([0]), []],
   ] as const) {
     const socket = connectTo(proxy);
     socket.end(words);
     assert.deepEqual([...(await readAll(socket))], answer);
   }
-  assert.match(log.map(({ message }) => message).join("\n"), /password[^]*SOCKS 4[^]*HTTP/);
+  assert.match(log.map(({ message }) => message).join("\n"), /password[^]*first byte of 22/);
+});
+
+/** What a client is answered that says `words` at once. */
+async function answerTo(
+  proxy: Listener,
+  ...words: (string | readonly number[])[]
+): Promise<string> {
+  const socket = connectTo(proxy);
+  socket.end(Buffer.concat(words.map((part) => Buffer.from(part as string))));
+  return (await readAll(socket)).toString("latin1");
+}
+
+const text = (value: string): number[] => [...Buffer.from(value), 0];
+
+test("socks() serves SOCKS 4 and 4a, and HTTP CONNECT, on the same port, names on the far side", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  const asked: string[] = [];
+  await using node = tunnelPair(["tunnel:dial:localhost:*"], {
+    resolve: async (host) => {
+      asked.push(host);
+      return ["127.0.0.1"];
+    },
+  });
+  await using proxy = await socks(node.dial, { port: 0 });
+  const { port } = target.to;
+  const at = [port >> 8, port & 0xff];
+  const granted = "\0\x5a\0\0\0\0\0\0";
+  assert.equal(
+    await answerTo(proxy, [4, 1, ...at, 127, 0, 0, 1, ...text("me")], "hi"),
+    `${granted}hi`,
+  );
+  const named = [4, 1, ...at, 0, 0, 0, 1, ...text("me"), ...text("Db.Local")];
+  assert.equal(await answerTo(proxy, named, "hi"), `${granted}hi`);
+  const connected = "HTTP/1.1 200 Connection established\r\n\r\n";
+  const http = (to: string) => `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`;
+  assert.equal(await answerTo(proxy, http(`db.local:${port}`), "hi"), `${connected}hi`);
+  assert.equal(await answerTo(proxy, http(`127.0.0.1:${port}`), "hi"), `${connected}hi`);
+  assert.deepEqual(asked, ["db.local", "db.local"]);
+});
+
+test("socks() says no in the words of each protocol", async () => {
+  const dead = await deadPort();
+  await using node = tunnelPair([`tunnel:dial:localhost:${dead}`]);
+  await using proxy = await socks(node.dial, { port: 0 });
+  const rejected = "\0\x5b\0\0\0\0\0\0";
+  for (const words of [
+    [4, 1, dead >> 8, dead & 0xff, 127, 0, 0, 1, 0],
+    [4, 2, 0, 80, 127, 0, 0, 1, 0],
+    [4, 1, 0, 0, 127, 0, 0, 1, 0],
+    [4, 1, 0, 80, 0, 0, 0, 1, 0, ...text("a b")],
+    [4, 9],
+  ]) {
+    assert.equal(await answerTo(proxy, words), rejected);
+  }
+  for (const [line, status] of [
+    [`CONNECT localhost:${dead} HTTP/1.1`, "502 Bad Gateway"],
+    ["CONNECT example.org:80 HTTP/1.1", "403 Forbidden"],
+    ["CONNECT example.org HTTP/1.1", "400 Bad Request"],
+    ["GET http://example.org/ HTTP/1.1", "405 Method Not Allowed"],
+  ] as const) {
+    assert.ok(
+      (await answerTo(proxy, `${line}\r\n\r\n`)).startsWith(`HTTP/1.1 ${status}\r\n`),
+      line,
+    );
+  }
+});
+
+test("socks() with a login lets in who has it, by SOCKS 5 and by HTTP, and nobody else", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  const clock = new FakeClock();
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  const login = { user: "me", password: "s:ü" };
+  await using proxy = await socks(node.dial, { port: 0, login, clock });
+  const words = [...request("127.0.0.1", target.to.port)];
+  const part = (value: string) => [Buffer.byteLength(value), ...Buffer.from(value)];
+  const logIn = (user: string, password: string) => [
+    5,
+    2,
+    0,
+    2,
+    1,
+    ...part(user),
+    ...part(password),
+  ];
+  const ok = "\x05\x02\x01\0\x05\0\0\x01\0\0\0\0\0\0";
+  assert.equal(await answerTo(proxy, logIn("me", "s:ü"), words, "hi"), `${ok}hi`);
+  const basic = (value: string) =>
+    `CONNECT 127.0.0.1:${target.to.port} HTTP/1.1\r\nProxy-Authorization: Basic ${Buffer.from(value).toString("base64")}\r\n\r\n`;
+  assert.match(await answerTo(proxy, basic("me:s:ü"), "hi"), /^HTTP\/1\.1 200 .*\r\n\r\nhi$/);
+
+  // Who does not try is told at once what is wanted.
+  assert.equal(await answerTo(proxy, [5, 1, 0]), "\x05\xff");
+  assert.match(await answerTo(proxy, "CONNECT a:1 HTTP/1.1\r\n\r\n"), /^HTTP\/1\.1 407 /);
+  assert.equal(await answerTo(proxy, [4, 1, 0, 80, 127, 0, 0, 1, 0]), "\0\x5b\0\0\0\0\0\0");
+
+  // Who guesses waits a second.
+  for (const [guess, answer] of [
+    [logIn("me", "s:u"), "\x05\x02\x01\x01"],
+    [logIn("", ""), "\x05\x02\x01\x01"],
+    [[...Buffer.from(basic("me:"))], "HTTP/1.1 407 "],
+  ] as const) {
+    const told = answerTo(proxy, guess);
+    let over = false;
+    void told.then(() => (over = true));
+    while (!over) {
+      await new Promise(setImmediate);
+      clock.advance(1_000);
+    }
+    assert.ok((await told).startsWith(answer), await told);
+  }
+});
+
+test("socks() hands UDP ASSOCIATE to who serves it, and refuses it where nobody does", async () => {
+  await using node = tunnelPair([]);
+  const asked: unknown[] = [];
+  await using proxy = await socks(node.dial, {
+    port: 0,
+    async associate(socket, { host, port }) {
+      asked.push({ host, port });
+      socket.end("relayed");
+    },
+  });
+  const words = [...GREETING, 5, 3, 0, 1, 0, 0, 0, 0, 0, 0];
+  assert.equal(await answerTo(proxy, words), "\x05\0relayed");
+  assert.deepEqual(asked, [{ host: "0.0.0.0", port: 0 }]);
+  await using without = await socks(node.dial, { port: 0 });
+  assert.equal((await answerTo(without, words)).charCodeAt(3), 7);
 });
 
 test("socks() lets go of clients that say nothing, or not enough, in time", async () => {

@@ -1,32 +1,27 @@
 /**
- * A local SOCKS 5 proxy (RFC 1928): each CONNECT becomes a flow to wherever it asks, names resolved on the
- * far side.
+ * A local proxy: SOCKS 5 (RFC 1928), SOCKS 4a and HTTP CONNECT on one port. Each request becomes a flow to
+ * wherever it asks, names resolved on the far side.
  *
  * @module
  */
 
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { logFailure } from "./forward.ts";
+import { hangUp } from "./hang-up.ts";
 import { join } from "./join.ts";
 import { listen, type Listener, type ListenerOptions } from "./listener.ts";
 import { type DialTunnel, openFlow } from "./open-flow.ts";
-import { readHead } from "./read-head.ts";
+import { proxyGate, type ProxyLogin } from "./proxy-gate.ts";
+import { ClientRefused, type ProxyRequest, readProxyRequest } from "./proxy-request.ts";
 import { FlowRefused } from "./refused.ts";
-import {
-  decodeGreeting,
-  decodeSocksRequest,
-  encodeMethod,
-  encodeSocksReply,
-  Method,
-  ReplyCode,
-  replyCodeOf,
-  SocksError,
-  type SocksRequest,
-} from "./wire/socks5.ts";
 
 export interface SocksOptions extends ListenerOptions {
+  /** Who may use it. @default whoever can connect, and they use the rights of this node */
+  login?: ProxyLogin | undefined;
+  /** Serves SOCKS 5's UDP ASSOCIATE. @default it is refused as not supported */
+  associate?: Associate | undefined;
   /** Time for a client to say what it wants, in milliseconds. @default 10_000 */
   deadline?: number | undefined;
   clock?: Clock | undefined;
@@ -38,84 +33,68 @@ export interface SocksOptions extends ListenerOptions {
   onfailure?: ((error: Error, target: SocksTarget) => void) | undefined;
 }
 
-/** What a client wants to reach. */
+/** What a client wants to reach; for UDP ASSOCIATE, where it sends from, all zeros if it does not know yet. */
 export interface SocksTarget {
   readonly host: string;
   readonly port: number;
 }
 
-/** Listen for SOCKS 5 clients. No password: whoever can connect uses the rights of this node. */
-export function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener> {
-  const { deadline = 10_000, clock = systemClock, logger = silentLogger } = options;
-  const { onfailure, ...where } = options;
-  return listen(where, async (socket, signal) => {
+/**
+ * Relays UDP for a client until its connection ends, which is `socket`: the reply is still to be written to it.
+ * `signal` aborts with the listener. Rejects with `FlowRefused` for that to be the reply.
+ */
+export type Associate = (socket: Socket, from: SocksTarget, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Listen for clients of the proxy.
+ *
+ * @throws {RangeError} if `login` could not be sent by one of the protocols.
+ */
+export async function socks(dial: DialTunnel, options: SocksOptions): Promise<Listener> {
+  const { deadline = 10_000, clock = systemClock, logger = silentLogger, associate } = options;
+  const { onfailure, login, ...where } = options;
+  const gate = proxyGate(login, clock);
+
+  async function serve(socket: Socket, signal: AbortSignal): Promise<void> {
     const given = new AbortController();
     socket.once("close", () => given.abort(new Error("the client went away")));
     const either = AbortSignal.any([signal, given.signal]);
-    let request: SocksRequest;
+    let request: ProxyRequest;
     try {
       const late = clock.timeout(deadline);
-      request = await negotiate(socket, AbortSignal.any([either, late]));
+      request = await readProxyRequest(socket, gate, AbortSignal.any([either, late]));
     } catch (error) {
-      if (error instanceof SocksError) logger.warn({}, error.message);
-      const reply = error instanceof SocksError ? error.reply : undefined;
-      await hangUp(socket, reply, clock.timeout(deadline));
-      return;
+      const refused = error instanceof ClientRefused ? error : undefined;
+      if (refused !== undefined) logger.warn({}, refused.message);
+      return await hangUp(socket, refused?.answer, clock.timeout(deadline));
     }
     try {
-      const flow = await openFlow(dial, request, { signal: either });
-      socket.write(encodeSocksReply(ReplyCode.SUCCEEDED));
-      const end = await join(socket, flow, { signal });
-      if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
+      if (request.command === "connect") await carry(socket, request, signal, either);
+      else if (associate === undefined) throw NO_UDP;
+      else await associate(socket, request, signal);
     } catch (error) {
       if (either.aborted) return;
       if (onfailure === undefined) logFailure(logger, error as Error, "no flow");
       else onfailure(error as Error, { host: request.host, port: request.port });
       logger.debug({ err: error }, (error as Error).message);
-      const refused = error instanceof FlowRefused ? error : undefined;
-      const code = refused === undefined ? ReplyCode.FAILURE : replyCodeOf(refused.refusal);
-      await hangUp(socket, code, clock.timeout(deadline));
+      const refusal = error instanceof FlowRefused ? error.refusal : undefined;
+      await hangUp(socket, request.refused(refusal), clock.timeout(deadline));
     }
-  });
+  }
+
+  async function carry(
+    socket: Socket,
+    request: ProxyRequest,
+    signal: AbortSignal,
+    either: AbortSignal,
+  ): Promise<void> {
+    const flow = await openFlow(dial, request, { signal: either });
+    socket.write(request.accepted);
+    const end = await join(socket, flow, { signal });
+    if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
+  }
+
+  return await listen(where, serve);
 }
 
-/** Greeting, method, request, of a client on whatever stream. @throws {SocksError} */
-export async function negotiate(socket: Duplex, signal: AbortSignal): Promise<SocksRequest> {
-  const { methods } = await readHead(socket, decodeGreeting, signal);
-  if (!methods.includes(Method.NONE)) {
-    socket.end(encodeMethod(Method.UNACCEPTABLE));
-    throw new SocksError(
-      "cannot serve SOCKS client: it offers no way without a password",
-      undefined,
-    );
-  }
-  socket.write(encodeMethod(Method.NONE));
-  const request = await readHead(socket, decodeSocksRequest, signal);
-  if (request.command !== "connect") {
-    throw new SocksError(
-      `cannot serve SOCKS client: command ${request.command} is not supported`,
-      ReplyCode.COMMAND_NOT_SUPPORTED,
-    );
-  }
-  if (request.port === 0) {
-    throw new SocksError("cannot serve SOCKS client: it asks for port 0", ReplyCode.FAILURE);
-  }
-  return request;
-}
-
-/** RFC 1928 §6: say why, then close, within ten seconds. */
-export async function hangUp(
-  socket: Duplex,
-  reply: ReplyCode | undefined,
-  late: AbortSignal,
-): Promise<void> {
-  if (socket.destroyed) return;
-  if (socket.writable) socket.end(reply === undefined ? "" : encodeSocksReply(reply));
-  // Closing with bytes unread would be a reset, which can overtake the reply.
-  socket.resume();
-  await new Promise<void>((resolve) => {
-    socket.once("close", () => resolve());
-    late.addEventListener("abort", () => resolve(), { once: true });
-  });
-  socket.destroy();
-}
+const NO_UDP = new FlowRefused("unsupported", "UDP is not relayed here");

@@ -3,10 +3,12 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import {
   decodeGreeting,
+  decodeLogin,
   decodeSocksRequest,
   encodeMethod,
   encodeSocksReply,
   MAX_GREETING,
+  MAX_LOGIN,
   MAX_REQUEST,
   Method,
   ReplyCode,
@@ -154,4 +156,40 @@ test("replies are these bytes, and each refusal has its code", () => {
     ).map(replyCodeOf),
     [2, 4, 5, 4, 3, 6, 1, 7, 1, 1],
   );
+});
+
+const loginBytes = (user: Uint8Array, password: Uint8Array): Buffer =>
+  Buffer.from([1, user.length, ...user, password.length, ...password]);
+
+test("decodeLogin() takes any bytes for user and password, and waits for the last", () => {
+  const part = fc.uint8Array({ maxLength: 255 });
+  fc.assert(
+    fc.property(part, part, fc.uint8Array(), (user, password, next) => {
+      const bytes = loginBytes(user, password);
+      const decoded = decodeLogin(Buffer.concat([bytes, next]));
+      assert.deepEqual(decoded, { user, password, length: bytes.length });
+      assert.equal(decodeLogin(bytes.subarray(0, -1)), undefined);
+    }),
+  );
+});
+
+test("decodeLogin() takes no other version, and any bytes after it", () => {
+  assert.throws(() => decodeLogin(Uint8Array.of(5, 1)), { name: "SocksError", reply: undefined });
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 600 }), (rest) => {
+      const decoded = decodeLogin(Uint8Array.of(1, ...rest));
+      if (decoded === undefined) assert.ok(rest.length < MAX_LOGIN);
+      else assert.ok(decoded.length <= MAX_LOGIN);
+    }),
+  );
+});
+
+test("encodeSocksReply() tells where a relay is, of either family", () => {
+  assert.deepEqual(
+    [...encodeSocksReply(ReplyCode.SUCCEEDED, { address: Uint8Array.of(127, 0, 0, 1), port: 258 })],
+    [5, 0, 0, 1, 127, 0, 0, 1, 1, 2],
+  );
+  const address = new Uint8Array(16).fill(9);
+  const reply = encodeSocksReply(ReplyCode.SUCCEEDED, { address, port: 1 });
+  assert.deepEqual([...reply], [5, 0, 0, 4, ...address, 0, 1]);
 });

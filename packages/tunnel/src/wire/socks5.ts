@@ -1,5 +1,6 @@
 /**
- * SOCKS version 5, the server's half: RFC 1928. Greeting, choice of method, request, reply.
+ * SOCKS version 5, the server's half: RFC 1928, with user and password by RFC 1929. Greeting, choice of method,
+ * login, request, reply.
  *
  * Pure: bytes in, values out. A decoder takes what has come so far from the front and answers
  * `undefined` until it is all there; nothing it reads is longer than {@linkcode MAX_GREETING} or
@@ -131,12 +132,60 @@ export function decodeSocksRequest(bytes: Uint8Array): SocksRequest | undefined 
   return { command, host, port: view.readUInt16BE(length - 2), length };
 }
 
+/** Longest login: version, two lengths, 255 bytes each. In bytes. */
+export const MAX_LOGIN: number = 3 + 2 * 255;
+
+/** User and password as they came: bytes, for RFC 1929 says of no encoding. */
+export interface Login {
+  readonly user: Uint8Array;
+  readonly password: Uint8Array;
+  /** Bytes it took off the front. */
+  readonly length: number;
+}
+
 /**
- * A reply. Its bound address is `0.0.0.0:0`: where the far side connects from is its own affair, and
- * clients of CONNECT do not look.
+ * Take the client's login off the front of `bytes`, RFC 1929 §2.
+ *
+ * @throws {SocksError} without a reply if it is none.
  */
-export function encodeSocksReply(code: ReplyCode): Uint8Array {
-  return Uint8Array.of(5, code, 0, 1, 0, 0, 0, 0, 0, 0);
+export function decodeLogin(bytes: Uint8Array): Login | undefined {
+  if (bytes.length === 0) return undefined;
+  if (bytes[0] !== 1) {
+    throw new SocksError(`cannot read SOCKS login: expected version 1, got ${bytes[0]}`, undefined);
+  }
+  if (bytes.length < 2) return undefined;
+  const userEnd = 2 + bytes[1]!;
+  if (bytes.length <= userEnd) return undefined;
+  const length = userEnd + 1 + bytes[userEnd]!;
+  if (bytes.length < length) return undefined;
+  const user = Uint8Array.from(bytes.subarray(2, userEnd));
+  return { user, password: Uint8Array.from(bytes.subarray(userEnd + 1, length)), length };
+}
+
+/** Whether the login is accepted; after a refusal the server closes. */
+export function encodeLoginReply(accepted: boolean): Uint8Array {
+  return Uint8Array.of(1, accepted ? 0 : 1);
+}
+
+/** Where a relay of UDP listens, in a reply. */
+export interface BoundAddress {
+  /** 4 or 16 bytes. */
+  readonly address: Uint8Array;
+  readonly port: number;
+}
+
+const UNSPECIFIED: BoundAddress = { address: new Uint8Array(4), port: 0 };
+
+/**
+ * A reply.
+ *
+ * @param bound Without it, `0.0.0.0:0`: where the far side connects from is its own affair, and clients of
+ *   CONNECT do not look.
+ */
+export function encodeSocksReply(code: ReplyCode, bound: BoundAddress = UNSPECIFIED): Uint8Array {
+  const { address, port } = bound;
+  const type = address.length === 4 ? 1 : 4;
+  return Uint8Array.of(5, code, 0, type, ...address, port >> 8, port & 0xff);
 }
 
 /** The reply that tells a SOCKS client why the far side refused. */
