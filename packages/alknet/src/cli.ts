@@ -16,12 +16,14 @@ import {
   type MakeCommand,
 } from "./cli-peers.ts";
 import { addOpensshCommands } from "./cli-openssh.ts";
+import { addSshCommand } from "./cli-ssh.ts";
 import { overQuic, overTcp, type TransportFlags, transportsOf } from "./cli-transports.ts";
 import { addVaultCommands, PASSPHRASE_STDIN } from "./cli-vault.ts";
 import { ExitCode } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { lookAtHome, makeHome } from "./home-folder.ts";
 import { Interrupted } from "./interrupted.ts";
+import { ProgramEnded } from "./program-ended.ts";
 import { printJson, say, type Terminal } from "./terminal.ts";
 
 /**
@@ -57,6 +59,7 @@ export async function runCli(args: readonly string[], context: Context): Promise
       return ExitCode.USAGE;
     }
     if (error instanceof Interrupted) return ExitCode.INTERRUPTED;
+    if (error instanceof ProgramEnded) return error.exitCode;
     const { ownFingerprint } = await import("./own-fingerprint.ts");
     // One document, whatever happens: a command that has printed its own has the error in it.
     return await tellError(terminal, error, json && !printed, await ownFingerprint(context.home));
@@ -110,6 +113,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   forward: "alknet forward TICKET 5432:localhost:5432",
   expose: "alknet expose TICKET 8080:localhost:3000",
   socks: "alknet socks TICKET",
+  ssh: "alknet ssh TICKET uptime",
 };
 
 function commands(context: Context): Command {
@@ -118,6 +122,8 @@ function commands(context: Context): Command {
     .description("Every service you run, behind one port and one key")
     .version(version)
     .exitOverride()
+    // What follows the peer of alknet ssh is for the other side.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => terminal.data.write(text),
       writeErr: (text) => terminal.words.write(text.replace(/^error: /, "alknet: ")),
@@ -214,19 +220,22 @@ function commands(context: Context): Command {
       await expose(context, target, specs, { ...options, transports });
     });
 
-  command("socks", "a local SOCKS 5 proxy that connects from another machine")
+  command("socks", "a local proxy (SOCKS, HTTP CONNECT) that connects from another machine")
     .argument("<target>", TARGET)
     .option("--listen <[bind:]port>", "where to listen", "127.0.0.1:1080")
+    .option("--user <name>", "who may use it (default: whoever can connect)")
+    .option("--password-file <file>", "the password of that user, in its first line")
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())
     .addOption(overQuic())
-    .action(async (target: string, options: TunnelFlags & { listen: string }) => {
+    .action(async (target: string, options: SocksFlags) => {
       const transports = transportsOf(options);
       await (
         await import("./commands/socks.ts")
       ).socks(context, target, { ...options, transports });
     });
 
+  addSshCommand(context, command);
   addOpensshCommands(context, command);
 
   command("status", "what the running node is doing").action(async (options: { json: boolean }) => {
@@ -290,6 +299,12 @@ interface JoinFlags extends TransportFlags {
 interface TunnelFlags extends TransportFlags {
   readonly json: boolean;
   readonly verbose: boolean;
+}
+
+interface SocksFlags extends TunnelFlags {
+  readonly listen: string;
+  readonly user?: string;
+  readonly passwordFile?: string;
 }
 
 function countOf(text: string): number {

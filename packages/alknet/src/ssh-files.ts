@@ -13,6 +13,8 @@ export interface SshFiles {
   readonly hostKey: string;
   /** Host keys of peers, as `ssh` reads them. */
   readonly knownHosts: string;
+  /** Keys of nodes that were taken by their addresses alone. */
+  readonly knownNodes: string;
   /** What `ssh` is told about peers. */
   readonly config: string;
 }
@@ -22,6 +24,7 @@ export function sshFiles({ identity }: Pick<Home, "identity">): SshFiles {
   return {
     hostKey: join(folder, "ssh_host_ed25519_key"),
     knownHosts: join(folder, "ssh_known_hosts"),
+    knownNodes: join(folder, "ssh_known_nodes"),
     config: join(folder, "ssh_config"),
   };
 }

@@ -1,0 +1,162 @@
+/**
+ * The options of `alknet ssh`, by the names that they have in `ssh`.
+ *
+ * @module
+ */
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { MakeCommand } from "./cli-peers.ts";
+import { overQuic, overTcp, type TransportFlags, transportsOf } from "./cli-transports.ts";
+import { CommandError, ExitCode } from "./command-error.ts";
+import type { Context } from "./context.ts";
+import { parseEscape } from "./ssh-escape.ts";
+import {
+  parseDynamicForward,
+  parseLocalForward,
+  parseRemoteForward,
+  type SshForward,
+} from "./ssh-forward-spec.ts";
+
+interface SshFlags extends TransportFlags {
+  readonly json: boolean;
+  readonly L: readonly SshForward[];
+  readonly R: readonly SshForward[];
+  readonly D: readonly SshForward[];
+  /** How often `-t` was given. */
+  readonly t?: number;
+  /** `false`: -T was given. */
+  readonly T: boolean;
+  readonly N: boolean;
+  readonly n: boolean;
+  readonly A: boolean;
+  readonly J: readonly string[];
+  readonly l?: string;
+  readonly e: number | undefined;
+  readonly persist: boolean;
+  readonly acceptNew: boolean;
+}
+
+export function addSshCommand(context: Context, command: MakeCommand): void {
+  withOptions(command("ssh", "a shell or a command on another machine, and forwards"))
+    .argument(
+      "<peer>",
+      "a peer's name, a ticket, or fingerprint@host:port; user@ may stand before it",
+    )
+    .argument("[command...]", "what to run there, by its shell (default: a shell)")
+    .passThroughOptions()
+    .addHelpText("after", NOTES)
+    .action(async (peer: string, rest: string[], _flags: object, given: Command) => {
+      // As in ssh, options may follow the peer, up to the command.
+      const { operands, unknown } = given.parseOptions(rest);
+      const words = [...operands, ...unknown];
+      if (words[0]?.startsWith("-") === true) given.error(`error: unknown option '${words[0]}'`);
+      const flags = given.opts<SshFlags>();
+      const { sshCommand } = await import("./commands/ssh.ts");
+      await sshCommand(context, peer, {
+        json: flags.json,
+        transports: transportsOf(flags),
+        user: flags.l,
+        session: sessionOf(words, flags),
+        local: [...flags.L, ...flags.D],
+        remote: flags.R,
+        agent: flags.A,
+        gates: flags.J,
+        persist: flags.persist,
+        acceptNew: flags.acceptNew,
+      });
+    });
+}
+
+function withOptions(command: Command): Command {
+  let terminals = 0;
+  return command
+    .on("option:t", () => command.setOptionValue("t", ++terminals))
+    .addOption(
+      many(
+        "-L <forward>",
+        "[bind:]port:host:hostport, or sockets by their path",
+        parseLocalForward,
+      ),
+    )
+    .addOption(
+      many("-R <forward>", "the same, listening there; a port alone is SOCKS", parseRemoteForward),
+    )
+    .addOption(many("-D <[bind:]port>", "SOCKS here, connecting from there", parseDynamicForward))
+    .option("-N", "run nothing, only forward", false)
+    .option("-t", "ask for a terminal; twice: also without one here")
+    .option("-T", "ask for no terminal", false)
+    .option("-n", "nothing comes in from here", false)
+    .option("-A", "forward the SSH agent", false)
+    .option("-J <peer,...>", "go through these peers, in their order", peersOf, [])
+    .option("-l <user>", "login name there")
+    .option("-e <character>", "escape character; none: no escapes", escapeOf, TILDE)
+    .option("--persist", "when the connection is lost, dial again, and forward again", false)
+    .option(
+      "--accept-new",
+      "take the key that an address without one shows at the first time",
+      false,
+    )
+    .addOption(overTcp())
+    .addOption(overQuic());
+}
+
+const TILDE = 0x7e;
+
+const NOTES = `
+Exit codes: that of the command, 128 and the number of a signal, 255 where the connection was lost;
+before there is one, 3 (not allowed) and 4 (could not connect).
+
+  alknet ssh den
+  alknet ssh den -- df -h
+  alknet ssh -N -L 5432:db.internal:5432 -R 8080:localhost:3000 den
+  alknet ssh -J gate den`;
+
+function many(flags: string, description: string, parse: (text: string) => SshForward): Option {
+  return new Option(flags, description)
+    .default([])
+    .argParser((text: string, before: readonly SshForward[]) => [...before, parsed(text, parse)]);
+}
+
+function parsed(text: string, parse: (text: string) => SshForward): SshForward {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function escapeOf(text: string): number | undefined {
+  try {
+    return parseEscape(text);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function peersOf(text: string): readonly string[] {
+  const peers = text.split(",");
+  if (peers.every((peer) => peer !== "")) return peers;
+  throw new InvalidArgumentError("expected names of peers with commas between them");
+}
+
+function sessionOf(words: readonly string[], flags: SshFlags) {
+  const command = words.length === 0 ? undefined : words.join(" ");
+  if (!flags.N) {
+    const { t: terminals = 0 } = flags;
+    const terminal = flags.T
+      ? "no"
+      : terminals > 1
+        ? "always"
+        : terminals === 1
+          ? "yes"
+          : undefined;
+    const { A: agent, e: escape } = flags;
+    return { command, terminal, input: !flags.n, escape, agent } as const;
+  }
+  if (command === undefined) return undefined;
+  throw new CommandError("-N runs nothing: there is a command, too", {
+    code: "USAGE",
+    exitCode: ExitCode.USAGE,
+    hint: "leave out the one or the other",
+  });
+}

@@ -1,0 +1,259 @@
+/**
+ * `alknet ssh`: a shell or a command on another machine, and forwards to and from there.
+ *
+ * Its exit code is that of the command there, 128 and the number of the signal if one ended it, and 255 if the connection
+ * was lost. Before there is one: 3, not allowed; 4, could not connect.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { connect as connectSocket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import type { SshClient } from "@alknet/ssh/client";
+import { openClient } from "../client.ts";
+import { CommandError, ExitCode } from "../command-error.ts";
+import type { Context } from "../context.ts";
+import { Interrupted } from "../interrupted.ts";
+import { peerCalled } from "../peer-called.ts";
+import { ProgramEnded } from "../program-ended.ts";
+import { makeKnownHosts } from "../known-hosts.ts";
+import { sshFiles } from "../ssh-files.ts";
+import type { SshForward } from "../ssh-forward-spec.ts";
+import { type LocalForward, listenHere, listenThere, type TellRefused } from "../ssh-forwards.ts";
+import { explained, reachSsh, type ReachedSsh } from "../ssh-reach.ts";
+import { runSession, type SessionKind } from "../ssh-session.ts";
+import { sshTeller, type SshTeller } from "../ssh-teller.ts";
+
+export interface SshCommandOptions {
+  readonly json: boolean;
+  readonly transports: readonly ("quic" | "tcp")[] | undefined;
+  /** Login name; `undefined`: which the peer has by default. */
+  readonly user: string | undefined;
+  /** What to do over there; `undefined`: nothing, only forward. */
+  readonly session: SessionKind | undefined;
+  readonly local: readonly SshForward[];
+  readonly remote: readonly SshForward[];
+  readonly agent: boolean;
+  readonly gates: readonly string[];
+  readonly persist: boolean;
+  readonly acceptNew: boolean;
+}
+
+/** Until a lost connection is dialed again, in milliseconds; the last one for ever. */
+const BACKOFF = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000] as const;
+/** As `ssh` ends where the connection did. */
+const LOST = 255;
+
+export async function sshCommand(
+  context: Context,
+  where: string,
+  options: SshCommandOptions,
+): Promise<void> {
+  const { home, terminal, interrupted } = context;
+  const { user, host } = splitUser(where);
+  const dialing = await openClient(context);
+  const locals: LocalForward[] = [];
+  const link = currentLink();
+  const files = sshFiles(home);
+  const connectAgent = options.agent ? agentOf(process.env["SSH_AUTH_SOCK"]) : undefined;
+  try {
+    const peer = peerCalled(host, dialing.peers);
+    const target = peer ?? host;
+    const teller = sshTeller(terminal, { json: options.json, target, dialing });
+    makeKnownHosts(files.knownHosts);
+    const reach = (): Promise<ReachedSsh> =>
+      teller.whileConnecting(
+        reachSsh(dialing, {
+          ...options,
+          target,
+          isPeer: peer !== undefined,
+          user: options.user ?? user ?? "",
+          knownHosts: files.knownHosts,
+          knownNodes: files.knownNodes,
+          connectAgent,
+          note: teller.note,
+          signal: interrupted,
+        }),
+      );
+    let attempt = 0;
+    for (;;) {
+      const reached = await reach().catch(async (error: unknown) => {
+        // At first, what is wrong is told and not tried again.
+        if (!link.hasBeen || isFinal(error)) throw error;
+        await wait(teller, error as Error, attempt++);
+        return undefined;
+      });
+      if (reached === undefined) continue;
+      const { client } = reached;
+      const isFirst = !link.hasBeen;
+      link.set(client);
+      if (isFirst) locals.push(...(await listenLocally(options.local, link, teller)));
+      const lost = await serve(reached, target, isFirst, teller);
+      link.clear();
+      if (!options.persist) throw lostError(teller, target, lost);
+      attempt = 0;
+      await wait(teller, lost, attempt++);
+    }
+  } catch (error) {
+    throw interrupted.aborted && !(error instanceof ProgramEnded) ? new Interrupted() : error;
+  } finally {
+    for (const forward of locals) await forward.close();
+    await dialing.leave();
+  }
+
+  /** Use a connection until it is lost. @throws how the program, or the person, has ended it */
+  async function serve(
+    { client, connection, abort }: ReachedSsh,
+    target: string,
+    isFirst: boolean,
+    teller: SshTeller,
+  ): Promise<Error> {
+    const stop = (): void => abort();
+    interrupted.addEventListener("abort", stop, { once: true });
+    try {
+      // With the login, in one flight.
+      const session = options.session && runSession(context, client, options.session, teller);
+      session?.catch(() => {});
+      await client.loggedIn.catch((error: unknown) => {
+        throw explained(error, target);
+      });
+      await listenRemotely(client, options.remote, isFirst && !options.persist, teller);
+      teller.connected(connection, client);
+      const end = session === undefined ? undefined : await session;
+      if (end !== undefined && end.kind !== "lost") {
+        await goodbye(client);
+        throw new ProgramEnded(end.status);
+      }
+      const closed = await client.closed;
+      interrupted.throwIfAborted();
+      return closed.kind === "lost" ? closed.error : new Error("the connection was closed");
+    } finally {
+      interrupted.removeEventListener("abort", stop);
+      abort();
+    }
+  }
+
+  async function wait(teller: SshTeller, error: Error, attempt: number): Promise<void> {
+    const delay = BACKOFF[Math.min(attempt, BACKOFF.length - 1)]!;
+    teller.lost(error, delay);
+    await pause(delay, undefined, { signal: interrupted });
+  }
+}
+
+/** The server has closed its side, or a moment has passed: what is on the way is for the system to deliver. */
+async function goodbye(client: SshClient): Promise<void> {
+  await Promise.race([client.close(), pause(200, undefined, { ref: false })]);
+}
+
+/** `user@peer`; a fingerprint before an address is no user. */
+function splitUser(where: string): { readonly user: string | undefined; readonly host: string } {
+  const [, user, host] = /^([^@:]+)@(.+)$/s.exec(where) ?? [];
+  return user === undefined || host === undefined
+    ? { user: undefined, host: where }
+    : { user, host };
+}
+
+function isFinal(error: unknown): boolean {
+  if (error instanceof CommandError) return error.exitCode !== ExitCode.NOT_CONNECTED;
+  const { code, final } = error as { code?: unknown; final?: boolean };
+  return final === true || code === "UNAVAILABLE" || code === "REVOKED";
+}
+
+function lostError(teller: SshTeller, target: string, lost: Error): Error {
+  teller.note(`the connection to ${target} was lost: ${lost.message}`);
+  return new ProgramEnded(LOST);
+}
+
+async function listenLocally(
+  forwards: readonly SshForward[],
+  link: Link,
+  teller: SshTeller,
+): Promise<LocalForward[]> {
+  const listening: LocalForward[] = [];
+  const onrefused: TellRefused = (forward, error, asked) => teller.refused(forward, error, asked);
+  try {
+    for (const forward of forwards) {
+      const made = await listenHere(forward, link.current, onrefused);
+      listening.push(made);
+      teller.listening(forward, made.place, "local");
+    }
+  } catch (error) {
+    for (const made of listening) await made.close();
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new CommandError(`cannot listen: ${message}`, {
+      code,
+      hint: "choose another local port; 0 takes any that is free",
+      cause: error,
+    });
+  }
+  return listening;
+}
+
+/** @param isNeeded end if one of them is refused, as at the first time */
+async function listenRemotely(
+  client: SshClient,
+  forwards: readonly SshForward[],
+  isNeeded: boolean,
+  teller: SshTeller,
+): Promise<void> {
+  for (const forward of forwards) {
+    try {
+      const place = await listenThere(client, forward, (it, error, asked) =>
+        teller.refused(it, error, asked),
+      );
+      teller.listening(forward, place, "remote");
+    } catch (error) {
+      const refused = teller.notListening(forward, error as Error);
+      if (isNeeded) throw refused;
+      teller.note(refused.message);
+    }
+  }
+}
+
+function agentOf(path: string | undefined): () => Promise<import("node:net").Socket> {
+  if (path === undefined || path === "") {
+    throw new CommandError("there is no agent to forward: SSH_AUTH_SOCK is not set", {
+      code: "NO_AGENT",
+      hint: 'start one: eval "$(alknet vault ssh-agent)", or eval "$(ssh-agent)"',
+    });
+  }
+  return async () => {
+    const socket = connectSocket(path);
+    await once(socket, "connect");
+    return socket;
+  };
+}
+
+interface Link {
+  /** Whether there has been a connection. */
+  readonly hasBeen: boolean;
+  readonly current: (signal: AbortSignal) => Promise<SshClient>;
+  set(client: SshClient): void;
+  clear(): void;
+}
+
+/** The connection that forwards use: those that come while there is none wait for the next one. */
+function currentLink(): Link {
+  let next = Promise.withResolvers<SshClient>();
+  let hasBeen = false;
+  return {
+    get hasBeen() {
+      return hasBeen;
+    },
+    async current(signal) {
+      const gone = once(signal, "abort").then((): never => {
+        throw signal.reason as Error;
+      });
+      gone.catch(() => {});
+      return await Promise.race([next.promise, gone]);
+    },
+    set(client) {
+      hasBeen = true;
+      next.resolve(client);
+    },
+    clear() {
+      next = Promise.withResolvers();
+    },
+  };
+}

@@ -1,0 +1,151 @@
+/**
+ * Forwards of `alknet ssh`: what listens here and leads there (`-L`, `-D`), and what listens there and leads here
+ * (`-R`).
+ *
+ * What listens here stays when the connection is lost, and waits for the next one; what listens there is asked for again.
+ *
+ * @module
+ */
+
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { SshClient } from "@alknet/ssh/client";
+import { joinChannel } from "@alknet/ssh/forwarding-join";
+import { listen } from "@alknet/tunnel/listener";
+import type { ProxyRequest } from "@alknet/tunnel/proxy-request";
+import { readSocks, refuseSocks } from "./ssh-socks.ts";
+import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
+
+/** The SSH connection as it is now, or as soon as there is one. */
+export type CurrentClient = (signal: AbortSignal) => Promise<SshClient>;
+
+/** Hears that a connection came to nothing. @param asked by a client of SOCKS */
+export type TellRefused = (forward: SshForward, error: Error, asked?: ForwardPlace) => void;
+
+export interface LocalForward {
+  /** With the port that was got. */
+  readonly place: ForwardPlace;
+  close(): Promise<void>;
+}
+
+/** Listen here. @throws the system's error */
+export async function listenHere(
+  forward: SshForward,
+  current: CurrentClient,
+  onrefused: TellRefused,
+): Promise<LocalForward> {
+  const { listen: place, target } = forward;
+  const serve = async (socket: Socket, signal: AbortSignal): Promise<void> => {
+    const gone = new AbortController();
+    socket.once("close", () => gone.abort(new Error("the local connection was closed")));
+    const either = AbortSignal.any([signal, gone.signal]);
+    const open = async (to: ForwardPlace): Promise<Duplex> => {
+      const { remoteAddress: address = "127.0.0.1", remotePort: port = 0 } = socket;
+      const client = await current(either);
+      const place = "path" in to ? { path: to.path } : { host: to.host, port: to.port };
+      return await client.connect(place, { address, port });
+    };
+    let request: ProxyRequest | undefined;
+    try {
+      if (target === undefined) request = await readSocks(socket, either);
+      const channel = await open(target ?? request!);
+      if (request !== undefined) socket.write(request.accepted);
+      await joinChannel(socket, channel, signal);
+    } catch (error) {
+      if (either.aborted || (target === undefined && request === undefined)) return;
+      onrefused(forward, error as Error, request);
+      if (request !== undefined) await refuseSocks(socket, request, error);
+    }
+  };
+  if ("path" in place) return await listenOnPath(place.path, serve);
+  const listener = await listen(place, serve);
+  const { address: host, port } = listener.address;
+  return {
+    place: { host, port },
+    async close() {
+      listener.abort();
+      await listener.close();
+    },
+  };
+}
+
+/** A Unix socket for this user alone. One that is there already is not ours to take away. */
+async function listenOnPath(
+  path: string,
+  serve: (socket: Socket, signal: AbortSignal) => Promise<void>,
+): Promise<LocalForward> {
+  const over = new AbortController();
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+    socket.on("error", () => {});
+    void serve(socket, over.signal).finally(() => socket.destroy());
+  });
+  const mask = process.umask(0o177);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(mask);
+  }
+  await once(server, "listening");
+  return {
+    place: { path },
+    async close() {
+      over.abort(new Error("closed"));
+      server.close();
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+/** Have the far side listen, over this connection. @returns where. @throws {SshClientError} */
+export async function listenThere(
+  client: SshClient,
+  forward: SshForward,
+  onrefused: TellRefused,
+): Promise<ForwardPlace> {
+  const { target } = forward;
+  const over = new AbortController();
+  void client.closed.then(() => over.abort(new Error("the SSH connection is gone")));
+  const listener = await client.listen(forward.listen, ({ accept, refuse }) => {
+    if (target === undefined) return void carrySocks(accept());
+    const socket = connectTo(target);
+    socket.once("connect", () => void joinChannel(socket, accept(), over.signal));
+    socket.once("error", (error) => {
+      refuse();
+      onrefused(forward, error);
+    });
+  });
+
+  /** Somebody over there asks, by SOCKS, for a connection from here. */
+  async function carrySocks(channel: Duplex): Promise<void> {
+    channel.on("error", () => {});
+    let request: ProxyRequest | undefined;
+    try {
+      request = await readSocks(channel, over.signal);
+      const socket = connectTo(request);
+      await once(socket, "connect");
+      channel.write(request.accepted);
+      await joinChannel(socket, channel, over.signal);
+    } catch (error) {
+      if (over.signal.aborted || request === undefined) return void channel.destroy();
+      onrefused(forward, error as Error, request);
+      await refuseSocks(channel, request, error);
+    }
+  }
+
+  return listener.place;
+}
+
+function connectTo(target: ForwardPlace): Socket {
+  const options = { allowHalfOpen: true, noDelay: true };
+  if ("path" in target) return connect({ path: target.path, ...options });
+  return connect({ host: target.host, port: target.port, ...options });
+}
+
+/** `127.0.0.1:8080 -> db:5432` @param place where it listens */
+export function describeForward({ target }: SshForward, place: ForwardPlace): string {
+  return target === undefined
+    ? `SOCKS on ${formatPlace(place)}`
+    : `${formatPlace(place)} -> ${formatPlace(target)}`;
+}

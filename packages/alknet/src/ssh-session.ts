@@ -1,0 +1,153 @@
+/**
+ * A shell or a command over there, on the terminal or the pipes of this process.
+ *
+ * @module
+ */
+
+import { constants } from "node:os";
+import type { Readable, Writable } from "node:stream";
+import { ReadStream, WriteStream } from "node:tty";
+import type { SessionEnd, SshClient, SshSession } from "@alknet/ssh/client";
+import { terminalModes } from "@alknet/ssh/client-terminal-modes";
+import type { Context } from "./context.ts";
+import { escapeHelp, escapes } from "./ssh-escape.ts";
+import type { SshTeller } from "./ssh-teller.ts";
+import { describeModes, enterRawMode, type RawMode, sizeOf } from "./ssh-tty.ts";
+
+/** What is to run. */
+export interface SessionKind {
+  /** `undefined`: a shell. */
+  readonly command: string | undefined;
+  /** `undefined`: for a shell on a terminal. */
+  readonly terminal: "no" | "yes" | "always" | undefined;
+  /** Whether what comes in here goes there. */
+  readonly input: boolean;
+  /** Code of the escape character; `undefined`: none. */
+  readonly escape: number | undefined;
+  readonly agent: boolean;
+}
+
+export type SessionOutcome =
+  /** With the exit code for this process. */
+  { readonly kind: "ended"; readonly status: number } | { readonly kind: "lost" };
+
+/** Variables that go along; the far side takes those that it lets in. */
+const PASSED = /^(?:LANG|LC_[A-Z]+|COLORTERM|NO_COLOR)$/;
+/** Of a signal without a number here. */
+const UNKNOWN_SIGNAL = 255;
+
+export async function runSession(
+  context: Context,
+  client: SshClient,
+  kind: SessionKind,
+  teller: SshTeller,
+): Promise<SessionOutcome> {
+  const { input, output } = context.pipe();
+  const { env } = process;
+  const wanted = kind.terminal ?? (kind.command === undefined ? "yes" : "no");
+  const hasTerminal = wanted === "always" || (wanted === "yes" && input instanceof ReadStream);
+  const keyboard = hasTerminal && input instanceof ReadStream ? input : undefined;
+  const screen = output instanceof WriteStream ? output : undefined;
+  if (wanted === "yes" && !hasTerminal && (kind.terminal === "yes" || kind.command === undefined)) {
+    teller.note("a terminal is not asked for over there: stdin is none (-tt asks all the same)");
+  }
+  // The modes are looked at before they are changed.
+  const modes = keyboard === undefined ? "" : await describeModes();
+  const session = await client.session({
+    env: Object.fromEntries(
+      Object.entries(env).filter((each): each is [string, string] => PASSED.test(each[0])),
+    ),
+    agent: kind.agent,
+    terminal: hasTerminal
+      ? {
+          name: env["TERM"] ?? "dumb",
+          size: screen === undefined ? { columns: 80, rows: 24 } : sizeOf(screen),
+          modes: terminalModes(modes),
+        }
+      : undefined,
+    program:
+      kind.command === undefined ? { kind: "shell" } : { kind: "exec", command: kind.command },
+  });
+  for (const each of session.refused) teller.note(`the far side gives no ${each}`);
+  using raw = keyboard === undefined ? undefined : enterRawMode(keyboard);
+  using _typing = kind.input
+    ? type(session, input, { raw, escape: raw && kind.escape, teller, client, screen })
+    : undefined;
+  if (!kind.input) session.channel.end();
+  const onresize = (): void => session.resize(sizeOf(screen!));
+  screen?.on("resize", onresize);
+  try {
+    session.channel.pipe(output, { end: false });
+    session.stderr.pipe(process.stderr, { end: false });
+    const end = await session.ended;
+    if (end.kind === "killed") teller.note(`ended by ${end.signal} over there`);
+    return outcomeOf(end);
+  } finally {
+    screen?.off("resize", onresize);
+  }
+}
+
+function outcomeOf(end: SessionEnd): SessionOutcome {
+  switch (end.kind) {
+    case "exited":
+      return { kind: "ended", status: end.status & 0xff };
+    case "killed": {
+      const number = constants.signals[end.signal as NodeJS.Signals] as number | undefined;
+      return { kind: "ended", status: number === undefined ? UNKNOWN_SIGNAL : 128 + number };
+    }
+    case "lost":
+      return end;
+  }
+}
+
+interface TypeOptions {
+  readonly raw: RawMode | undefined;
+  readonly escape: number | undefined;
+  readonly teller: SshTeller;
+  readonly client: SshClient;
+  readonly screen: WriteStream | undefined;
+}
+
+/** Send what comes in, until that ends or this is disposed of. */
+function type(
+  session: SshSession,
+  input: Readable,
+  { raw, escape, teller, client, screen }: TypeOptions,
+): Disposable {
+  const { channel } = session;
+  const take = escapes(escape);
+  const send = (bytes: Uint8Array): void => {
+    if (!(channel as Writable).write(bytes)) input.pause();
+  };
+  const ondata = (data: Buffer): void => {
+    for (const typed of take(data)) {
+      switch (typed.kind) {
+        case "bytes":
+          send(typed.bytes);
+          break;
+        case "disconnect":
+          return client.abort(new Error("disconnected"));
+        case "help":
+          screen?.write(escapeHelp(String.fromCharCode(escape!)));
+          break;
+        case "forwards":
+          for (const line of teller.forwards()) screen?.write(`${line}\r\n`);
+          break;
+        case "suspend":
+          void raw?.suspend().then(() => screen !== undefined && session.resize(sizeOf(screen)));
+      }
+    }
+  };
+  const onend = (): void => void channel.end();
+  const ondrain = (): void => void input.resume();
+  input.on("data", ondata).on("end", onend);
+  channel.on("drain", ondrain);
+  input.resume();
+  return {
+    [Symbol.dispose]() {
+      input.off("data", ondata).off("end", onend);
+      channel.off("drain", ondrain);
+      input.pause();
+    },
+  };
+}

@@ -1,0 +1,121 @@
+/**
+ * What `alknet ssh` says while it runs: words on stderr, and with `--json` events on stdout.
+ *
+ * @module
+ */
+
+import type { Connection } from "@alknet/core/connection";
+import type { SshClient } from "@alknet/ssh/client";
+import type { SshClientError } from "@alknet/ssh/client-error";
+import type { Client } from "./client.ts";
+import { CommandError, ExitCode } from "./command-error.ts";
+import { explain } from "./explain.ts";
+import { shellWord } from "./shell-word.ts";
+import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
+import { describeForward } from "./ssh-forwards.ts";
+import { printJson, say, type Terminal } from "./terminal.ts";
+
+export interface SshTeller {
+  /** Show that it takes its time, on a terminal. */
+  whileConnecting<Result>(connecting: Promise<Result>): Promise<Result>;
+  connected(connection: Connection, client: SshClient): void;
+  listening(forward: SshForward, place: ForwardPlace, side: "local" | "remote"): void;
+  /** A forwarded connection came to nothing. */
+  refused(forward: SshForward, error: Error, asked: ForwardPlace | undefined): void;
+  /** The far side does not listen. @returns what to end with */
+  notListening(forward: SshForward, error: Error): CommandError;
+  /** @param delay until the next try, in milliseconds */
+  lost(error: Error, delay: number): void;
+  readonly note: (text: string) => void;
+  /** Those that listen, in words. */
+  forwards(): readonly string[];
+}
+
+/** With nothing to show for so long, in milliseconds, a person is told what is waited for. */
+const PATIENCE = 1_000;
+/** RFC 4254 §5.1 */
+const PROHIBITED = 1;
+
+export function sshTeller(
+  terminal: Terminal,
+  { json, target, dialing }: { json: boolean; target: string; dialing: Client },
+): SshTeller {
+  const listening = new Map<SshForward, string>();
+  const { words } = terminal;
+  const note = (text: string): void => say(terminal, `alknet: ${text}`);
+  return {
+    note,
+    async whileConnecting(connecting) {
+      let isShown = false;
+      const late = setTimeout(() => {
+        isShown = words.isTerminal;
+        if (isShown) words.write(`connecting to ${target}…`);
+      }, PATIENCE);
+      try {
+        return await connecting;
+      } finally {
+        clearTimeout(late);
+        if (isShown) words.write("\r\x1b[K");
+      }
+    },
+    connected({ transport, remoteAddress, auth }, { hostKey }) {
+      if (!json) return;
+      const { peer, fingerprint } = auth;
+      printJson(terminal, {
+        ...{ event: "connected", target, peer: peer?.id, fingerprint },
+        ...{ transport, address: remoteAddress, hostKey: hostKey.fingerprint },
+      });
+    },
+    listening(forward, place, side) {
+      const text = describeForward(forward, place);
+      listening.set(forward, text);
+      const { target: to } = forward;
+      if (json) {
+        const event = { event: "listening", side, listen: formatPlace(place) };
+        printJson(terminal, { ...event, target: to && formatPlace(to) });
+      } else if ("port" in forward.listen && forward.listen.port === 0) {
+        // Nobody else knows which it is.
+        note(side === "remote" ? `${text}, over there` : text);
+      }
+    },
+    refused(forward, error, asked) {
+      const { message: reason } = error;
+      const to = forward.target ?? asked;
+      const scope = scopeOf(error, to);
+      const hint =
+        scope && `to be let through, over there: alknet peers grant NAME ${shellWord(scope)}`;
+      const { code } = error as { code?: string };
+      if (json) {
+        const event = { event: "refused", forward: forward.text, target: to && formatPlace(to) };
+        printJson(terminal, { ...event, code, scope, message: reason, hint });
+      }
+      note(
+        `${forward.text}${forward.target === undefined && to ? ` (${formatPlace(to)})` : ""}: ${reason}`,
+      );
+      if (hint !== undefined) say(terminal, `hint: ${hint}`);
+    },
+    notListening(forward, cause) {
+      const scope = `tunnel:listen:${"path" in forward.listen ? `unix:${forward.listen.path}` : formatPlace(forward.listen)}`;
+      return new CommandError(`${target} does not listen on ${formatPlace(forward.listen)}`, {
+        code: "LISTEN_REFUSED",
+        hint: `the port is taken there, or, over there: alknet peers grant NAME ${shellWord(scope)}`,
+        exitCode: ExitCode.NOT_ALLOWED,
+        cause,
+      });
+    },
+    lost(error, delay) {
+      const { code, message } = explain(error, dialing.identity.fingerprint);
+      const retry = delay / 1_000;
+      if (json) printJson(terminal, { event: "lost", code, message, retry });
+      note(`the connection to ${target} was lost: ${message}; trying again in ${retry} s`);
+    },
+    forwards: () => [...listening.values()],
+  };
+}
+
+/** What lacks over there, if that is why. */
+function scopeOf(error: Error, to: ForwardPlace | undefined): string | undefined {
+  if ((error as Partial<SshClientError>).reason !== PROHIBITED || to === undefined)
+    return undefined;
+  return `tunnel:dial:${"path" in to ? `unix:${to.path}` : formatPlace(to)}`;
+}

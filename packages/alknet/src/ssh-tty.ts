@@ -1,0 +1,52 @@
+/**
+ * The terminal of a person who is on another machine by it: every key goes there, and what comes is shown as it is.
+ *
+ * @module
+ */
+
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { text } from "node:stream/consumers";
+import type { ReadStream, WriteStream } from "node:tty";
+import type { WindowSize } from "@alknet/ssh/client";
+
+/** Raw mode, left when it is disposed of. Node leaves it at the end of the process too, also when that fails. */
+export interface RawMode extends Disposable {
+  /** Stop this process, as Ctrl-Z does; goes on, raw again, when it is continued. */
+  suspend(): Promise<void>;
+}
+
+export function enterRawMode(keyboard: ReadStream): RawMode {
+  const enter = (): void => {
+    keyboard.setRawMode(true);
+    // Node leaves the output of a raw terminal cooked: a cursor that is sent down would go to the left as well.
+    spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
+  };
+  const leave = (): void => void keyboard.setRawMode(false);
+  enter();
+  return {
+    async suspend() {
+      leave();
+      const continued = once(process, "SIGCONT");
+      process.kill(process.pid, "SIGTSTP");
+      await continued;
+      enter();
+    },
+    [Symbol.dispose]: leave,
+  };
+}
+
+/** @returns what `stty -a` says of the terminal on stdin; nothing where there is none of either. */
+export async function describeModes(): Promise<string> {
+  const child = spawn("stty", ["-a"], {
+    stdio: ["inherit", "pipe", "ignore"],
+    env: { ...process.env, LC_ALL: "C" },
+  });
+  child.on("error", () => {});
+  return await text(child.stdout).catch(() => "");
+}
+
+export function sizeOf({ columns, rows }: WriteStream): WindowSize {
+  // A terminal that does not know its size says 0.
+  return { columns: columns || 80, rows: rows || 24 };
+}
