@@ -151,7 +151,7 @@ function warningOf({ listen, target, far }: Place): {
 }
 
 function leads({ listen, target }: Place): string {
-  return target === undefined ? `SOCKS 5 on ${listen}` : `${listen} -> ${target}`;
+  return target === undefined ? `proxy on ${listen}` : `${listen} -> ${target}`;
 }
 
 /** The scope without what a client asked for. */

@@ -242,9 +242,9 @@ test("alknet socks connects by SOCKS 5 and answers what is refused", async () =>
   assert.deepEqual(
     logOf(stderr).map(({ msg }) => msg),
     [
-      `SOCKS 5 on ${String(listen)} at ${node.address} over quic`,
+      `proxy on ${String(listen)} at ${node.address} over quic`,
       `not forwarded: ${String(listen)}: not-allowed, this key lacks a scope tunnel:dial (-v tells which)`,
-      `closed: SOCKS 5 on ${String(listen)}`,
+      `closed: proxy on ${String(listen)}`,
     ],
   );
 });

@@ -34,16 +34,11 @@ export const OPEN_GATE: ProxyGate = { isClosed: false, check: async () => true }
 const DELAY = 1_000;
 const MAX_WAITING = 16;
 
-/** @throws {RangeError} if the login could not be sent by one of the protocols. */
+/** @throws {RangeError} as {@linkcode checkLogin}. */
 export function proxyGate(login: ProxyLogin | undefined, clock: Clock): ProxyGate {
   if (login === undefined) return OPEN_GATE;
-  const { user, password } = login;
-  if (!isSendable(user) || !isSendable(password) || user.includes(":")) {
-    throw new RangeError(
-      "cannot ask for login: expected user and password of 1 to 255 bytes, no colon in the user",
-    );
-  }
-  const wanted = digestOf(Buffer.from(`${user}:${password}`));
+  checkLogin(login);
+  const wanted = digestOf(Buffer.from(`${login.user}:${login.password}`));
   let waiting = 0;
   return {
     isClosed: true,
@@ -57,6 +52,14 @@ export function proxyGate(login: ProxyLogin | undefined, clock: Clock): ProxyGat
       return false;
     },
   };
+}
+
+/** @throws {RangeError} if `login` could not be sent by one of the protocols. */
+export function checkLogin({ user, password }: ProxyLogin): void {
+  if (isSendable(user) && isSendable(password) && !user.includes(":")) return;
+  throw new RangeError(
+    "cannot ask for login: expected user and password of 1 to 255 bytes, no colon in the user",
+  );
 }
 
 function isSendable(text: string): boolean {
