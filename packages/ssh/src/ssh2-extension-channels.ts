@@ -253,7 +253,7 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
       for (const channel of [...waiting.keys()]) resumeChannel(channel);
     },
     setRoundTrip(time) {
-      roundTrip ??= time;
+      roundTrip = time;
     },
     openAgent() {
       const { promise, resolve, reject } = Promise.withResolvers<Duplex>();

@@ -65,14 +65,35 @@ interface Names {
   readonly array: readonly string[];
 }
 
-/** Of one direction, under one set of keys. */
+/** Of one direction, under one set of keys. Those with an underscore are what ssh2's own have, by kind. */
 export interface Decipher {
-  /** @returns where to go on in the bytes; `Infinity` ends the connection's reading. */
+  inSeqno: number;
+  /** @returns where to go on in the bytes; `Infinity` ends the connection's reading, `false` is here. */
   _onPayload: (payload: Buffer) => unknown;
+  /** @returns where another decipher is to go on, if not all was read. */
+  decrypt(data: Buffer, from: number, to: number): number | undefined;
+  free(): void;
+  readonly _decKeyMain?: Buffer;
+  readonly _decKeyPktLen?: Buffer;
+  readonly _decipherSSLName?: string;
+  readonly _decipherKey?: Buffer;
+  readonly _decipherIV?: Buffer;
+  /** Bytes of a packet's length that have come. */
+  readonly _lenPos?: number;
+  readonly _lenBytes?: number;
 }
 
 export interface Cipher {
+  outSeqno: number;
+  /** @returns a packet but for its payload, which begins at 5. */
+  allocPacket(length: number): Buffer;
   encrypt(packet: Buffer): void;
+  free(): void;
+  readonly _encKeyMain?: Buffer;
+  readonly _encKeyPktLen?: Buffer;
+  readonly _encSSLName?: string;
+  readonly _encKey?: Buffer;
+  readonly _encIV?: Buffer;
 }
 
 /** A channel, at the server's end or at the client's. */

@@ -10,6 +10,7 @@
 import type { Clock } from "@alknet/core/clock";
 import { deadlines } from "@alknet/core/deadlines";
 import { answerMlKem, ML_KEM_EXCHANGE, offerMlKem } from "./ml-kem-exchange.ts";
+import { replaceCiphers } from "./ssh2-extension-ciphers.ts";
 import {
   type Exchange,
   fail,
@@ -213,6 +214,7 @@ export function extendKeys(protocol: Protocol, options: KeyOptions): Keys {
     if (exchanges++ > 0 && moved < WORTH_REKEY) idle++;
     moved = 0;
     exchanged = now;
+    replaceCiphers(protocol);
     complete(negotiated);
     if (exchanges === 1 && wantsExtensions) sendExtensions(protocol);
     if (idle > IDLE_REKEYS) return fail(protocol, "keys are changed again and again");

@@ -9,12 +9,15 @@
  * @module
  */
 
+import { Socket } from "node:net";
 import process from "node:process";
 import type { Duplex } from "node:stream";
 import type { Clock } from "@alknet/core/clock";
 import type { Algorithms, Client, Connection, ServerChannel } from "ssh2";
 import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
+import { free, freeRead } from "./packet-cipher.ts";
 import { extendChannels } from "./ssh2-extension-channels.ts";
+import { isOurs } from "./ssh2-extension-ciphers.ts";
 import { type Channel, type Insides, insidesOf } from "./ssh2-extension-insides.ts";
 import { extendKeys } from "./ssh2-extension-keys.ts";
 import { holdBehindLogin } from "./ssh2-extension-login.ts";
@@ -54,6 +57,8 @@ export interface ExtendedClient {
   openAgent(): Promise<Duplex>;
 }
 
+/** Round trips that are measured: the first of a connection is of programs that have just begun. */
+const ROUND_TRIPS = 4;
 /** With so much of answers waiting, in bytes, nothing more is read. */
 const ANSWER_QUEUE = 2 ** 20;
 
@@ -68,12 +73,16 @@ export function transportOf(client: Connection): Duplex {
  */
 export function batchWrites(transport: Duplex): void {
   const write = transport.write.bind(transport) as (...args: unknown[]) => boolean;
+  // A socket is done with what the system has; others may still hand it on.
+  const isSocket = transport instanceof Socket;
   transport.write = (...args: unknown[]) => {
     if (transport.writableCorked === 0) {
       transport.cork();
       process.nextTick(() => transport.uncork());
     }
-    return write(...args);
+    const [data] = args;
+    if (!isSocket || args.length > 1 || !(data instanceof Uint8Array)) return write(...args);
+    return write(data, () => free(data));
   };
 }
 
@@ -109,9 +118,13 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
     write(data);
     keys.count(data.length);
   };
+  const isSocket = transport instanceof Socket;
   const parse = protocol.parse.bind(protocol);
   protocol.parse = (data, from, to) => {
+    const { _decipher: decipher } = protocol;
     parse(data, from, to);
+    const isRead = isOurs(decipher) && protocol._decipher === decipher;
+    if (isRead && isSocket && transport.listenerCount("data") === 1) freeRead(data);
     keys.count(to - from);
     keys.watch();
     if (transport.writableLength > ANSWER_QUEUE) transport.pause();
@@ -121,18 +134,7 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
     channels.resume();
   });
   transport.once("close", () => keys.release());
-  insides.once("ready", () => {
-    const asked = clock.now();
-    const answered = (): void => channels.setRoundTrip(clock.now() - asked);
-    // Replies come in the order of the requests.
-    if (insides._callbacks === undefined) {
-      protocol._handlers["REQUEST_SUCCESS"] = answered;
-      protocol._handlers["REQUEST_FAILURE"] = answered;
-    } else {
-      insides._callbacks.push(answered);
-    }
-    protocol.ping();
-  });
+  insides.once("ready", () => measure(insides, clock, (time) => channels.setRoundTrip(time)));
   return {
     adopt(channel) {
       channels.adopt(channel as unknown as Channel);
@@ -140,4 +142,29 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
     },
     openAgent: () => channels.openAgent(),
   };
+}
+
+/** Tell the shortest of some round trips, one after the other. */
+function measure(insides: Insides, clock: Clock, tell: (time: number) => void): void {
+  const { _protocol: protocol, _callbacks: callbacks } = insides;
+  let left = ROUND_TRIPS;
+  let shortest = Number.POSITIVE_INFINITY;
+  let asked = 0;
+  const ask = (): void => {
+    asked = clock.now();
+    callbacks?.push(answered);
+    protocol.ping();
+  };
+  const answered = (): void => {
+    if (left === 0) return;
+    shortest = Math.min(shortest, clock.now() - asked);
+    tell(shortest);
+    if (--left > 0) ask();
+  };
+  // Replies come in the order of the requests; a server makes no others.
+  if (callbacks === undefined) {
+    protocol._handlers["REQUEST_SUCCESS"] = answered;
+    protocol._handlers["REQUEST_FAILURE"] = answered;
+  }
+  ask();
 }
