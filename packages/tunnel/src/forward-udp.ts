@@ -8,6 +8,7 @@ import { createSocket, type RemoteInfo } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
 import { type Clock, systemClock } from "@alknet/core/clock";
+import { StreamReset } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { logFailure } from "./forward.ts";
 import type { Target } from "./granted-addresses.ts";
@@ -115,7 +116,9 @@ export async function forwardUdp(dial: DialUdp, options: ForwardUdpOptions): Pro
       client.flow = flow;
       for (const packet of client.waiting.splice(0)) flow.send(packet);
       const broken = await flow.closed;
-      if (broken !== undefined) throw broken;
+      // The far side has ended what it had opened; the next packet hears why, if it still does.
+      if (broken instanceof StreamReset) logger.debug({ err: broken }, "flow reset");
+      else if (broken !== undefined) throw broken;
     } catch (error) {
       if (signal.aborted) return;
       if (onfailure === undefined) logFailure(logger, error as Error, "not forwarded");

@@ -56,6 +56,8 @@ export async function openUdp(
   const { onpacket, idle = DEFAULT_UDP_IDLE, signal, clock = systemClock } = options;
   const request = encodeRequest({ kind: "udp", host: target.host, port: target.port });
   const { stream, connection } = await dial({ signal });
+  const datagrams = connectionDatagrams(connection);
+  const expected = datagrams?.expect();
   stream.write(request);
   const packets = packetFlow(stream, { clock, idle, onpacket });
 
@@ -63,11 +65,13 @@ export async function openUdp(
     try {
       const { value } = await readHead(stream, decodeReply, signal);
       if (value.kind === "refused") throw new FlowRefused(value.refusal, value.text);
-      packets.start(decodeFlowNumber(value.body), connectionDatagrams(connection));
+      packets.start(decodeFlowNumber(value.body), datagrams);
     } catch (error) {
       stream.destroy(error as Error);
       await packets.closed;
       return error as Error;
+    } finally {
+      expected?.[Symbol.dispose]();
     }
     const abort = (): void => packets.end();
     if (signal?.aborted === true) abort();

@@ -1,0 +1,126 @@
+/**
+ * UDP through `alknet forward --udp`, with the programs that people have: dig and iperf3.
+ */
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { LARGE_ANSWER, startDnsServer } from "./dns-server.ts";
+import { createMachine, type Machine } from "./machine.ts";
+import { createNamespace, joinByCable } from "./netns.ts";
+import type { Program } from "./program.ts";
+
+const DNS = 53;
+const LOCAL_DNS = 5353;
+const IPERF = 5201;
+
+const stack = new AsyncDisposableStack();
+let den: Machine;
+let laptop: Machine;
+let node: Program;
+let ticket: string;
+let key: string;
+
+before(async () => {
+  const here = stack.use(await createNamespace("den"));
+  const there = stack.use(await createNamespace("laptop"));
+  await joinByCable(
+    { namespace: here, addresses: ["10.81.0.1/24", "fd81::1/64"] },
+    { namespace: there, addresses: ["10.81.0.2/24", "fd81::2/64"] },
+  );
+  stack.use(await startDnsServer(here, DNS));
+  den = stack.use(createMachine(here));
+  laptop = stack.use(createMachine(there));
+  stack.use(den.command("iperf3", "--server", "--bind", "127.0.0.1", "--forceflush"));
+  key = (await laptop.run("id")).stdout.trim();
+  den.configure(rights(`tunnel:dial:localhost:${DNS}`, `tunnel:dial:localhost:${IPERF}`));
+  node = stack.use(den.start("up"));
+  ticket = (await node.waitFor(/alknet1[a-z2-7]+/))[0];
+});
+
+after(() => stack.disposeAsync());
+
+const rights = (...scopes: string[]): string => `
+name = "den"
+
+[peers.laptop]
+fingerprint = "${key}"
+scopes = ${JSON.stringify(scopes)}
+`;
+
+/** A forward that listens. */
+async function forward(...words: string[]): Promise<Program> {
+  const program = laptop.start("forward", "--json", ...words);
+  await program.waitFor(/^\{"event":"listening".*\}$/m);
+  return program;
+}
+
+async function dig(...words: string[]): Promise<string> {
+  const at = ["@127.0.0.1", "-p", String(LOCAL_DNS), "+short", "+notcp", "+ignore", "+tries=5"];
+  const { status, stdout, stderr } = await laptop.command("dig", ...at, ...words).ended;
+  assert.equal(status, 0, stdout + stderr);
+  return stdout.trim();
+}
+
+for (const transport of ["quic", "tcp"] as const) {
+  test(`dig asks a DNS server through forward --udp, and gets short and long answers (${transport})`, async () => {
+    const spec = `${LOCAL_DNS}:localhost:${DNS}`;
+    await using program = await forward("--udp", `--${transport}`, ticket, spec);
+    const event = JSON.parse(program.stdout) as { transport: string; forwards: unknown };
+    assert.equal(event.transport, transport);
+    assert.deepEqual(event.forwards, [
+      { listen: `127.0.0.1:${LOCAL_DNS}`, target: `localhost:${DNS}`, protocol: "udp" },
+    ]);
+    assert.equal(await dig("db.example", "A"), "192.0.2.53");
+    // 4 KiB fit no datagram of a path with 1,500 bytes.
+    assert.equal(await dig("+bufsize=8192", "large.example", "TXT"), LARGE_ANSWER);
+    // Each question comes from a port of its own.
+    const names = Array.from({ length: 20 }, (_, at) => `host-${at}.example`);
+    const answers = await Promise.all(names.map((name) => dig(name, "A")));
+    assert.deepEqual(new Set(answers), new Set(["192.0.2.53"]));
+    await program.stop("SIGINT");
+  });
+
+  test(`iperf3 sends UDP both ways through the forwards (${transport})`, async () => {
+    const spec = `${IPERF}:localhost:${IPERF}`;
+    await using _tcp = await forward(`--${transport}`, ticket, spec);
+    await using _udp = await forward("--udp", `--${transport}`, ticket, spec);
+    for (const direction of [[], ["--reverse"]]) {
+      const words = ["-c", "127.0.0.1", "-u", "-l", "1200", "-b", "20M", "-t", "2", "--json"];
+      const { stdout, stderr } = await laptop.command("iperf3", ...words, ...direction).ended;
+      const { end, error } = JSON.parse(stdout) as IperfReport;
+      assert.equal(error, undefined, stdout + stderr);
+      assert.ok(end.sum.packets > 1_000, stdout);
+      // A loaded machine loses some: as many as on the wire, not most.
+      assert.ok(end.sum.lost_percent < 50, `${end.sum.lost_percent} % lost`);
+    }
+  });
+}
+
+interface IperfReport {
+  readonly end: { readonly sum: { readonly packets: number; readonly lost_percent: number } };
+  readonly error?: string;
+}
+
+test("a right to UDP that is taken back ends the flow, and who asks is told", async () => {
+  const spec = `${LOCAL_DNS}:localhost:${DNS}`;
+  await using program = await forward("--udp", ticket, spec);
+  assert.equal(await dig("db.example", "A"), "192.0.2.53");
+  const told = node.output.length;
+  den.configure(rights(`tunnel:dial:localhost:${IPERF}`));
+  await node.waitFor(/config/i, { after: told });
+  const asked = laptop.command(
+    "dig",
+    "@127.0.0.1",
+    "-p",
+    String(LOCAL_DNS),
+    "+tries=1",
+    "+time=1",
+    "a",
+  );
+  const { event } = JSON.parse((await program.waitFor(/^\{"event":"refused".*\}$/m))[0]) as {
+    event: string;
+  };
+  assert.equal(event, "refused");
+  assert.match(program.stdout, new RegExp(`tunnel:dial:localhost:${DNS}`));
+  assert.notEqual((await asked.ended).status, 0);
+});
