@@ -16,6 +16,8 @@ mod connection;
 mod connections;
 mod delivery;
 mod events;
+mod holes;
+mod reassembly;
 pub mod record;
 mod statistics;
 mod streams;

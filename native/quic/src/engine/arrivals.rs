@@ -15,6 +15,9 @@ use crate::socket::{BATCH_SIZE, ReceiveBuffer, canonical};
 
 /// Receive batches of a turn, each of up to 32 messages: JavaScript gets its turn even under a flood.
 const RECEIVE_BATCHES: usize = 4;
+/// Datagrams of a turn, after which no further batch is received: what they bring has to be read before there is
+/// too much of it behind a hole (`holes`).
+const RECEIVE_DATAGRAMS: usize = 512;
 /// Messages of a turn while there are handshakes: a message of theirs is a tenth of a millisecond of work, and
 /// the peer waits for the answer to the first one.
 const HANDSHAKE_MESSAGES: usize = 4;
@@ -22,6 +25,7 @@ const HANDSHAKE_MESSAGES: usize = 4;
 impl Engine {
     /// Receive what has come, up to a bound. True when there may be more.
     pub fn receive(&mut self, buffer: &mut ReceiveBuffer) -> bool {
+        let mut datagrams = 0;
         for _ in 0..RECEIVE_BATCHES {
             let most = if self.handshakes > 0 { HANDSHAKE_MESSAGES } else { BATCH_SIZE };
             let count = match buffer.receive(&self.socket, most) {
@@ -38,6 +42,7 @@ impl Engine {
                 let ecn = meta.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
                 while !bytes.is_empty() {
                     let datagram = bytes.split_to(stride.min(bytes.len()));
+                    datagrams += 1;
                     self.outgoing.clear();
                     let event = self.proto.handle(now, meta.addr, meta.dst_ip, ecn, datagram, &mut self.outgoing);
                     match event {
@@ -54,6 +59,10 @@ impl Engine {
                                     engine.hooks.entering(canonical(conn.remote), conn.source_validated);
                                 }
                                 conn.proto.handle_event(event);
+                                conn.received += 1;
+                                if conn.received >= conn.look_at {
+                                    engine.look_at_holes(conn);
+                                }
                                 engine.tell_pong(id, conn);
                             });
                             self.touch(id);
@@ -67,7 +76,7 @@ impl Engine {
             if count < most {
                 return false;
             }
-            if most < BATCH_SIZE {
+            if most < BATCH_SIZE || datagrams >= RECEIVE_DATAGRAMS {
                 break;
             }
         }
@@ -158,6 +167,12 @@ impl Engine {
             source_validated,
             path_changes: 0,
             remote,
+            received: 0,
+            holes: Vec::new(),
+            look_at: u64::MAX,
+            held: 0,
+            receive_window: transport.receive_window,
+            stream_receive_window: transport.stream_receive_window,
             panic_at: None,
         });
         let id = self.connections.insert_with(|_| conn);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::{Connection, ConnectionHandle, StreamId};
 
+use super::holes::Arrival;
 use crate::reason::{Kind, Reason};
 use crate::socket::canonical;
 
@@ -55,6 +56,15 @@ pub(super) struct Conn {
     pub(super) source_validated: bool,
     pub(super) path_changes: u32,
     pub(super) remote: SocketAddr,
+    /// Datagrams that have come.
+    pub(super) received: u64,
+    /// Streams with a hole at the front, and when to look at them: by `received`.
+    pub(super) holes: Vec<u32>,
+    pub(super) look_at: u64,
+    /// Bytes of all streams that wait behind holes, outside of quinn-proto.
+    pub(super) held: u64,
+    pub(super) receive_window: u64,
+    pub(super) stream_receive_window: u64,
     pub(super) panic_at: Option<Place>,
 }
 
@@ -119,6 +129,9 @@ pub(super) struct Stream {
     pub(super) watched: bool,
     pub(super) read_queued: bool,
     pub(super) write_blocked: bool,
+    /// Bytes that JavaScript has been given.
+    pub(super) read: u64,
+    pub(super) arrival: Arrival,
 }
 
 impl Stream {

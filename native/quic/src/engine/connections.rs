@@ -91,6 +91,7 @@ impl Engine {
             }
         }
         if let Some(window) = receive {
+            conn.receive_window = window;
             conn.proto.set_receive_window(VarInt::from_u64(window).unwrap_or(VarInt::MAX));
         }
         if let Some(window) = send {

@@ -2,10 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use quinn_proto::{Dir, ReadError, ReadableError, VarInt};
+use quinn_proto::{Dir, VarInt};
 
 use super::batch::{Batch, SMALL_READ};
 use super::connection::{Current, Phase, Place, Stream};
+use super::holes::{Arrival, End, Got};
 use super::{Engine, Ready, record};
 
 /// Longest read of one stream before the next one has its turn, in bytes.
@@ -79,6 +80,8 @@ impl Engine {
                 watched: false,
                 read_queued: true,
                 write_blocked: false,
+                read: 0,
+                arrival: Arrival::InOrder,
             };
             match self.streams.insert_with(|_| entry) {
                 Some(handle) => {
@@ -143,38 +146,8 @@ impl Engine {
         let start = batch.large_at;
         // Nobody has asked yet: a taste, which is all that most requests have.
         let budget = if entry.claimed { READ_BUDGET.min(batch.large.len() - start) } else { SMALL_READ };
-        let mut length = 0;
-        let mut end = End::Blocked;
-        let mut transmit = false;
-        match conn.proto.recv_stream(id).read(true) {
-            Ok(mut chunks) => {
-                loop {
-                    if length == budget {
-                        end = End::More;
-                        break;
-                    }
-                    match chunks.next(budget - length) {
-                        Ok(Some(chunk)) => {
-                            let at = start + length;
-                            batch.large[at..at + chunk.bytes.len()].copy_from_slice(&chunk.bytes);
-                            length += chunk.bytes.len();
-                        }
-                        Ok(None) => {
-                            end = End::Fin;
-                            break;
-                        }
-                        Err(ReadError::Blocked) => break,
-                        Err(ReadError::Reset(code)) => {
-                            end = End::Reset(code.into_inner());
-                            break;
-                        }
-                    }
-                }
-                transmit = chunks.finalize().should_transmit();
-            }
-            Err(ReadableError::ClosedStream) => end = End::Gone,
-            Err(ReadableError::IllegalOrderedRead) => unreachable!("every read is ordered"),
-        }
+        let Got { length, end, transmit } = entry.arrival.read(conn, id, &mut batch.large[start..start + budget]);
+        entry.read += length as u64;
         let closed = conn.phase == Phase::Closed;
         if length > 0 || matches!(end, End::Fin) {
             let fin = if matches!(end, End::Fin) { record::FIN } else { 0 };
@@ -192,7 +165,12 @@ impl Engine {
                 batch.push(record::LOST, stream, 0, 0);
                 false
             }
-            End::Blocked => true,
+            End::Blocked => {
+                if length == 0 {
+                    Self::watch_hole(conn, stream, entry.read, &mut entry.arrival);
+                }
+                true
+            }
             End::Reset(code) => {
                 batch.push(record::RESET, stream, code as u32, (code >> 32) as u32);
                 false
@@ -211,13 +189,4 @@ impl Engine {
             self.touch(connection);
         }
     }
-}
-
-/// Why reading stopped.
-enum End {
-    Blocked,
-    More,
-    Fin,
-    Reset(u64),
-    Gone,
 }

@@ -3,6 +3,7 @@
 use quinn_proto::{Dir, VarInt, WriteError};
 
 use super::connection::{Phase, Stream};
+use super::holes::Arrival;
 use super::{Engine, Ready, record};
 
 /// Most bytes that one write takes: the count shares a number with an id.
@@ -39,6 +40,8 @@ impl Engine {
             watched: false,
             read_queued: false,
             write_blocked: false,
+            read: 0,
+            arrival: Arrival::InOrder,
         };
         let Some(handle) = self.streams.insert_with(|_| entry) else {
             let _ = conn.proto.send_stream(stream).reset(VarInt::from_u32(0));

@@ -1,5 +1,6 @@
 //! The engine without a loop: two of them, pumped by hand over real sockets.
 
+use std::net::UdpSocket;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,19 +53,21 @@ fn transport() -> Transport {
     }
 }
 
-fn engine(server: bool) -> Engine {
+fn engine(server: bool, transport: Transport) -> Engine {
     let socket = Socket::bind("127.0.0.1:0".parse().unwrap(), 1 << 20).unwrap();
     let server = server.then(|| {
         let tls = ServerTls::new(vec![CERTIFICATE.into()], PRIVATE_KEY.into(), ClientAuth::None, false, None).unwrap();
         ServerConfig::with_crypto(Arc::new(ByHello::new(Arc::new(Always(tls)))))
     });
-    Engine::new(EndpointConfig::default(), socket, Box::new(Everybody), server, transport())
+    Engine::new(EndpointConfig::default(), socket, Box::new(Everybody), server, transport)
 }
 
 /// Two engines, what they have told so far, and the room to receive.
 struct Bench {
     engines: [Engine; 2],
     told: [Vec<[u32; 4]>; 2],
+    /// Bytes of all streams.
+    read: [Vec<u8>; 2],
     buffer: ReceiveBuffer,
     records: Vec<u32>,
     slabs: [Vec<u8>; 2],
@@ -72,9 +75,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(transport())
+    }
+
+    fn with(transport: Transport) -> Self {
         Self {
-            engines: [engine(false), engine(true)],
+            engines: [engine(false, transport.clone()), engine(true, transport)],
             told: [Vec::new(), Vec::new()],
+            read: [Vec::new(), Vec::new()],
             buffer: ReceiveBuffer::new(),
             records: vec![0; 400],
             slabs: [vec![0; 256 * 1024], vec![0; 64 * 1024]],
@@ -88,7 +96,15 @@ impl Bench {
         engine.digest(now);
         let [large, small] = &mut self.slabs;
         let (count, _, _) = engine.drain(&mut self.records, large, 0, small, 0);
-        self.told[which].extend(self.records.chunks(4).take(count).map(|record| <[u32; 4]>::try_from(record).unwrap()));
+        for record in self.records.chunks(4).take(count) {
+            let record = <[u32; 4]>::try_from(record).unwrap();
+            if let [record::DATA, _, at, length] = record {
+                let slab = if length & record::SMALL == 0 { &*large } else { &*small };
+                let (at, length) = (at as usize, (length & !(record::SMALL | record::FIN)) as usize);
+                self.read[which].extend_from_slice(&slab[at..at + length]);
+            }
+            self.told[which].push(record);
+        }
         engine.transmit(now);
     }
 
@@ -108,12 +124,23 @@ impl Bench {
 
     /// Dial from the first to the second; the id that the first has for it.
     fn connect(&mut self) -> u32 {
+        let remote = self.engines[1].socket().local_address();
+        self.connect_by(remote, |_| {})
+    }
+
+    /// The same, to an address from which `carry` brings the packets on.
+    fn connect_by(&mut self, remote: SocketAddr, mut carry: impl FnMut(&mut Self)) -> u32 {
         let tls = ClientTls::new(vec![b"test".into()], Verification::Any, None, false, None).unwrap();
         let config = ClientConfig::new(Rc::new(tls).config(false));
-        let remote = self.engines[1].socket().local_address();
         let id = self.engines[0].connect(config, None, remote, "unnamed.invalid").unwrap();
         let before = self.count(1, record::CONNECTED);
-        self.until(|bench| bench.count(1, record::CONNECTED) > before);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.count(1, record::CONNECTED) == before {
+            assert!(Instant::now() < deadline, "told so far: {:?}", self.told);
+            carry(self);
+            self.turn(0);
+            self.turn(1);
+        }
         id
     }
 }
@@ -195,4 +222,97 @@ fn send_window_follows_the_path_and_not_a_congestion_window_that_nothing_bounds(
     assert_eq!(send_window(1 << 40, far, CEILING), CEILING);
     assert_eq!(send_window(1 << 20, far, CEILING), 2 << 20);
     assert_eq!(send_window(1 << 40, UNKNOWN_RTT, CEILING), CEILING);
+}
+
+/// A line between two engines: it brings on what comes, or keeps what the first one sends, and then every answer
+/// until that has been given on.
+struct Line {
+    socket: UdpSocket,
+    near: Option<SocketAddr>,
+    far: SocketAddr,
+    keeping: bool,
+    kept: VecDeque<Vec<u8>>,
+    answers: VecDeque<Vec<u8>>,
+}
+
+impl Line {
+    fn to(far: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20).unwrap();
+        Self { socket, near: None, far, keeping: false, kept: VecDeque::new(), answers: VecDeque::new() }
+    }
+
+    fn carry(&mut self) {
+        let mut packet = [0; 2_048];
+        while let Ok((length, from)) = self.socket.recv_from(&mut packet) {
+            let packet = &packet[..length];
+            match from == self.far {
+                true => self.answers.push_back(packet.to_vec()),
+                false => {
+                    self.near = Some(from);
+                    match self.keeping || !self.kept.is_empty() {
+                        true => self.kept.push_back(packet.to_vec()),
+                        false => drop(self.socket.send_to(packet, self.far)),
+                    }
+                }
+            }
+        }
+        if self.kept.is_empty() {
+            for answer in self.answers.drain(..) {
+                let _ = self.socket.send_to(&answer, self.near.unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_which_every_other_packet_of_thousands_is_lost_comes_through() {
+    const WINDOW: u64 = 16 << 20;
+    let windows =
+        Transport { stream_receive_window: WINDOW, receive_window: 4 * WINDOW, send_window: 2 * WINDOW, ..transport() };
+    let mut bench = Bench::with(windows);
+    let mut line = Line::to(bench.engines[1].socket().local_address());
+    let id = bench.connect_by(line.socket.local_addr().unwrap(), |_| line.carry());
+    let Open::Opened(stream, _) = bench.engines[0].open(id, Dir::Uni, b"", false) else { panic!("not opened") };
+    // As far away as this takes; the line has no delay.
+    bench.engines[0].connections.get_mut(id).unwrap().proto.set_send_window(2 * WINDOW);
+    let data: Vec<u8> = (0..48_000_000_u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+    let (mut sent, mut claimed, mut lost) = (0, false, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bench.read[1].len() < data.len() {
+        assert!(Instant::now() < deadline, "{} bytes came, {lost} packets were lost", bench.read[1].len());
+        assert_eq!(bench.count(1, record::CLOSED), 0, "the connection was ended");
+        let end = data.len().min(sent + (1 << 20));
+        sent += bench.engines[0].write(stream, &data[sent..end], end == data.len()).unwrap_or(0);
+        if let Some(&[_, _, far, _]) = bench.told[1].iter().find(|record| record[0] == record::OPENED)
+            && !std::mem::replace(&mut claimed, true)
+        {
+            bench.engines[1].flow(far, true);
+        }
+        // Once it sends thousands in a round trip: keep them, and lose every other one.
+        let window = bench.engines[0].connection(id).unwrap().congestion_state().window();
+        if lost == 0 && window > 8 << 20 {
+            line.keeping = line.kept.len() < 6_000;
+        }
+        line.carry();
+        // No more at a time than a socket holds.
+        if !line.keeping {
+            for _ in 0..100 {
+                if line.kept.pop_front().is_none() {
+                    break;
+                }
+                lost += 1;
+                if let Some(packet) = line.kept.pop_front() {
+                    line.socket.send_to(&packet, line.far).unwrap();
+                }
+            }
+        }
+        bench.turn(0);
+        bench.turn(1);
+    }
+    assert!(lost >= 3_000, "{lost} packets were lost");
+    assert!(bench.read[1] == data, "the bytes are others");
+    let stream = bench.engines[1].connections.values().next().unwrap();
+    assert_eq!(stream.held, 0);
 }
