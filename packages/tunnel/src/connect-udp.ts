@@ -8,6 +8,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { isIPv4 } from "node:net";
 import type { AuthContext } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
+import { UDP_SOCKET_BUFFER } from "./bind-udp.ts";
 import { refusedFor } from "./connect-failure.ts";
 import {
   type Candidate,
@@ -36,9 +37,6 @@ export interface UdpReach extends Finding {
 
 /** Bytes that may wait for the system to take them. */
 const MAX_QUEUED = 1024 * 1024;
-
-/** What the system is asked to keep of a burst, in bytes; it gives what it allows. */
-const SOCKET_BUFFER = 1024 * 1024;
 
 /**
  * Make a socket for `target` with the rights of `auth`: for the name and the address, as TCP has them.
@@ -155,8 +153,8 @@ async function connected(address: string, port: number): Promise<Socket> {
   const type = isIPv4(address) ? "udp4" : "udp6";
   const socket = createSocket({
     type,
-    recvBufferSize: SOCKET_BUFFER,
-    sendBufferSize: SOCKET_BUFFER,
+    recvBufferSize: UDP_SOCKET_BUFFER,
+    sendBufferSize: UDP_SOCKET_BUFFER,
   });
   try {
     await new Promise<void>((resolve, reject) => {
