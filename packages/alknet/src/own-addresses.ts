@@ -44,6 +44,12 @@ export function ownAddresses(bound: readonly HostPort[], interfaces: Interfaces)
   return (outer.length > 0 ? outer : ranked).slice(0, MAX_ADDRESSES).map(([address]) => address);
 }
 
+/** Whether listening at `address` lets in more than this machine and its own network. */
+export function isPublicAddress(address: string): boolean {
+  return address === "::" || address === "0.0.0.0" || (rankOf(address) ?? PRIVATE) < PRIVATE;
+}
+
+const PRIVATE = 2;
 const LOOPBACK = 4;
 
 /** Lower is better; `undefined`: means nothing on another machine. */
@@ -51,7 +57,7 @@ function rankOf(address: string): number | undefined {
   const family = isIPv6(address) ? "ipv6" : "ipv4";
   if (loopback.check(address, family)) return LOOPBACK;
   if (local.check(address, family)) return undefined;
-  return (privateUse.check(address, family) ? 2 : 0) + (family === "ipv6" ? 1 : 0);
+  return (privateUse.check(address, family) ? PRIVATE : 0) + (family === "ipv6" ? 1 : 0);
 }
 
 const loopback = blocks(["127.0.0.0", 8], ["::1", 128]);

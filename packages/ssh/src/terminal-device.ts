@@ -155,6 +155,16 @@ export function openTerminal(size: WindowSize, endOfInput: number | undefined): 
   };
 }
 
+/** Why there are no terminals; `undefined`: there are. */
+export function whyNoTerminals(): string | undefined {
+  try {
+    loadAddon();
+    return undefined;
+  } catch (error) {
+    return (error as NoTerminals).message;
+  }
+}
+
 function loadAddon(): Addon {
   const platform = `${process.platform}-${process.arch}`;
   try {

@@ -17,6 +17,7 @@ import { checkConfigDrift } from "../checks/config-drift.ts";
 import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
 import { checkNode, checkNodeStore } from "../checks/node.ts";
+import { checkSsh } from "../checks/ssh.ts";
 import { checkStore, problemFinding } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
 import { checkVault } from "../checks/vault.ts";
@@ -59,6 +60,8 @@ export async function doctor(
   const key = await checkIdentity(home, config ?? { identity: undefined });
   found(key);
   for (const each of await checkVault(home, config)) found(each);
+  if (config !== undefined)
+    for (const each of await sshFindings(config, checked?.store)) found(each);
   found(checkRunFolder(home));
   const { node, finding: running } = await checkNode(home);
   found(running);
@@ -101,6 +104,19 @@ export async function doctor(
       code: "PROBLEMS_FOUND",
     });
   }
+}
+
+async function sshFindings(config: Config, store: IdentityStore | undefined): Promise<Finding[]> {
+  const { whyNoTerminals } = await import("@alknet/ssh/terminal-device");
+  const { peers, roles } = config;
+  using configured = staticIdentities(peers, { roles });
+  const provider = store === undefined ? configured : joinIdentities([configured, store]);
+  const identities = knownPeers(config, store).flatMap(({ enabled, fingerprints: [key] }) => {
+    const identity = key && enabled ? provider.resolveFingerprint(key) : undefined;
+    return identity === undefined ? [] : [identity];
+  });
+  const isRoot = process.getuid?.() === 0;
+  return checkSsh({ config, identities, isRoot, noTerminals: whyNoTerminals() });
 }
 
 /** By the configuration and by the store. */
