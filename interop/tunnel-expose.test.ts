@@ -48,7 +48,8 @@ before(async () => {
   await counter.waitFor(/up/);
   const key = (await laptop.run("id")).stdout.trim();
   den.configure('name = "den"\n');
-  const added = await den.run("peers", "add", "laptop", key);
+  const scopes = ["tunnel:listen:localhost:*", `tunnel:listen:unix:${den.home}/*`];
+  const added = await den.run("peers", "add", "laptop", key, "--grant", ...scopes);
   assert.equal(added.status, 0, added.stderr);
   await startNode();
 });
@@ -93,7 +94,6 @@ async function refused(port: number): Promise<void> {
 
 for (const transport of ["quic", "tcp"]) {
   test(`what is exposed is reached by curl, several ports and a socket at once (${transport})`, async () => {
-    await peers("grant", "laptop", "tunnel:listen:localhost:*", `tunnel:listen:unix:${den.home}/*`);
     const socket = `${den.home}/web.sock`;
     await using program = await expose(
       transport,
@@ -174,6 +174,16 @@ for (const transport of ["quic", "tcp"]) {
   });
 }
 
+test("who was killed and is back does not find its own old listener in the way (quic)", async () => {
+  await using killed = await expose("quic", `${FAR}:localhost:${WEB}`);
+  assert.equal(await curl(`http://localhost:${FAR}/`), PAGE);
+  await killed.stop("SIGKILL");
+  await using _program = await expose("quic", `${FAR}:localhost:${WEB}`);
+  assert.equal(await curl(`http://localhost:${FAR}/`), PAGE);
+  const second = await laptop.run("expose", "--quic", ticket, `${FAR}:localhost:${WEB}`);
+  assert.match(second.stderr, /something is there already/);
+});
+
 test("what cannot be exposed is told with what to do about it", async () => {
   const port = 8090;
   const listener = den.command("nc", "-lk", "127.0.0.1", String(port));
@@ -189,6 +199,7 @@ test("what cannot be exposed is told with what to do about it", async () => {
 
   await peers("revoke", "laptop", "tunnel:listen:localhost:*");
   const denied = await laptop.run("expose", ticket, `${FAR}:localhost:${WEB}`);
+  await peers("grant", "laptop", "tunnel:listen:localhost:*");
   assert.equal(denied.status, 3);
   assert.match(
     denied.stderr,

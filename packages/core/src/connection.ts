@@ -120,6 +120,11 @@ export interface Connection extends AsyncDisposable {
   close(): Promise<void>;
   /** Now; what is in flight is lost. */
   abort(code: number, reason?: string): void;
+  /**
+   * Ask for a sign of life. `undefined`: something came a moment ago. Only connections that can be shared
+   * have this.
+   */
+  probe?(): Probe | undefined;
 }
 
 /** A connection as its owner holds it: the router, or who dialed. */
@@ -133,11 +138,6 @@ export interface OwnedConnection extends Connection {
    * is an end before any byte, and every other code a cut.
    */
   refuse(code: number, reason?: string): void;
-  /**
-   * Ask for a sign of life. `undefined`: something came a moment ago. Only connections that can be shared
-   * have this.
-   */
-  probe?(): Probe | undefined;
 }
 
 /** A question whether the peer is still there. */

@@ -16,7 +16,13 @@ import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Connection } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { framed } from "./framed.ts";
-import { type Inbound, inbound, type InboundPlace, type Origin } from "./inbound.ts";
+import {
+  type Inbound,
+  inbound,
+  type InboundPlace,
+  type Origin,
+  type PeerListener,
+} from "./inbound.ts";
 import { type FlowEnd, join } from "./join.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
@@ -72,11 +78,20 @@ interface Unclaimed {
   readonly signal: AbortSignal;
 }
 
+/** A listener that stands, and how to end it. */
+interface Standing {
+  readonly peer: string;
+  readonly connection: Connection;
+  readonly place: InboundPlace;
+  readonly end: (error: Error) => void;
+}
+
 const NOTHING = new Uint8Array();
 
 export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
   const { inbound: into = inbound(), clock = systemClock, logger = silentLogger } = options;
   const unclaimed = new Map<string, Set<Unclaimed>>();
+  const standing = new Set<Standing>();
   let listeners = 0;
 
   async function listen(
@@ -109,8 +124,16 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
       void done.then(() => carried.delete(done));
     }
 
-    const listener = await into.listen(auth, placeOf(request), serve, { signal: life.signal });
+    const wanted = placeOf(request);
+    const begin = (): Promise<PeerListener> =>
+      into.listen(auth, wanted, serve, { signal: life.signal });
+    const listener = await begin().catch(async (error: unknown) => {
+      if (await gaveWay(connection, wanted, error)) return await begin();
+      throw error;
+    });
     const { place } = listener;
+    const entry: Standing = { peer: peerOf(auth), connection, place, end: broken };
+    standing.add(entry);
     const body = encodeListening({ listener: number, place });
     stream.write(encodeReply({ kind: "open", body }));
     if (!multiplexed) control = framed(stream).on("error", broken);
@@ -125,11 +148,33 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
     if (connection.draining.aborted) drain();
 
     const error = await listener.closed;
+    standing.delete(entry);
     connection.draining.removeEventListener("abort", drain);
     // An end of ours tells the peer that nobody listens any more, a reset why.
     if (error === undefined) control.end();
     else control.destroy(error);
     while (carried.size > 0) await Promise.all(carried);
+  }
+
+  /**
+   * Whether what is in the way was a listener of the same peer whose connection is dead, and is no more. A peer that
+   * was killed, or is somewhere else now, is back long before its old connection has timed out.
+   */
+  async function gaveWay(
+    connection: Connection,
+    wanted: InboundPlace,
+    refused: unknown,
+  ): Promise<boolean> {
+    if (!(refused instanceof FlowRefused) || refused.refusal !== "in-use") return false;
+    const peer = peerOf(connection.auth);
+    const inTheWay = [...standing].filter(
+      (it) => it.peer === peer && it.connection !== connection && isSamePlace(it.place, wanted),
+    );
+    const dead = await Promise.all(inTheWay.map((it) => isDead(it.connection, clock)));
+    for (const [index, it] of inTheWay.entries()) {
+      if (dead[index] === true) it.end(new Error("its connection does not answer any more"));
+    }
+    return dead.includes(true);
   }
 
   /** Open a stream to the peer for one connection. */
@@ -207,6 +252,24 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
   }
 
   return { listen, claim };
+}
+
+/** Whether one may keep the other from being listened at. */
+function isSamePlace(one: InboundPlace, other: InboundPlace): boolean {
+  if ("path" in one || "path" in other) {
+    return "path" in one && "path" in other && one.path === other.path;
+  }
+  return one.port === other.port;
+}
+
+async function isDead(connection: Connection, clock: Clock): Promise<boolean> {
+  const probe = connection.probe?.();
+  if (probe === undefined) return false;
+  const late = clock.timeout(probe.patience);
+  const isLate = new Promise<boolean>((resolve) => {
+    late.addEventListener("abort", () => resolve(true), { once: true });
+  });
+  return await Promise.race([probe.answered.then((isAlive) => !isAlive), isLate]);
 }
 
 function placeOf(request: ListenRequest | UnixRequest): InboundPlace {
