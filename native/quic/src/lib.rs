@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod api;
+mod bbr;
 mod cubic;
 mod engine;
 mod hello;

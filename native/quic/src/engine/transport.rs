@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn_proto::congestion::{BbrConfig, NewRenoConfig};
+use quinn_proto::congestion::NewRenoConfig;
 use quinn_proto::{MtuDiscoveryConfig, TransportConfig, VarInt};
 
+use crate::bbr::BbrConfig;
 use crate::cubic::CubicConfig;
 
 /// Send window of a fresh connection, in bytes; it grows with the congestion window.
@@ -60,7 +61,7 @@ impl Transport {
         match self.congestion {
             Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig)),
             Congestion::NewReno => config.congestion_controller_factory(Arc::new(NewRenoConfig::default())),
-            Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+            Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig)),
         };
         Arc::new(config)
     }
