@@ -225,8 +225,6 @@ function commands(context: Context): Command {
     .option("--listen <[bind:]port>", "where to listen", "127.0.0.1:1080")
     .option("--user <name>", "who may use it (default: whoever can connect)")
     .option("--password-file <file>", "the password of that user, in its first line")
-    .option("--user <name>", "who may use it (default: whoever can connect)")
-    .option("--password-file <file>", "the password of that user, in its first line")
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())
     .addOption(overQuic())
@@ -301,12 +299,6 @@ interface JoinFlags extends TransportFlags {
 interface TunnelFlags extends TransportFlags {
   readonly json: boolean;
   readonly verbose: boolean;
-}
-
-interface SocksFlags extends TunnelFlags {
-  readonly listen: string;
-  readonly user?: string;
-  readonly passwordFile?: string;
 }
 
 interface SocksFlags extends TunnelFlags {
