@@ -1,5 +1,5 @@
 /**
- * UDP through `alknet forward --udp`, with the programs that people have: dig and iperf3.
+ * UDP through `alknet forward --udp` and `alknet socks`, with the programs that people have: dig, iperf3 and PySocks.
  */
 
 import assert from "node:assert/strict";
@@ -12,6 +12,7 @@ import type { Program } from "./program.ts";
 const DNS = 53;
 const LOCAL_DNS = 5353;
 const IPERF = 5201;
+const SOCKS = 1080;
 
 const stack = new AsyncDisposableStack();
 let den: Machine;
@@ -93,6 +94,36 @@ for (const transport of ["quic", "tcp"] as const) {
       // A loaded machine loses some: as many as on the wire, not most.
       assert.ok(end.sum.lost_percent < 50, `${end.sum.lost_percent} % lost`);
     }
+  });
+}
+
+/**
+ * Takes what dig sends, and has PySocks ask for it through the proxy: dig itself knows no proxies.
+ */
+const THROUGH_SOCKS = `
+import socket, socks, sys
+local = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+local.bind(("127.0.0.1", ${LOCAL_DNS}))
+proxy = socks.socksocket(socket.AF_INET, socket.SOCK_DGRAM)
+proxy.set_proxy(socks.SOCKS5, "127.0.0.1", ${SOCKS}, rdns=True)
+print("listening", flush=True)
+while True:
+    query, client = local.recvfrom(65535)
+    proxy.sendto(query, ("127.0.0.1", ${DNS}))
+    answer, source = proxy.recvfrom(65535)
+    assert source == ("127.0.0.1", ${DNS}), source
+    local.sendto(answer, client)
+`;
+
+for (const transport of ["quic", "tcp"] as const) {
+  test(`dig asks through SOCKS 5's UDP ASSOCIATE, by PySocks (${transport})`, async () => {
+    await using program = laptop.start("socks", "--json", `--${transport}`, ticket);
+    await program.waitFor(/^\{"event":"listening".*\}$/m);
+    // The one that has the distribution's PySocks, whatever is first in the path.
+    await using client = laptop.command("/usr/bin/python3", "-c", THROUGH_SOCKS);
+    await client.waitFor(/listening/);
+    assert.equal(await dig("db.example", "A"), "192.0.2.53");
+    assert.equal(await dig("+bufsize=8192", "large.example", "TXT"), LARGE_ANSWER);
   });
 }
 

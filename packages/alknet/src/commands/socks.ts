@@ -8,6 +8,7 @@ import { parseListen } from "@alknet/tunnel/forward-spec";
 import { type PrivateFile, readPrivateFile } from "@alknet/core/private-file";
 import { checkLogin, type ProxyLogin } from "@alknet/tunnel/proxy-gate";
 import { socks as serveSocks } from "@alknet/tunnel/socks";
+import { associateUdp } from "@alknet/tunnel/socks-udp";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { runLocalListeners } from "../local-listeners.ts";
@@ -38,7 +39,10 @@ export async function socks(
     locals: [
       {
         target: undefined,
-        listen: (tools) => serveSocks(tools.dial, { host: bind, port, login, ...tools }),
+        listen(tools) {
+          const associate = associateUdp(tools.dial, { onfailure: tools.onfailure });
+          return serveSocks(tools.dial, { host: bind, port, login, associate, ...tools });
+        },
       },
     ],
     describe([place]) {

@@ -193,3 +193,13 @@ test("encodeSocksReply() tells where a relay is, of either family", () => {
   const reply = encodeSocksReply(ReplyCode.SUCCEEDED, { address, port: 1 });
   assert.deepEqual([...reply], [5, 0, 0, 4, ...address, 0, 1]);
 });
+
+test("decodeSocksRequest() takes a name for no place that a client sends UDP from", () => {
+  const request = Buffer.from([5, 3, 0, 3, 1, 0x30, 0x12, 0x34]);
+  assert.deepEqual(decodeSocksRequest(request), {
+    command: "udp-associate",
+    host: "0.0.0.0",
+    port: 0x1234,
+    length: 8,
+  });
+});

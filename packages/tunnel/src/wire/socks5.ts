@@ -128,7 +128,9 @@ export function decodeSocksRequest(bytes: Uint8Array): SocksRequest | undefined 
       ? view.subarray(4, 8).join(".")
       : type === 4
         ? formatIpv6(view.subarray(4, 20))
-        : nameOf(view.toString("latin1", 5, length - 2));
+        : command === "udp-associate"
+          ? "0.0.0.0" // Where a client sends from is no name: PySocks writes "0".
+          : nameOf(view.toString("latin1", 5, length - 2));
   return { command, host, port: view.readUInt16BE(length - 2), length };
 }
 
