@@ -66,6 +66,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "a file by ssh host cat, both ways, from our server and from sshd",
     load: () => import("./ssh-bulk.ts"),
   },
+  "ssh-flows": {
+    about: "memory of our server for each of 1,000 connections of ssh -L that are open",
+    load: () => import("./ssh-flows.ts"),
+  },
   "call-64": {
     about: "calls of 200 characters, 64 in flight, against grpc-js, tRPC and Cap'n Web",
     load: () => import("./call-64.ts"),

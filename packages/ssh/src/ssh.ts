@@ -62,7 +62,7 @@ export interface SshLimits {
   readonly attempts?: number | undefined;
   /** Time from the first byte until somebody is logged in, in milliseconds. @default 30_000 */
   readonly authDeadline?: number | undefined;
-  /** Channels open at once on one connection. @default 256 */
+  /** Channels open at once on one connection. @default 2_048 */
   readonly channels?: number | undefined;
   /** Programs that run at once for one peer, over all its connections. @default 256 */
   readonly sessionsPerPeer?: number | undefined;
@@ -74,7 +74,7 @@ export const DEFAULT_SSH_LIMITS: Readonly<Required<{ [K in keyof SshLimits]: num
   Object.freeze({
     attempts: 10,
     authDeadline: 30_000,
-    channels: 256,
+    channels: 2_048,
     sessionsPerPeer: 256,
     rekeyAfter: 2 ** 30,
   });
