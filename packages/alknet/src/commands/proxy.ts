@@ -7,6 +7,7 @@
  * @module
  */
 
+import { CloseCode } from "@alknet/core/close-code";
 import { carrySsh } from "../carry-ssh.ts";
 import { openClient } from "../client.ts";
 import type { Context } from "../context.ts";
@@ -34,12 +35,18 @@ export async function proxy(
     const peer = peerCalled(host, client.peers);
     const { knownHosts } = sshFiles(home);
     makeKnownHosts(knownHosts);
-    const { stream, connection } = await client.dialer.open(peer ?? host, SSH_ALPN, {
+    const connection = await client.dialer.dial(peer ?? host, SSH_ALPN, {
       signal: interrupted,
       transports,
     });
-    const onabort = (): void => void stream.destroy();
-    interrupted.addEventListener("abort", onabort, { once: true });
+    // `ssh` hangs up when it is done, whether its goodbye has left or not; the peer is not to wait for more.
+    let over = false;
+    const leave = (): void => {
+      over = true;
+      connection.abort(CloseCode.OK);
+    };
+    using _hangup = context.onhangup?.(leave);
+    interrupted.addEventListener("abort", leave, { once: true });
     const note = (why: string): void =>
       say(terminal, `alknet: the host key of ${host} is not written down: ${why}`);
     const onhostkey = async (key: Uint8Array): Promise<void> => {
@@ -47,10 +54,13 @@ export async function proxy(
       await pinHostKey(knownHosts, peer, key).catch((error: Error) => note(error.message));
     };
     try {
-      await carrySsh(stream, context.pipe(), { onhostkey, onlost: note });
+      await carrySsh(await connection.open(), context.pipe(), { onhostkey, onlost: note });
     } catch (error) {
-      throw await refusalOf(connection, error);
+      if (!over) throw await refusalOf(connection, error);
+    } finally {
+      leave();
     }
+    if (interrupted.aborted) throw new Interrupted();
   } catch (error) {
     throw interrupted.aborted ? new Interrupted() : error;
   } finally {
