@@ -10,7 +10,7 @@ import type { Dialer } from "@alknet/core/dialer";
 import { formatHostPort, type HostPort } from "@alknet/core/host";
 import type { Logger } from "@alknet/core/log";
 import { inTurns } from "@alknet/tunnel/in-turns";
-import type { DialExpose } from "@alknet/tunnel/expose";
+import type { DialWithConnection } from "@alknet/tunnel/open-flow";
 import { ALPN } from "@alknet/tunnel/tunnel";
 import { openClient } from "./client.ts";
 import { CommandError } from "./command-error.ts";
@@ -57,7 +57,7 @@ export interface Running {
 }
 
 export interface ListenTools {
-  readonly dial: DialExpose;
+  readonly dial: DialWithConnection;
   readonly logger: Logger;
   /** Ends the wait for a far side that is to listen. */
   readonly signal: AbortSignal;
@@ -154,7 +154,7 @@ function dialTunnel(
   dialer: Dialer,
   target: string,
   transports: readonly ("quic" | "tcp")[] | undefined,
-): DialExpose {
+): DialWithConnection {
   return inTurns(({ signal }) => dialer.open(target, ALPN, { signal, transports }));
 }
 

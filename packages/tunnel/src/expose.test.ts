@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
-import { type DialExpose, expose, type Exposed } from "./expose.ts";
+import type { DialWithConnection } from "./open-flow.ts";
+import { expose, type Exposed } from "./expose.ts";
 import type { Origin } from "./inbound.ts";
 import { FlowRefused } from "./refused.ts";
 import {
@@ -30,10 +31,10 @@ function connectTo({ place }: Exposed): Socket {
 function exposingPair(
   scopes: readonly string[],
   options: { multiplexed: boolean; clock?: FakeClock },
-): TunnelPair & { readonly dialExpose: DialExpose } {
+): TunnelPair & { readonly dialExpose: DialWithConnection } {
   const pair = tunnelPair(scopes, options);
   let first = true;
-  const dialExpose: DialExpose = async ({ signal }) => {
+  const dialExpose: DialWithConnection = async ({ signal }) => {
     if (options.multiplexed || first) {
       first = false;
       return await pair.dial({ signal });
@@ -231,7 +232,7 @@ test("a connection that nobody claims is reset after ten seconds", async () => {
   await using target = await echo();
   await using node = exposingPair([SCOPE], { multiplexed: false, clock });
   const never = new Promise<never>(() => {});
-  const dial: DialExpose = async (options) =>
+  const dial: DialWithConnection = async (options) =>
     node.inbound.listeners > 0 ? await never : await node.dialExpose(options);
   const exposed = await expose(dial, { place: PLACE, target: target.to });
   const socket = connectTo(exposed);

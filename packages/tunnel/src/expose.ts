@@ -7,24 +7,19 @@
 import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { CloseCode } from "@alknet/core/close-code";
-import { type Connection, StreamReset } from "@alknet/core/connection";
+import { StreamReset } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { acceptedStreams } from "./accepted-streams.ts";
 import { carrier } from "./carrier.ts";
 import { framed } from "./framed.ts";
 import { formatPlace, type InboundPlace, type Origin } from "./inbound.ts";
-import type { TunnelStream } from "./open-flow.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import type { OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { type Announcement, decodeAnnouncement } from "./wire/announcement.ts";
 import { decodeReply, encodeRequest, type ListenRequest, type UnixRequest } from "./wire/open.ts";
 import { decodeListening, type Listening, type ListeningPlace } from "./wire/opened.ts";
-
-/** Dials a peer for one stream of `alknet/tunnel`, as `Dialer.open` does. */
-export type DialExpose = (options: {
-  signal?: AbortSignal | undefined;
-}) => Promise<TunnelStream & { readonly connection: Connection }>;
 
 export interface ExposeOptions {
   /** Where the far side is to listen. */
@@ -63,7 +58,7 @@ const DEADLINE = 10_000;
  *
  * @throws {FlowRefused} `not-allowed`, `in-use`, …; and what the dial throws.
  */
-export async function expose(dial: DialExpose, options: ExposeOptions): Promise<Exposed> {
+export async function expose(dial: DialWithConnection, options: ExposeOptions): Promise<Exposed> {
   const { place, target, signal, clock = systemClock, logger = silentLogger } = options;
   const request = requestFor(place);
   const bytes = encodeRequest(request);

@@ -11,7 +11,7 @@ import { bindUdp } from "./bind-udp.ts";
 import { logFailure } from "./forward.ts";
 import type { Target } from "./granted-addresses.ts";
 import type { Listener } from "./listener.ts";
-import type { DialUdp } from "./open-udp.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import { DEFAULT_UDP_IDLE } from "./packet-flow.ts";
 import { udpFlows } from "./udp-flows.ts";
 
@@ -40,7 +40,10 @@ export interface ForwardUdpOptions {
  *
  * Rejects with the system's error (`EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`).
  */
-export async function forwardUdp(dial: DialUdp, options: ForwardUdpOptions): Promise<Listener> {
+export async function forwardUdp(
+  dial: DialWithConnection,
+  options: ForwardUdpOptions,
+): Promise<Listener> {
   const { host = "127.0.0.1", port, target, maxClients = 1_024, idle = DEFAULT_UDP_IDLE } = options;
   const { clock = systemClock, logger = silentLogger, onfailure } = options;
 

@@ -3,15 +3,15 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
-import type { DialExpose } from "./expose.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import { keepExposed, type KeepExposedOptions } from "./keep-exposed.ts";
 import { dialOver, readAll, type TunnelPair, tcpServer, tunnelPair } from "./testing.ts";
 
 const PLACE = { host: "127.0.0.1", port: 0 };
 
 /** Whoever stands at the moment; `undefined`: nobody answers. */
-function network(): { node: TunnelPair | undefined; readonly dial: DialExpose } {
-  const state: { node: TunnelPair | undefined; readonly dial: DialExpose } = {
+function network(): { node: TunnelPair | undefined; readonly dial: DialWithConnection } {
+  const state: { node: TunnelPair | undefined; readonly dial: DialWithConnection } = {
     node: tunnelPair(["tunnel:listen:127.0.0.1:*"]),
     dial: async (options) => {
       if (state.node === undefined) throw new Error("no way there");

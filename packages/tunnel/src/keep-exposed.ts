@@ -5,7 +5,8 @@
  */
 
 import { systemClock } from "@alknet/core/clock";
-import { type DialExpose, expose, type Exposed, type ExposeOptions } from "./expose.ts";
+import type { DialWithConnection } from "./open-flow.ts";
+import { expose, type Exposed, type ExposeOptions } from "./expose.ts";
 import type { ListeningPlace } from "./wire/opened.ts";
 
 export interface KeepExposedOptions extends ExposeOptions {
@@ -38,7 +39,7 @@ const MAX_DELAY = 30_000;
  * @throws what `expose` throws at the first time; later that is told, and no end.
  */
 export async function keepExposed(
-  dial: DialExpose,
+  dial: DialWithConnection,
   options: KeepExposedOptions,
 ): Promise<KeptExposed> {
   const { clock = systemClock, onlost, onback } = options;

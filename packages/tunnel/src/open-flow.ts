@@ -6,7 +6,7 @@
 
 import type { Duplex } from "node:stream";
 import { type Clock, systemClock } from "@alknet/core/clock";
-import { ConnectionClosed } from "@alknet/core/connection";
+import { type Connection, ConnectionClosed } from "@alknet/core/connection";
 import { framed } from "./framed.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
@@ -23,6 +23,11 @@ export interface TunnelStream {
 
 /** Dials a peer for one stream of `alknet/tunnel`. */
 export type DialTunnel = (options: { signal?: AbortSignal | undefined }) => Promise<TunnelStream>;
+
+/** The same, and tells the connection: for who needs more of it than that stream. */
+export type DialWithConnection = (options: {
+  signal?: AbortSignal | undefined;
+}) => Promise<TunnelStream & { readonly connection: Connection }>;
 
 export interface OpenFlowOptions {
   signal?: AbortSignal | undefined;

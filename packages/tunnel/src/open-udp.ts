@@ -5,20 +5,14 @@
  */
 
 import { type Clock, systemClock } from "@alknet/core/clock";
-import type { Connection } from "@alknet/core/connection";
 import { connectionDatagrams } from "./connection-datagrams.ts";
 import type { Target } from "./granted-addresses.ts";
-import type { TunnelStream } from "./open-flow.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import { DEFAULT_UDP_IDLE, packetFlow } from "./packet-flow.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { decodeReply, encodeRequest } from "./wire/open.ts";
 import { decodeFlowNumber } from "./wire/opened.ts";
-
-/** Dials a peer for one stream of `alknet/tunnel`, and tells its connection, which may have datagrams. */
-export type DialUdp = (options: {
-  signal?: AbortSignal | undefined;
-}) => Promise<TunnelStream & { readonly connection: Connection }>;
 
 export interface OpenUdpOptions {
   /** Gets each packet that comes back. */
@@ -49,7 +43,7 @@ export interface UdpFlow {
 
 /** Ask for a flow of UDP packets to `target`. Rejects if there is no way to the peer. */
 export async function openUdp(
-  dial: DialUdp,
+  dial: DialWithConnection,
   target: Target,
   options: OpenUdpOptions,
 ): Promise<UdpFlow> {

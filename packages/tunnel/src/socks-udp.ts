@@ -9,7 +9,7 @@ import { isIP, type Socket } from "node:net";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { formatIp, ipToBytes, parseIp } from "@alknet/core/ip-address";
 import { bindUdp } from "./bind-udp.ts";
-import type { DialUdp } from "./open-udp.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import { DEFAULT_UDP_IDLE } from "./packet-flow.ts";
 import type { Associate, SocksTarget } from "./socks.ts";
 import { udpFlows } from "./udp-flows.ts";
@@ -27,7 +27,7 @@ export interface AssociateOptions {
 }
 
 /** What serves UDP ASSOCIATE: an option of `socks()`. */
-export function associateUdp(dial: DialUdp, options: AssociateOptions = {}): Associate {
+export function associateUdp(dial: DialWithConnection, options: AssociateOptions = {}): Associate {
   const { maxTargets = 256, idle = DEFAULT_UDP_IDLE, clock = systemClock } = options;
   const { onfailure = () => {} } = options;
 

@@ -25,7 +25,7 @@ import type { Logger } from "@alknet/core/log";
 import type { PeerEntry } from "@alknet/core/peers";
 import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
 import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
-import type { DialExpose } from "./expose.ts";
+import type { DialWithConnection } from "./open-flow.ts";
 import { type Inbound, inbound } from "./inbound.ts";
 import { type Outbound, outbound, type OutboundOptions } from "./outbound.ts";
 import { ALPN, tunnel } from "./tunnel.ts";
@@ -184,7 +184,7 @@ export interface TunnelPair extends AsyncDisposable {
   readonly client: OwnedConnection;
   readonly server: OwnedConnection;
   /** Dials over `client`. */
-  readonly dial: DialExpose;
+  readonly dial: DialWithConnection;
   /** What the handler's work on `server` comes to. */
   readonly served: Promise<void>;
   readonly log: readonly LogLine[];
@@ -253,7 +253,7 @@ export function tunnelPair(
 }
 
 /** Streams of one connection, as a dialer would give them. */
-export function dialOver(connection: Connection): DialExpose {
+export function dialOver(connection: Connection): DialWithConnection {
   return async ({ signal }) => ({
     stream: await connection.open({ signal }),
     connection,

@@ -7,10 +7,11 @@
 import type { Clock } from "@alknet/core/clock";
 import { StreamReset } from "@alknet/core/connection";
 import type { Target } from "./granted-addresses.ts";
-import { type DialUdp, openUdp, type UdpFlow } from "./open-udp.ts";
+import type { DialWithConnection } from "./open-flow.ts";
+import { openUdp, type UdpFlow } from "./open-udp.ts";
 
 export interface UdpFlowsOptions {
-  readonly dial: DialUdp;
+  readonly dial: DialWithConnection;
   /** Flows at a time; the one that was silent the longest makes room. */
   readonly max: number;
   /** How long a flow may be silent, in milliseconds. */
