@@ -17,7 +17,7 @@ import { bind } from "@alknet/quic/endpoint";
 import type { Context } from "./context.ts";
 import { nodeIdentity } from "./node-identity.ts";
 import { openStoreToRead } from "./open-store.ts";
-import { transport } from "./transport.ts";
+import { transportOf } from "./transport.ts";
 
 /** `await using` closes it, within the drain time. */
 export interface Client extends AsyncDisposable {
@@ -45,7 +45,7 @@ export async function openClient(context: Context, logger?: Logger): Promise<Cli
   const dialer = createDialer({
     identity,
     identities,
-    bind: () => bind({ resetCodeOf, transport }),
+    bind: () => bind({ resetCodeOf, transport: transportOf(config) }),
     logger,
   });
   return {

@@ -36,7 +36,7 @@ import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
 import { listenSsh } from "./ssh-listener.ts";
 import { SSH_ALPN, sshService } from "./ssh-service.ts";
-import { transport } from "./transport.ts";
+import { transportOf } from "./transport.ts";
 import { webPage } from "./web-page.ts";
 
 export interface NodeOptions {
@@ -181,7 +181,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
     drain,
     handshakeTimeout,
     idleTimeout,
-    transport,
+    transport: transportOf(config),
     logger,
     onevent,
   });

@@ -4,10 +4,13 @@
  * @module
  */
 
+import type { Config } from "@alknet/core/config";
 import type { TransportOptions } from "@alknet/quic/endpoint";
 
 /**
- * Datagrams grow to what the path carries: on loopback and in networks with jumbo frames that doubles bulk
- * transfers. Elsewhere the first larger probe is lost, and that is all.
+ * What the configuration says, and datagrams that grow to what the path carries: on loopback and in networks with
+ * jumbo frames that doubles bulk transfers. Elsewhere the first larger probe is lost, and that is all.
  */
-export const transport: TransportOptions = { mtuUpperBound: 6_400 };
+export function transportOf({ quic: { congestion } }: Config): TransportOptions {
+  return { congestion, mtuUpperBound: 6_400 };
+}

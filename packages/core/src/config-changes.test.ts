@@ -44,6 +44,7 @@ test("restartKeys() names what needs a restart, each a key of the schema", () =>
   const after = parse(
     'name = "x"\nlisten = "[::]:1"\nidentity = "k"\nhandlers = ["ssh"]\ncall.strangers = true',
     '[limits]\ndrain = "3s"\nhandshake_timeout = "3s"\nidle_timeout = "3s"',
+    '[quic]\ncongestion = "newreno"',
     '[tunnel]\nproxy = "http://p"\nproxy_password_file = "p"',
     '[ssh]\nlisten = "[::1]"\nhost_key = "h"\nrecord = "r"',
     '[store]\npath = "db"',

@@ -35,6 +35,7 @@ const RESTART: readonly Part[] = [
   ["limits.drain", ({ limits }) => limits.drain],
   ["limits.handshake_timeout", ({ limits }) => limits.handshakeTimeout],
   ["limits.idle_timeout", ({ limits }) => limits.idleTimeout],
+  ["quic.congestion", ({ quic }) => quic.congestion],
   ["tunnel.proxy", ({ tunnel }) => tunnel.proxy],
   ["tunnel.proxy_password_file", ({ tunnel }) => tunnel.proxyPasswordFile],
   ["ssh.listen", ({ ssh }) => ssh.listen],

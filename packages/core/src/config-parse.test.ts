@@ -50,6 +50,9 @@ connections = 100
 drain = "1m"
 penalties = { auth = "30s", maximum = "1h" }
 
+[quic]
+congestion = "newreno"
+
 [call]
 strangers = true
 
@@ -144,6 +147,7 @@ test("parseConfig() reads every key", () => {
       handshakeTimeout: 10_000,
       idleTimeout: 30_000,
     },
+    quic: { congestion: "newreno" },
     call: { strangers: true },
     tunnel: {
       flowsPerPeer: 7,
@@ -254,6 +258,7 @@ test("every key of the schema changes what the configuration says", () => {
     expires_at: "2126-12-31T18:00:00Z",
     prefix: '"alk_zzzz"',
     hash: `"sha256:${"1".repeat(64)}"`,
+    congestion: '"newreno"',
     level: '"error"',
     path: '"x"',
     url: '"postgres://db/x"',
@@ -366,6 +371,12 @@ test("a value of the wrong kind or form is reported at its place", () => {
     2,
     1,
     /unknown value "inf": expected one of .*; did you mean "info"\?$/,
+  );
+  fails(
+    '[quic]\ncongestion = "bbr3"',
+    2,
+    1,
+    /unknown value "bbr3": expected one of "bbr", .*; did you mean "bbr"\?$/,
   );
   fails("listen = []", 1, 1, /expected at least 1 entry, such as "\[::\]:7433", found 0$/);
   fails(

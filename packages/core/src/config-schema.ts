@@ -15,11 +15,13 @@ import * as z from "zod/mini";
 import { type ApiKeyEntry, parseTokenHash, parseTokenPrefix, TOKEN_PREFIX } from "./api-key.ts";
 import {
   type Config,
+  CONGESTION,
   DEFAULT_CALL,
   DEFAULT_HANDLERS,
   DEFAULT_LISTEN,
   DEFAULT_LOCK_AFTER,
   DEFAULT_LOG_LEVEL,
+  DEFAULT_QUIC,
   DEFAULT_SSH,
   DEFAULT_SSH_PORT,
   DEFAULT_TIMES,
@@ -465,6 +467,15 @@ const limits = section(
   },
 );
 
+const quic = section("How this node sends over QUIC, its commands included.", {
+  congestion: z._default(z.enum([...CONGESTION]), DEFAULT_QUIC.congestion).check(
+    z.meta({
+      description:
+        "How the rate of a connection is found: `bbr` by what the path delivers, whatever is lost on the way; `cubic` and `newreno` by losses, as most TCP does.",
+    }),
+  ),
+});
+
 const call = section("Who may call operations of this node; which of them is in their scopes.", {
   strangers: flag(
     "`true`: so may who proves a key that is not known, what asks for no right.",
@@ -647,6 +658,7 @@ const document = z.pipe(
       ._default(z.array(z.enum(HANDLERS)).check(z.maxLength(64)), [...DEFAULT_HANDLERS])
       .check(z.meta({ description: "Services that this node offers." })),
     limits,
+    quic,
     roles: named(
       "Names for lists of scopes: `NAME = [scopes]`. A peer or token has them by `@NAME`.",
       { pattern: NAME_PATTERN, parse: parseRoleName },
@@ -748,7 +760,7 @@ export function readSchema(root: object): SchemaOutcome {
 }
 
 function toConfig(document: ConfigDocument, path: string): Config {
-  const { name, listen, identity, handlers, limits, call, tunnel, ssh } = document;
+  const { name, listen, identity, handlers, limits, quic, call, tunnel, ssh } = document;
   const { log, store, vault } = document;
   const { penalties } = limits;
   const roles = new Map(
@@ -792,6 +804,7 @@ function toConfig(document: ConfigDocument, path: string): Config {
       handshakeTimeout: parseDuration(limits.handshake_timeout),
       idleTimeout: parseDuration(limits.idle_timeout),
     }),
+    quic: Object.freeze({ congestion: quic.congestion }),
     roles: roles.size === 0 ? NO_ROLES : roles,
     peers: identities.peers,
     apiKeys: Object.freeze(identities.apiKeys),

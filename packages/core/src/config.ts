@@ -26,6 +26,9 @@ import { NO_ROLES, type Roles } from "./scope-entry.ts";
 /** A service that a configuration can name. */
 export type HandlerName = (typeof HANDLERS)[number];
 
+/** How the rate of a QUIC connection is found. */
+export type Congestion = (typeof CONGESTION)[number];
+
 /** A configuration that has been checked in full; frozen. Times are in milliseconds. */
 export interface Config {
   /** Where it was read from. */
@@ -39,6 +42,7 @@ export interface Config {
   /** Services that are offered; each once. */
   readonly handlers: readonly HandlerName[];
   readonly limits: ConfigLimits;
+  readonly quic: ConfigQuic;
   readonly roles: Roles;
   readonly peers: readonly PeerEntry[];
   readonly apiKeys: readonly ApiKeyEntry[];
@@ -58,6 +62,11 @@ export interface ConfigVault {
   readonly keyring: boolean;
   /** File with a key that opens it, absolute. */
   readonly keyFile: string | undefined;
+}
+
+/** How this node sends over QUIC. */
+export interface ConfigQuic {
+  readonly congestion: Congestion;
 }
 
 /** Who may call. */
@@ -133,6 +142,8 @@ export const DEFAULT_TIMES: ConfigTimes = Object.freeze({
   handshakeTimeout: 10_000,
   idleTimeout: 30_000,
 });
+export const CONGESTION = ["bbr", "cubic", "newreno"] as const;
+export const DEFAULT_QUIC: ConfigQuic = Object.freeze({ congestion: "cubic" });
 export const DEFAULT_CALL: ConfigCall = Object.freeze({ strangers: false });
 export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   flowsPerPeer: 4_096,
@@ -178,6 +189,7 @@ export function defaultConfig(path: string): Config {
       penalties: DEFAULT_PENALTIES,
       ...DEFAULT_TIMES,
     }),
+    quic: DEFAULT_QUIC,
     roles: NO_ROLES,
     peers: none,
     apiKeys: none,
