@@ -1,6 +1,6 @@
 /**
- * What `alknet forward`, `alknet socks` and `alknet expose` tell while they run: words on a terminal, log lines elsewhere, and
- * with `--json` one document for each event on stdout.
+ * What `alknet forward`, `alknet socks` and `alknet expose` tell while they run: words on a terminal, log lines
+ * elsewhere, and with `--json` one document for each event on stdout.
  *
  * The forwards are named as their user typed them. What the clients of a proxy ask for is nothing for a log: it
  * is told on a terminal and in events only.
