@@ -21,6 +21,7 @@ import type { Logger } from "@alknet/core/log";
 import type { ServerChannel, Session } from "ssh2";
 import type { Account } from "./account.ts";
 import { commandWords, mayRun } from "./command-words.ts";
+import { passOn } from "./pass-on.ts";
 import { type Program, type ProgramEnd, runOnTerminal, runProgram } from "./program.ts";
 import type { LaunchOptions } from "./program-launch.ts";
 import type { Recorder, SessionRecorder } from "./recording.ts";
@@ -59,8 +60,6 @@ export interface SessionContext {
 /** Most variables that a client may set, and most characters of one, name and value together. */
 const MAX_VARIABLES = 64;
 const MAX_VARIABLE = 8_192;
-/** Most that waits for a program to read it, in bytes. */
-const STDIN_QUEUE = 512 * 1024;
 /** Largest window of a terminal, in characters each way. */
 const MAX_SIDE = 4_096;
 /** How long programs may take to end by themselves when their connection has gone, in milliseconds. */
@@ -248,7 +247,8 @@ export function serveSession(session: Session, context: SessionContext): void {
     const { stdin, stdout, stderr, ended } = program;
     // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
     stdin.on("error", () => channel.resume());
-    type(channel, stdin);
+    passOn(channel, stdin);
+    channel.once("end", () => stdin.end());
     const outputs = [show(stdout, channel)];
     if (stderr !== undefined) outputs.push(show(stderr, channel.stderr));
     const failures = recording === undefined ? [] : [recording.failed];
@@ -276,10 +276,13 @@ export function serveSession(session: Session, context: SessionContext): void {
   /** Have what a program prints recorded, and then sent. */
   function show(output: Readable, to: Writable): Shown {
     const shown = recording === undefined ? output : output.pipe(recording.tap());
-    shown.pipe(to, { end: false });
+    const stop = passOn(shown, to);
     return {
       read: finished(shown, { writable: false }).catch(() => {}),
-      drop: () => void shown.unpipe(to).resume(),
+      drop() {
+        stop();
+        shown.resume();
+      },
     };
   }
 
@@ -314,16 +317,6 @@ function whenAborted(signal: AbortSignal, act: () => (() => void) | void): () =>
     signal.removeEventListener("abort", listener);
     undo?.();
   };
-}
-
-/** As `pipe`, but for how much may wait: with the 64 KiB of a pipe it is woken for every two packets. */
-function type(channel: ServerChannel, stdin: Writable): void {
-  channel.on("data", (data: Buffer) => {
-    stdin.write(data);
-    if (stdin.writableNeedDrain && stdin.writableLength >= STDIN_QUEUE) channel.pause();
-  });
-  stdin.on("drain", () => channel.resume());
-  channel.once("end", () => stdin.end());
 }
 
 /**
