@@ -60,17 +60,15 @@ export async function connectUdp(
   const errors: unknown[] = [];
   let over = false;
   let answered = false;
+  let falling = false;
   let last: Uint8Array | undefined;
   let listener: ((packet: Uint8Array) => void) | undefined;
   let current: { readonly socket: Socket; readonly candidate: Candidate } | undefined;
 
   /** Use the next address that can be used. */
   async function next(): Promise<boolean> {
-    for (
-      let candidate = candidates.shift();
-      candidate !== undefined;
-      candidate = candidates.shift()
-    ) {
+    while (candidates.length > 0) {
+      const candidate = candidates.shift()!;
       const { grant, address } = candidate;
       try {
         grant.signal.throwIfAborted();
@@ -104,24 +102,28 @@ export async function connectUdp(
       last = undefined;
       listener?.(packet);
     });
-    socket.on("error", () => {
-      if (current?.socket === socket && !answered && candidates.length > 0) void fallBack();
-    });
+    socket.on("error", () => failed(socket));
     if (right.aborted) {
       fallen.abort(right.reason);
       close();
     }
   }
 
-  async function fallBack(): Promise<void> {
-    if ((await next()) && last !== undefined) send(last);
+  /** The system tells of it when something is received, or when the next packet is sent. */
+  function failed(socket: Socket): void {
+    if (current?.socket !== socket || answered || falling || candidates.length === 0) return;
+    falling = true;
+    void next().then((found) => {
+      falling = false;
+      if (found && last !== undefined) send(last);
+    });
   }
 
   function send(packet: Uint8Array): boolean {
     if (current === undefined || current.socket.getSendQueueSize() > MAX_QUEUED) return false;
     if (!answered && candidates.length > 0) last = Uint8Array.from(packet);
-    // With a callback a failure is no event: it would be one for each packet that nobody takes.
-    current.socket.send(packet, () => {});
+    const { socket } = current;
+    socket.send(packet, (error) => void (error === null || failed(socket)));
     return true;
   }
 
