@@ -19,6 +19,7 @@ import {
   type SshLimits,
   type SshOptions,
   type SshRefusal,
+  type StreamOrigin,
 } from "@alknet/ssh/ssh";
 import { follow, type Program } from "./program.ts";
 
@@ -46,10 +47,12 @@ export interface SshProgram extends Program {
   sum(): string;
 }
 
+export type OpenSshOptions = Partial<SshOptions> & Pick<StreamOrigin, "draining">;
+
 export async function startOpenSsh(
   scopes: readonly string[],
   limits: SshLimits = {},
-  options: Partial<SshOptions> = {},
+  { draining, ...options }: OpenSshOptions = {},
 ): Promise<OpenSsh> {
   const folder = mkdtempSync(join(tmpdir(), "alknet-ssh-"));
   const at = (name: string): string => join(folder, name);
@@ -75,7 +78,7 @@ export async function startOpenSsh(
   const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
     const remoteAddress = `127.0.0.1:${socket.remotePort}`;
     const localAddress = `127.0.0.1:${socket.localPort}`;
-    void server.serve(socket, { identities, remoteAddress, localAddress });
+    void server.serve(socket, { identities, remoteAddress, localAddress, draining });
   });
   await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
   const { port } = listener.address() as AddressInfo;

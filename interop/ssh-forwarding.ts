@@ -8,10 +8,15 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
-import type { SshLimits, SshOptions } from "@alknet/ssh/ssh";
+import type { SshLimits } from "@alknet/ssh/ssh";
 import { inbound, type Inbound } from "@alknet/tunnel/inbound";
 import { outbound, type Outbound, type OutboundOptions } from "@alknet/tunnel/outbound";
-import { type OpenSsh, type SshProgram, startOpenSsh } from "./openssh-client.ts";
+import {
+  type OpenSsh,
+  type OpenSshOptions,
+  type SshProgram,
+  startOpenSsh,
+} from "./openssh-client.ts";
 
 export interface Forwarding extends OpenSsh {
   readonly outbound: Outbound;
@@ -30,7 +35,7 @@ export interface Held extends AsyncDisposable {
 
 export async function startForwarding(
   scopes: readonly string[],
-  options: OutboundOptions & Partial<SshOptions> & { readonly ssh?: SshLimits } = {},
+  options: OutboundOptions & OpenSshOptions & { readonly ssh?: SshLimits } = {},
 ): Promise<Forwarding> {
   const ways = { outbound: outbound(options), inbound: inbound() };
   const { ssh: limits, limits: _ofOutbound, ...rest } = options;

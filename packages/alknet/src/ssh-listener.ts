@@ -47,6 +47,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
   const live = new Map<net.Socket, { loggedIn: boolean }>();
   const servers: net.Server[] = [];
   const addresses: HostPort[] = [];
+  const draining = new AbortController();
   let closing: Promise<void> | undefined;
 
   function take(socket: net.Socket): void {
@@ -68,6 +69,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
     const served = ssh.serve(socket, {
       identities,
       remoteAddress: formatHostPort({ host: address, port }),
+      draining: draining.signal,
       penalize(earned) {
         if (slot === undefined) penalty ??= earned;
         else slot.penalize(earned);
@@ -90,6 +92,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
 
   async function shutdown(): Promise<void> {
     const closed = servers.map((server) => closeServer(server));
+    draining.abort();
     for (const [socket, { loggedIn }] of live) if (!loggedIn) socket.destroy();
     const ended = Promise.all([...live.keys()].map((socket) => closedSocket(socket)));
     await Promise.race([ended, once(AbortSignal.timeout(drain), "abort")]);

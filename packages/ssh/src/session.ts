@@ -218,6 +218,8 @@ export function serveSession(session: Session, context: SessionContext): void {
     const taken = AbortSignal.any(held.map((grant) => grant.signal));
     const signal = AbortSignal.any([closed.signal, context.gone, taken]);
     const unfollow = whenAborted(taken, () => channel.close());
+    // Who reads it by `for await` destroys it at its end, and the status is still to come.
+    channel.destroy = () => channel;
     try {
       const status = await subsystem(channel, { auth, account, signal });
       await leave(channel, { kind: "status", status });

@@ -28,6 +28,7 @@ import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
+import { sendDisconnect } from "./ssh2-extension-disconnect.ts";
 import { forwardingChannels } from "./ssh2-extension-forwarding.ts";
 import type { Subsystems } from "./subsystem.ts";
 import { decide, type Decision, type Login } from "./user-auth.ts";
@@ -84,6 +85,9 @@ export const DEFAULT_ACCEPT_ENV: readonly string[] = Object.freeze([
   ...["LANG", "LC_*", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"],
 ]);
 
+/** How long programs may take to end by themselves when the node is shutting down, in milliseconds. */
+const GRACE = 1_000;
+
 /** How long a connection that has been ended here waits for the peer to have read that, in milliseconds. */
 const LINGER = 2_000;
 
@@ -102,6 +106,8 @@ export interface StreamOrigin {
   readonly remoteAddress?: string | undefined;
   /** `address:port` of this side. */
   readonly localAddress?: string | undefined;
+  /** Aborts when it is time to finish. @default that time does not come */
+  readonly draining?: AbortSignal | undefined;
   /** Charge the source for a try that failed. */
   readonly penalize?: ((penalty: Penalty) => void) | undefined;
   /** Hears who has logged in, once. @returns whether there is room for one more of that peer. */
@@ -127,6 +133,7 @@ interface Origin {
   readonly transport: AuthContext | undefined;
   readonly remoteAddress: string | undefined;
   readonly localAddress: string | undefined;
+  readonly draining: AbortSignal | undefined;
   /** Follow who has a key, as long as the connection lasts. */
   identify(fingerprint: string): AuthContext | undefined;
   penalize(penalty: Penalty): void;
@@ -217,9 +224,10 @@ export function ssh(options: SshOptions): SshHandler {
     client.on("ready", () => {
       ready();
       const peer = login?.auth.peer?.id;
-      if (peer === undefined || !origin.onlogin(peer)) return leave();
+      if (peer === undefined || !origin.onlogin(peer)) return leave("too many connections");
       logger.info({ peer, remote: origin.remoteAddress }, "ssh: logged in");
-      login?.auth.revoked.addEventListener("abort", leave, { once: true });
+      const revoked = (): void => leave("access revoked");
+      login?.auth.revoked.addEventListener("abort", revoked, { once: true });
       serve(login!, peer);
     });
 
@@ -256,10 +264,20 @@ export function ssh(options: SshOptions): SshHandler {
     }
 
     /** Say goodbye, and go. */
-    function leave(): void {
-      client.end();
+    function leave(why: string): void {
+      sendDisconnect(client, why);
       end();
     }
+
+    /** What is nearly done may finish, and its client takes its leave by itself. */
+    function drain(): void {
+      const shutDown = (): void => leave("the node is shutting down");
+      if (work.size === 0) return shutDown();
+      gone.addEventListener("abort", deadlines(GRACE, clock).add(shutDown), { once: true });
+    }
+    const { draining } = origin;
+    if (draining?.aborted === true) drain();
+    draining?.addEventListener("abort", drain, { once: true, signal: gone });
 
     /** ssh2 asks for one at a time. */
     async function authenticated(request: Request): Promise<void> {
@@ -274,7 +292,7 @@ export function ssh(options: SshOptions): SshHandler {
       if (decision.counts) onrefused(undefined, decision.reason);
       if (decision.counts && ++failures >= limits.attempts) {
         origin.penalize("auth");
-        return leave();
+        return leave("too many tries to log in");
       }
       request.reject(["publickey"]);
     }
@@ -328,6 +346,7 @@ export function ssh(options: SshOptions): SshHandler {
         transport: connection.auth,
         remoteAddress: connection.remoteAddress,
         localAddress: undefined,
+        draining: connection.draining,
         identify: (fingerprint) => connection.authenticate({ kind: "fingerprint", fingerprint }),
         penalize: (penalty) => connection.penalize(penalty),
         // The connection is counted already.
@@ -336,7 +355,7 @@ export function ssh(options: SshOptions): SshHandler {
     },
     async serve(stream, origin) {
       const { identities, penalize = () => {}, onlogin = () => true } = origin;
-      const { remoteAddress, localAddress } = origin;
+      const { remoteAddress, localAddress, draining } = origin;
       const followed = new Map<string, OwnedAuthContext>();
       const identify = (fingerprint: string): AuthContext => {
         const known = followed.get(fingerprint);
@@ -346,7 +365,7 @@ export function ssh(options: SshOptions): SshHandler {
         return context;
       };
       await run(stream, {
-        ...{ transport: undefined, remoteAddress, localAddress },
+        ...{ transport: undefined, remoteAddress, localAddress, draining },
         ...{ identify, penalize, onlogin },
       });
       for (const context of followed.values()) context[Symbol.dispose]();
