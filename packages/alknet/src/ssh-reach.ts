@@ -168,7 +168,8 @@ function connectThrough(
       ways.push(connection);
       try {
         const stream = await connection.open();
-        const opened = async () => ({ stream, connection, multiplexed: false });
+        const { multiplexed } = connection;
+        const opened = async () => ({ stream, connection, multiplexed });
         return await openFlow(opened, to, { signal: attempt.signal });
       } catch (error) {
         connection.abort(0);

@@ -9,7 +9,7 @@
 
 import { once } from "node:events";
 import { connect as connectSocket } from "node:net";
-import { setTimeout as pause } from "node:timers/promises";
+import { setImmediate as immediate, setTimeout as pause } from "node:timers/promises";
 import type { SshClient } from "@alknet/ssh/client";
 import { openClient } from "../client.ts";
 import { CommandError, ExitCode } from "../command-error.ts";
@@ -121,13 +121,19 @@ export async function sshCommand(
       await listenRemotely(client, options.remote, isFirst && !options.persist, teller);
       teller.connected(connection, client);
       const end = session === undefined ? undefined : await session;
-      if (end !== undefined && end.kind !== "lost") {
+      if (end?.kind === "ended") {
         await goodbye(client);
         throw new ProgramEnded(end.status);
       }
-      const closed = await client.closed;
+      // Channels end with their connection, a moment before that is told.
+      const closed = await (end === undefined
+        ? client.closed
+        : Promise.race([client.closed, immediate(undefined)]));
       interrupted.throwIfAborted();
-      return closed.kind === "lost" ? closed.error : new Error("the connection was closed");
+      if (closed?.kind === "lost") return closed.error;
+      // By the person (`~.`), or there is a connection still, and the program has said nothing of its end.
+      teller.note(closed ? `connection to ${target} closed` : `${target} has ended the session`);
+      throw new ProgramEnded(LOST);
     } finally {
       interrupted.removeEventListener("abort", stop);
       abort();
