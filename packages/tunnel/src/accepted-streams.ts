@@ -11,7 +11,7 @@ import type { Origin } from "./inbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { refuseStream } from "./refuse-stream.ts";
-import { decodeRequest, OpenError } from "./wire/open.ts";
+import { decodeRequest } from "./wire/open.ts";
 
 /**
  * Takes the stream of one connection to a listener, and where that comes from; the request has been read, and
@@ -63,9 +63,8 @@ function startAccepting(connection: Connection, clock: Clock): AcceptedStreams {
       if (take === undefined) throw new FlowRefused("refused", "that listener is no more");
       await take(stream, value.origin);
     } catch (error) {
-      if (!(error instanceof FlowRefused)) {
-        stream.destroy(new OpenError("no request", { cause: error }));
-      } else if (!stream.destroyed) await refuseStream(stream, error, clock.timeout(DEADLINE));
+      if (!(error instanceof FlowRefused)) stream.destroy(error as Error);
+      else if (!stream.destroyed) await refuseStream(stream, error, clock.timeout(DEADLINE));
     }
   }
 

@@ -143,6 +143,7 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
     control.once("close", () => {
       if (!control.readableEnded) broken(new Error("the peer has gone"));
     });
+    if (control.destroyed) broken(new Error("the peer has gone"));
     const drain = (): void => listener.close();
     connection.draining.addEventListener("abort", drain, { once: true });
     if (connection.draining.aborted) drain();

@@ -187,6 +187,14 @@ test("inbound() refuses a place that is taken, and an address that is not this m
     "192.0.2.1:0: not an address of that machine",
   ]);
   assert.equal((await asked("example.org", port))[0], "host-not-found");
+  // Half of a name would be a trap: who asked for localhost is served there, or told.
+  assert.deepEqual(
+    await refusal(
+      listening.listen(ownerContext(), { host: "localhost", port }, echo, { signal: never }),
+    ),
+    ["in-use", `localhost:${port}: something is there already`],
+  );
+  assert.equal(listening.listeners, 0);
 });
 
 test("a right that is taken back ends its listener and what came through it, and no other", async () => {

@@ -177,6 +177,9 @@ export function inbound(options: InboundOptions = {}): Inbound {
     try {
       bound = await bind(auth, place, accept);
     } catch (error) {
+      // One of two addresses may have had a caller already.
+      over.abort(error);
+      for (const socket of live) resetSocket(socket);
       forget();
       throw error;
     }
