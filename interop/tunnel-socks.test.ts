@@ -166,6 +166,27 @@ test("nc speaks through the proxy by SOCKS 5, 4 and CONNECT, and ends one direct
   assert.ok(answer.endsWith(PAGE), answer);
 });
 
+test("PySocks gets a page by SOCKS 5 with a password, by SOCKS 4a, and by HTTP CONNECT", async () => {
+  const [user = "", password = ""] = LOGIN.split(/:(.*)/, 2);
+  for (const [type, port, ...login] of [
+    ["SOCKS5", 1081, user, password],
+    ["SOCKS4", 1080],
+    ["HTTP", 1081, user, password],
+  ] as const) {
+    const words = login.map((word) => `, ${JSON.stringify(word)}`).join("");
+    const program = `
+import socks
+s = socks.socksocket()
+s.set_proxy(socks.${type}, "127.0.0.1", ${port}, True${words})
+s.connect(("${NAME}", ${WEB}))
+s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+print(s.makefile().read(), end="")
+`;
+    const { stdout, stderr } = await laptop.command("/usr/bin/python3", "-c", program).ended;
+    assert.ok(stdout.endsWith(PAGE), `${type}: ${stdout}${stderr}`);
+  }
+});
+
 test("chromium shows a page by a name that only the far side knows", async () => {
   for (const proxy of [`socks5://${OPEN}`, `http://${OPEN}`]) {
     const secure = proxy.startsWith("http");
