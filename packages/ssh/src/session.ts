@@ -193,6 +193,7 @@ export function serveSession(session: Session, context: SessionContext): void {
     void serve()
       .catch((error: unknown) => {
         context.logger.error({ peer: auth.peer?.id, err: error }, "a session failed");
+        program?.killAll();
         channel.close();
       })
       .finally(finish);

@@ -11,6 +11,7 @@ import type { Clock } from "@alknet/core/clock";
 import { deadlines } from "@alknet/core/deadlines";
 import { answerMlKem, ML_KEM_EXCHANGE, offerMlKem } from "./ml-kem-exchange.ts";
 import { replaceCiphers } from "./ssh2-extension-ciphers.ts";
+import { TOKEN_KEYS } from "./security-token.ts";
 import {
   type Exchange,
   fail,
@@ -28,6 +29,7 @@ export const USER_SIGNATURES: readonly string[] = [
   "ecdsa-sha2-nistp521",
   "rsa-sha2-512",
   "rsa-sha2-256",
+  ...TOKEN_KEYS,
 ];
 
 /** Time after which the keys are changed, in milliseconds. */

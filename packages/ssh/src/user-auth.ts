@@ -67,7 +67,7 @@ async function byKey(request: PublicKeyAuthContext, source: AuthSource): Promise
   if (asked.algo.includes("-cert-v0")) {
     return reject("certificates of users are not served: a peer has its keys itself");
   }
-  if (key === undefined || !(USER_SIGNATURES.includes(algorithm) || isTokenKey(key))) {
+  if (key === undefined || !USER_SIGNATURES.includes(algorithm)) {
     return reject(`a key of type ${JSON.stringify(asked.algo.slice(0, 64))} is not served`);
   }
   const auth = source.identify(key.fingerprint);
