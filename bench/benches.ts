@@ -66,6 +66,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "a file by ssh host cat, both ways, from our server and from sshd",
     load: () => import("./ssh-bulk.ts"),
   },
+  "ssh-connect": {
+    about: "from the start of alknet ssh to the prompt, over 100 ms, against ssh (root)",
+    load: () => import("./ssh-connect.ts"),
+  },
   "ssh-flows": {
     about: "memory of our server for each of 1,000 connections of ssh -L that are open",
     load: () => import("./ssh-flows.ts"),

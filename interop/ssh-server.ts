@@ -11,6 +11,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort } from "../bench/free-port.ts";
+import type { Spawn } from "../bench/worker.ts";
 import { follow, type Program } from "./program.ts";
 
 export interface SshServer extends AsyncDisposable {
@@ -20,17 +21,28 @@ export interface SshServer extends AsyncDisposable {
   readonly program: Program;
 }
 
+export interface SshServerOptions {
+  /** @default 127.0.0.1 */
+  readonly address?: string | undefined;
+  /** Starts programs elsewhere. @default here */
+  readonly spawn?: Spawn | undefined;
+}
+
 /** @param authorized lines of `authorized_keys` */
-export async function startSshServer(authorized: readonly string[]): Promise<SshServer> {
+export async function startSshServer(
+  authorized: readonly string[],
+  { address = "127.0.0.1", spawn: spawnThere = spawn }: SshServerOptions = {},
+): Promise<SshServer> {
   const folder = mkdtempSync(join(tmpdir(), "alknet-sshd-"));
   const at = (name: string): string => join(folder, name);
   execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", at("host")]);
   writeFileSync(at("authorized_keys"), authorized.map((line) => `${line}\n`).join(""));
   const port = await freePort();
   const settings = [
-    `ListenAddress 127.0.0.1:${port}`,
+    `ListenAddress ${address}:${port}`,
     `HostKey ${at("host")}`,
-    `AuthorizedKeysFile ${at("authorized_keys")}`,
+    // A user other than root cannot read ours.
+    `AuthorizedKeysFile ${at("authorized_keys")} .ssh/authorized_keys`,
     "AuthenticationMethods publickey",
     "PidFile none",
     // The folder is in a temporary folder, which is open to others.
@@ -47,7 +59,7 @@ export async function startSshServer(authorized: readonly string[]): Promise<Ssh
   }
   const path = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].find(existsSync);
   if (path === undefined) throw new Error("cannot find sshd (Debian: openssh-server)");
-  const child = spawn(path, ["-D", "-e", "-f", at("config")], {
+  const child = spawnThere(path, ["-D", "-e", "-f", at("config")], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const program = follow(child, "sshd");
