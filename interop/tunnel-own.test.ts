@@ -1,0 +1,56 @@
+/**
+ * No forward reaches the sockets of the node that carries it, whatever its peer was granted.
+ */
+
+import assert from "node:assert/strict";
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { createMachine } from "./machine.ts";
+import { createNamespace, joinByCable } from "./netns.ts";
+
+test("a peer with every right reaches no socket of the node itself", async () => {
+  await using here = await createNamespace("den");
+  await using there = await createNamespace("laptop");
+  await joinByCable(
+    { namespace: here, addresses: ["10.83.0.1/24", "fd83::1/64"] },
+    { namespace: there, addresses: ["10.83.0.2/24", "fd83::2/64"] },
+  );
+  using den = createMachine(here);
+  using laptop = createMachine(there);
+  const key = (await laptop.run("id")).stdout.trim();
+  den.configure(`
+name = "den"
+[peers.laptop]
+fingerprint = "${key}"
+scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:unix:/**"]
+`);
+  await using node = den.start("up");
+  const [ticket] = await node.waitFor(/alknet1[a-z2-7]+/);
+  const controlSocket = join(den.home, "run", "control.sock");
+  const link = join(den.home, "link");
+  symlinkSync(controlSocket, link);
+  const targets = [
+    "127.0.0.1:7433",
+    "localhost:7433",
+    "0.0.0.0:7433",
+    "10.83.0.1:7433",
+    "[::1]:7433",
+    "[fd83::1]:7433",
+    "[::ffff:10.83.0.1]:7433",
+    controlSocket,
+    link,
+  ];
+  const specs = targets.map((target, at) => `${9_000 + at}:${target}`);
+  await using program = laptop.start("forward", "--json", ticket, ...specs);
+  await program.waitFor(/^\{"event":"listening".*\}$/m);
+  for (const [at, target] of targets.entries()) {
+    const after = program.output.length;
+    const asked = laptop.command("nc", "-w", "5", "127.0.0.1", String(9_000 + at));
+    const [event] = await program.waitFor(/^\{"event":"refused".*\}$/m, { after });
+    const { refusal, message } = JSON.parse(event) as { refusal: string; message: string };
+    assert.equal(refusal, "not-allowed", target);
+    assert.match(message, /Alknet's own socket/);
+    await asked.ended;
+  }
+});
