@@ -8,6 +8,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Congestion, DEFAULT_QUIC } from "@alknet/core/config";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
 import { homePaths } from "@alknet/core/home";
 import { createVaultFile } from "@alknet/vault/vault-file";
@@ -23,8 +24,15 @@ export interface Homes extends Disposable {
   readonly client: string;
 }
 
-/** Make the folders. `address` is where the server listens and is dialed, with its port. */
-export function makeHomes(address: string, targets: readonly string[]): Homes {
+/**
+ * Make the folders. `address` is where the server listens and is dialed, with its port; `congestion` is that of
+ * QUIC, of both.
+ */
+export function makeHomes(
+  address: string,
+  targets: readonly string[],
+  congestion: Congestion = DEFAULT_QUIC.congestion,
+): Homes {
   const folder = mkdtempSync(join(tmpdir(), "alknet-bench-homes-"));
   const home = (name: string): string => {
     const path = join(folder, name);
@@ -42,6 +50,7 @@ export function makeHomes(address: string, targets: readonly string[]): Homes {
     join(server, "alknet.toml"),
     [
       `listen = [${quoted([address])}]`,
+      `quic.congestion = "${congestion}"`,
       "[peers.client]",
       `fingerprint = "${fingerprint(client)}"`,
       `scopes = [${quoted(targets.map((target) => `tunnel:dial:${target}`))}]`,
@@ -51,6 +60,7 @@ export function makeHomes(address: string, targets: readonly string[]): Homes {
   writeFileSync(
     join(client, "alknet.toml"),
     [
+      `quic.congestion = "${congestion}"`,
       "[peers.server]",
       `fingerprint = "${fingerprint(server)}"`,
       `addresses = [${quoted([address])}]`,

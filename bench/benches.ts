@@ -41,6 +41,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "bulk while the JavaScript thread is blocked 200 ms in each second",
     load: () => import("./quic-stall.ts"),
   },
+  "quic-congestion": {
+    about: "what our BBR and CUBIC make of ten lines, against the kernel's BBR on plain TCP (root)",
+    load: () => import("./quic-congestion.ts"),
+  },
   "tcp-bulk": {
     about: "512 MiB over TCP+TLS through endpoint, router and dialer, against bare node:tls",
     load: () => import("./tcp-bulk.ts"),

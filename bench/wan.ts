@@ -29,6 +29,8 @@ export interface WanOptions {
   /** Bits per second. */
   rate: number;
   congestion: Congestion;
+  /** What may wait for the rate, in multiples of what the line holds. @default 2 */
+  queue?: number | undefined;
   /** Of the losses. */
   seed: number;
 }
@@ -37,7 +39,7 @@ const NEAR = "10.79.0.1";
 const FAR = "10.79.0.2";
 const SUBNET = "10.79.0.0/24";
 
-/** Lay it. The queue holds twice what the line does. */
+/** Lay it. */
 export async function openWan(options: WanOptions): Promise<Wan> {
   await using made = new AsyncDisposableStack();
   const near = made.use(await createNamespace("near"));
@@ -52,7 +54,7 @@ export async function openWan(options: WanOptions): Promise<Wan> {
         lossPpm: options.lossPpm,
         seed: options.seed,
         rate: options.rate,
-        queueBytes: Math.ceil(2 * inFlight),
+        queueBytes: Math.ceil((options.queue ?? 2) * inFlight),
         // One wake-up for some ten packets: the line must not take the processor from the ends.
         tick: 0.1,
       },
