@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { test } from "node:test";
 import { bind } from "@alknet/quic/endpoint";
 import { TlsServerConfig } from "@alknet/quic/tls";
 import {
@@ -7,10 +8,12 @@ import {
   testConnection,
   testMultiplexed,
 } from "./connection-conformance.ts";
+import { authenticate } from "./access.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
 import { createIdentity } from "./identity-file.ts";
 import { quicConnection, resetCodeOf } from "./quic-connection.ts";
 import { dialQuic } from "./quic-dial.ts";
+import { staticIdentities } from "./static-identities.ts";
 
 const identity = createIdentity();
 const client = createIdentity();
@@ -70,3 +73,17 @@ async function connect(owners: {
 const options: ConformanceOptions = { name: "quic", exporter: true, cuts: true, connect };
 testConnection(options);
 testMultiplexed(options);
+
+test("who was dialed may open more streams than a stranger, also if it has no name here", async () => {
+  using auths = new DisposableStack();
+  const nobody = (): ConnectionOwner => ({
+    auth: auths.use(authenticate(staticIdentities([]), undefined)),
+  });
+  await using ends = await connect({ client: nobody(), server: nobody() });
+  (await ends.client.open()).write("hello");
+  const opened = await Promise.all(Array.from({ length: 32 }, () => ends.server.open()));
+  for (const stream of opened) stream.write("x");
+  for (let count = 0; count < opened.length; count++) {
+    assert.notEqual(await ends.client.accept(), undefined);
+  }
+});

@@ -114,7 +114,9 @@ class CarriedByQuic implements OwnedConnection {
     this.#life = new ConnectionLife(options, (code, reason) => this.abort(code, reason));
     this.#unheard = side === "client";
     if (side === "server") this.#life.accept();
-    this.#maxTheirs = options.auth.peer === undefined ? STRANGER_STREAMS : PEER_STREAMS;
+    // A server is whom we dialed, by its key, also where that has no name here.
+    const isKnown = side === "client" || options.auth.peer !== undefined;
+    this.#maxTheirs = isKnown ? PEER_STREAMS : STRANGER_STREAMS;
     const receiveWindow = options.auth.peer === undefined ? undefined : options.peerWindow;
     connection.setLimits({ maxStreams: this.#maxTheirs, receiveWindow });
     this.#idle = options.idle;
