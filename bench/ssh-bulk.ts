@@ -17,8 +17,16 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startSshServer } from "../interop/ssh-server.ts";
-import { type Bench, compare, type Outcome, type RunOptions, takeTurns } from "./harness.ts";
+import {
+  type Bench,
+  compare,
+  median,
+  type Outcome,
+  type RunOptions,
+  takeTurns,
+} from "./harness.ts";
 import { startNode } from "./worker.ts";
 
 const GCM = "aes128-gcm@openssh.com";
@@ -51,8 +59,13 @@ async function run(folder: string, options: RunOptions): Promise<Outcome> {
     `[127.0.0.1]:${ours.ready} ${hostKey}\n[127.0.0.1]:${theirs.port} ${theirs.hostKey}\n`,
   );
 
+  /** Processor time of each server and what it has started, in seconds for a gigabyte. */
+  const times = new Map<string, number[]>();
+
   /** Megabytes a second of one connection, from its beginning to its end. */
   const flow = (port: number | string, direction: "down" | "up", cipher?: string) => async () => {
+    const server = port === ours.ready ? ours.pid : theirs.program.pid;
+    const before = await restingCpuSeconds(server);
     const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
     const words = [
       ...["-F", "none", "-T", "-p", String(port), "-i", at("user")],
@@ -74,6 +87,9 @@ async function run(folder: string, options: RunOptions): Promise<Outcome> {
     closeSync(input);
     closeSync(output);
     if (status !== 0) throw new Error(`ssh ended with ${String(status)}`);
+    const name = [direction, cipher, port === ours.ready ? "ours" : "sshd", "s/GB"].join(" ");
+    const spent = (await restingCpuSeconds(server)) - before;
+    times.set(name, [...(times.get(name) ?? []), spent / (bytes / 1e9)]);
     return bytes / 1e6 / seconds;
   };
 
@@ -99,7 +115,19 @@ async function run(folder: string, options: RunOptions): Promise<Outcome> {
       compare("ssh-bulk aes128-gcm", samples["down-gcm"], samples["down-gcm-sshd"], against),
       compare("ssh-bulk upload aes128-gcm", samples["up-gcm"], samples["up-gcm-sshd"], against),
     ],
+    facts: Object.fromEntries([...times].map(([name, all]) => [name, median(all)])),
   };
+}
+
+/** proc_pid_stat(5): user and system time of a process and of its children that have ended, once that stands still. */
+async function restingCpuSeconds(pid: number): Promise<number> {
+  for (let before = -1; ; await sleep(50)) {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const ticks = fields.slice(11, 15).reduce((sum, each) => sum + Number(each), 0);
+    if (ticks === before) return ticks / 100;
+    before = ticks;
+  }
 }
 
 function peerName(): string {
