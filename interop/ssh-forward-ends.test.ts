@@ -11,6 +11,7 @@ import { readdirSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
+import ssh2 from "ssh2";
 import { follow } from "./program.ts";
 import { closed, echo, reach, startForwarding, startTarget, until } from "./ssh-forwarding.ts";
 
@@ -118,6 +119,21 @@ test("a client that is cut off at any state leaves nothing: no process, socket, 
   await until(() => it.server.sessions === 0 && it.inbound.listeners === 0);
   await until(() => it.outbound.flows === 0 && target.sockets.size === 0 && agents() === before);
   await until(() => handles() <= idle);
+});
+
+test("a client that says nothing more is given up, and leaves nothing", async () => {
+  // How often it is asked whether it is there; three times without an answer is the end.
+  const server = ssh2.Server as unknown as { KEEPALIVE_CLIENT_INTERVAL: number };
+  const { KEEPALIVE_CLIENT_INTERVAL: usual } = server;
+  server.KEEPALIVE_CLIENT_INTERVAL = 500;
+  await using it = await startForwarding(["ssh:exec", "tunnel:listen:localhost:*"]);
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => void (server.KEEPALIVE_CLIENT_INTERVAL = usual));
+  const program = it.run(["-R", "0:127.0.0.1:9"], "echo begun; sleep 1000");
+  await program.waitFor(/begun/);
+  process.kill(program.pid, "SIGSTOP");
+  await until(() => it.server.sessions === 0 && it.inbound.listeners === 0);
+  process.kill(program.pid, "SIGKILL");
 });
 
 /** Passes on what comes, to a server on 127.0.0.1, and cuts the connection when the client has sent so much. */
