@@ -70,6 +70,14 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "a file by ssh host cat, both ways, from our server and from sshd",
     load: () => import("./ssh-bulk.ts"),
   },
+  "ssh-echo": {
+    about: "a keystroke there and back beside a bulk transfer, at our server and at sshd",
+    load: () => import("./ssh-echo.ts"),
+  },
+  "ssh-sessions": {
+    about: "new sessions a second on one connection, at our server and at sshd",
+    load: () => import("./ssh-sessions.ts"),
+  },
   "ssh-connect": {
     about: "from the start of alknet ssh to the prompt, over 100 ms, against ssh (root)",
     load: () => import("./ssh-connect.ts"),
