@@ -20,6 +20,7 @@ import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { REGISTER_ALPN, registerHandler } from "@alknet/core/register";
 import { formatTicket } from "@alknet/core/ticket";
+import { systemResolve } from "@alknet/tunnel/connect";
 import { inbound } from "@alknet/tunnel/inbound";
 import { outbound } from "@alknet/tunnel/outbound";
 import { ownSockets } from "@alknet/tunnel/own-sockets";
@@ -34,6 +35,7 @@ import type { NodeStatus, RefusalStatus } from "./operations/node-status.ts";
 import { outboundProxy } from "./outbound-proxy.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
+import { resolvePeers } from "./resolve-peers.ts";
 import { listenSsh } from "./ssh-listener.ts";
 import { SSH_ALPN, sshService } from "./ssh-service.ts";
 import { transportOf } from "./transport.ts";
@@ -125,6 +127,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
   // As the configuration has them, until they are bound.
   let ownPorts: readonly HostPort[] = [...config.listen, ...config.ssh.listen];
   const flows = outbound({
+    resolve: resolvePeers(() => identities.peers, systemResolve),
     limits: config.tunnel,
     own: ownSockets({ addresses: () => ownPorts, paths: () => ownPaths }),
     proxy: outboundProxy(config.tunnel, config.path),
