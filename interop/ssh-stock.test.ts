@@ -10,6 +10,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { test } from "node:test";
 import { tcpServer } from "@alknet/tunnel/testing";
+import { startSshServer } from "./ssh-server.ts";
 import { pinned, startStockSsh } from "./stock-ssh.ts";
 
 const ALL = ["ssh:exec", "ssh:shell"];
@@ -175,6 +176,20 @@ test("one connection serves many sessions with ControlMaster, and ends when it i
   assert.equal((JSON.parse(asked.stdout) as { connectionCount: number }).connectionCount, 1);
   assert.equal((await it.ssh(...control, "-O", "exit", "den.alk").ended).status, 0);
   await master.ended;
+});
+
+test("ssh -J goes by way of a peer to a server behind it, and logs in there by its own key", async () => {
+  await using it = await startStockSsh([...ALL, "tunnel:dial:127.0.0.1:*"]);
+  const key = it.at("key");
+  await it.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key).ended;
+  await using behind = await startSshServer([readFileSync(`${key}.pub`, "utf8").trim()]);
+  writeFileSync(it.at("known"), `[127.0.0.1]:${behind.port} ${behind.hostKey}\n`);
+  const options = ["-i", key, "-p", String(behind.port), "-o", `UserKnownHostsFile=${it.at("known")}`];
+  const jump = ["-J", `${it.login}@den.alk`, "-o", "StrictHostKeyChecking=yes"];
+  const words = [...it.config, ...jump, ...options, "127.0.0.1", "echo $SSH_CONNECTION"];
+  const { stdout, stderr, status } = await it.run("ssh", ...words).ended;
+  assert.equal(status, 0, stderr);
+  assert.match(stdout, new RegExp(`^127\\.0\\.0\\.1 \\d+ 127\\.0\\.0\\.1 ${behind.port}\n$`));
 });
 
 test("a session is in the status while it lasts, with its command for the owner", async () => {
