@@ -184,7 +184,14 @@ test("ssh -J goes by way of a peer to a server behind it, and logs in there by i
   await it.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key).ended;
   await using behind = await startSshServer([readFileSync(`${key}.pub`, "utf8").trim()]);
   writeFileSync(it.at("known"), `[127.0.0.1]:${behind.port} ${behind.hostKey}\n`);
-  const options = ["-i", key, "-p", String(behind.port), "-o", `UserKnownHostsFile=${it.at("known")}`];
+  const options = [
+    "-i",
+    key,
+    "-p",
+    String(behind.port),
+    "-o",
+    `UserKnownHostsFile=${it.at("known")}`,
+  ];
   const jump = ["-J", `${it.login}@den.alk`, "-o", "StrictHostKeyChecking=yes"];
   const words = [...it.config, ...jump, ...options, "127.0.0.1", "echo $SSH_CONNECTION"];
   const { stdout, stderr, status } = await it.run("ssh", ...words).ended;
