@@ -190,6 +190,18 @@ test("--persist dials again and forwards again, for who is connected to the port
   assert.equal(await ask(again.listen.replace("localhost", "127.0.0.1"), "there"), "there");
 });
 
+test("--persist does not run a command twice: it is over with its connection", async () => {
+  await using it = await machines(["ssh:exec"]);
+  const child = spawn(process.execPath, it.words(["--persist", "den", "echo ran; sleep 1000"]), {
+    env: it.env,
+  });
+  const program = follow(child, "alknet ssh");
+  await program.waitFor(/ran/);
+  await it.stop();
+  const { status, stdout } = await program.ended;
+  assert.deepEqual([status, stdout], [255, "ran\n"]);
+});
+
 interface Event {
   readonly event: string;
   readonly side: string;

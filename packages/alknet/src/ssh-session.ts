@@ -141,6 +141,8 @@ function type(
   const onend = (): void => void channel.end();
   const ondrain = (): void => void input.resume();
   input.on("data", ondata).on("end", onend);
+  // Of a session before this one.
+  if (input.readableEnded) onend();
   channel.on("drain", ondrain);
   input.resume();
   return {

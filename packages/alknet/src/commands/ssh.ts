@@ -91,7 +91,9 @@ export async function sshCommand(
       if (isFirst) locals.push(...(await listenLocally(options.local, link, teller)));
       const lost = await serve(reached, target, isFirst, teller);
       link.clear();
-      if (!options.persist) throw lostError(teller, target, lost);
+      // A command is not run twice: who knows what it has done.
+      const mayGoOn = options.persist && options.session?.command === undefined;
+      if (!mayGoOn) throw lostError(teller, target, lost);
       attempt = 0;
       await wait(teller, lost, attempt++);
     }
@@ -248,6 +250,7 @@ function currentLink(): Link {
       return hasBeen;
     },
     async current(signal) {
+      signal.throwIfAborted();
       const gone = once(signal, "abort").then((): never => {
         throw signal.reason as Error;
       });
