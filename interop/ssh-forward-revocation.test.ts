@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { type Socket } from "node:net";
 import { test } from "node:test";
-import { follow, type Program } from "./program.ts";
+import { follow } from "./program.ts";
 import {
   closed,
   echo,
@@ -17,7 +17,6 @@ import {
   reach,
   startForwarding,
   startTarget,
-  type Target,
   until,
 } from "./ssh-forwarding.ts";
 import type { SshProgram } from "./openssh-client.ts";
