@@ -36,6 +36,21 @@ test("a window does not grow while the round trip is not known, or on a short on
   }
 });
 
+test("a window does not grow beyond what a gigabyte a second needs, however fast it is used up", () => {
+  for (const [roundTrip, most] of [
+    [0.75, 2],
+    [1.5, 4],
+    [5, 16],
+  ] as const) {
+    const window = receiveWindows().open(0);
+    for (let at = 0; at < 6; at++) {
+      assert.ok(window.received(window.size));
+      window.grant(0, at / 10, roundTrip);
+    }
+    assert.equal(window.size, most * MiB);
+  }
+});
+
 test("received() tells of a peer that sends more than it may", () => {
   const window = receiveWindows().open(0);
   assert.ok(window.received(2 * MiB));

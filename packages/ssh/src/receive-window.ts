@@ -31,6 +31,12 @@ export const DEFAULT_WINDOWS: WindowLimits = Object.freeze({
 /** The least that a channel works with: two packets, in bytes. */
 export const MIN_WINDOW: number = 64 * 1024;
 
+/**
+ * No window is made for more than this, in bytes a millisecond. What has queued up while we were not running comes at
+ * once, as fast as on a long line that has been waited for.
+ */
+const FASTEST = MiB;
+
 /** The window of one channel. */
 export interface ReceiveWindow {
   /** Most that may be unread and under way, in bytes. */
@@ -90,7 +96,8 @@ export function receiveWindows(limits: WindowLimits = DEFAULT_WINDOWS): ReceiveW
         },
         grant(unread, at, roundTrip) {
           if (size - available - unread < size / 2) return 0;
-          if (roundTrip !== undefined && at - granted < 2 * roundTrip) {
+          const asked = 2 * (roundTrip ?? 0);
+          if (at - granted < asked && size < asked * FASTEST) {
             size += take(Math.min(size, limits.channel - size));
           }
           granted = at;
