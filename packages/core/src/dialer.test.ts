@@ -721,7 +721,7 @@ test("dial() by another way: TLS through a stream of the caller, names as they a
     asked.push(`${host}:${port}`);
     const socket = net.connect({ port: endpoint.port, host: LOOPBACK, allowHalfOpen: true });
     // Not a socket, as a flow through another peer is none.
-    const flow = Duplex.from({ readable: socket, writable: socket });
+    const flow = Duplex.fromWeb(Duplex.toWeb(socket));
     flows.push(flow);
     return flow;
   };
