@@ -9,6 +9,7 @@ import { chmodSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { test } from "node:test";
 import type { Identity } from "@alknet/core/access";
 import { nodeAccounts } from "@alknet/ssh/account";
+import type { SshOptions } from "@alknet/ssh/ssh";
 import { type OpenSsh, startOpenSsh } from "./openssh-client.ts";
 import { CANNOT_MAKE_ACCOUNTS, makeAccount, type SystemAccount } from "./system-account.ts";
 
@@ -65,6 +66,28 @@ test(
     }
     other.write("exit\n");
     await other.ended;
+  },
+);
+
+test(
+  "variables of a client are its program's alone: nothing that root runs before it acts on them",
+  { skip },
+  async () => {
+    using account = makeAccount();
+    await using it = await startMapped(account, ALL, { acceptEnv: ["*"] });
+    // Each program that is begun with these writes a file, as whom it runs.
+    const trace = `SetEnv=LD_DEBUG=files LD_DEBUG_OUTPUT=${account.home}/trace`;
+    const odd = "TEXT=\"a  $b 'c' `d`\" IFS=/ 1X=no ALKNET_SESSION=no";
+    for (const options of [[], ["-tt"]]) {
+      const said = 'echo "$TEXT" "$ALKNET_SESSION"; env | grep -c -e LATER -e 1X; kill $$';
+      const { stdout } = await it.run([...options, "-o", `${trace} ${odd}`], said).ended;
+      assert.match(stdout, /^a {2}\$b 'c' `d` [0-9a-f]{32}\r?\n0\r?\n$/);
+    }
+    const traces = readdirSync(account.home).filter((name) => name.startsWith("trace"));
+    assert.ok(traces.length > 0);
+    for (const name of traces) {
+      assert.equal(statSync(`${account.home}/${name}`).uid, account.uid, name);
+    }
   },
 );
 
@@ -200,8 +223,9 @@ function peerOf(users: readonly string[]): Identity {
 async function startMapped(
   account: SystemAccount,
   scopes: readonly string[] = ALL,
+  options: Pick<SshOptions, "acceptEnv"> = {},
 ): Promise<OpenSsh> {
-  const it = await startOpenSsh(scopes, {}, { accounts: nodeAccounts });
+  const it = await startOpenSsh(scopes, {}, { accounts: nodeAccounts, ...options });
   it.allow(scopes, [account.name]);
   const run = it.run.bind(it);
   return Object.assign(it, {

@@ -133,9 +133,9 @@ async function start(
   stdio: readonly ("pipe" | "ignore")[],
   terminal?: LaunchTerminal,
 ): Promise<Started> {
-  const { file, args, argv0, cwd } = await launch(options, terminal);
   const mark = randomBytes(16).toString("hex");
-  const env = { ...options.env, [MARK]: mark };
+  const marked = { ...options, env: { ...options.env, [MARK]: mark } };
+  const { file, args, argv0, cwd, env } = await launch(marked, terminal);
   const since = startTime();
   const child = spawn(file, args, {
     ...{ argv0, cwd, env },

@@ -373,7 +373,7 @@ function environment({ name, home, shell }: Account): Record<string, string> {
 }
 
 function isAccepted(name: string, patterns: readonly string[]): boolean {
-  return /^\w+$/.test(name) && patterns.some((each) => matchGlob(parseGlob(each), name));
+  return /^[A-Za-z_]\w*$/.test(name) && patterns.some((each) => matchGlob(parseGlob(each), name));
 }
 
 function sizeOf({ cols, rows }: { cols: number; rows: number }): WindowSize {
