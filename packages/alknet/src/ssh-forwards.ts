@@ -8,11 +8,11 @@
  */
 
 import { once } from "node:events";
-import { rmSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SshClient } from "@alknet/ssh/client";
 import { joinChannel } from "@alknet/ssh/forwarding-join";
+import { bindUnix } from "@alknet/tunnel/bound-server";
 import { listen } from "@alknet/tunnel/listener";
 import type { ProxyRequest } from "@alknet/tunnel/proxy-request";
 import { readSocks, refuseSocks } from "./ssh-socks.ts";
@@ -77,23 +77,15 @@ async function listenOnPath(
   serve: (socket: Socket, signal: AbortSignal) => Promise<void>,
 ): Promise<LocalForward> {
   const over = new AbortController();
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
+  const server = await bindUnix(path, (socket) => {
     socket.on("error", () => {});
     void serve(socket, over.signal).finally(() => socket.destroy());
   });
-  const mask = process.umask(0o177);
-  try {
-    server.listen(path);
-  } finally {
-    process.umask(mask);
-  }
-  await once(server, "listening");
   return {
     place: { path },
     async close() {
       over.abort(new Error("closed"));
       server.close();
-      rmSync(path, { force: true });
     },
   };
 }
@@ -110,10 +102,15 @@ export async function listenThere(
   const listener = await client.listen(forward.listen, ({ accept, refuse }) => {
     if (target === undefined) return void carrySocks(accept());
     const socket = connectTo(target);
-    socket.once("connect", () => void joinChannel(socket, accept(), over.signal));
-    socket.once("error", (error) => {
+    const failed = (error: Error): void => {
       refuse();
       onrefused(forward, error);
+    };
+    socket.once("error", failed);
+    socket.once("connect", () => {
+      // What is accepted must not be refused any more: a server ends the whole connection for that.
+      socket.off("error", failed);
+      void joinChannel(socket, accept(), over.signal);
     });
   });
 
