@@ -31,6 +31,8 @@ const MIN_PACKET = 256;
 const MAX_UINT32 = 2 ** 32 - 1;
 const OPEN_RESOURCE_SHORTAGE = 4;
 const STDERR = 1;
+/** Requests that come while a program runs (RFC 4254 §6.7, §6.9). */
+const FOR_PROGRAMS: ReadonlySet<string> = new Set(["window-change", "signal"]);
 
 /** The messages that open a channel from here: number, window and packet size first. */
 const OPENING = [
@@ -125,6 +127,19 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
     const it = numbers.get(recipient);
     if (isSession(it)) it._ending = false;
   });
+  const requested = original<[number, string, boolean, unknown]>("CHANNEL_REQUEST");
+  handle("CHANNEL_REQUEST", (recipient: number, type: string, wants: boolean, data: unknown) => {
+    const it = numbers.get(recipient);
+    const channel = channelOf(recipient);
+    const reply = wants && (channel === undefined || !hasClosed(channel));
+    if (!isSession(it) || channel === undefined) return requested(recipient, type, reply, data);
+    // ssh2 answers to nothing any more once a session has its program.
+    const isForProgram = FOR_PROGRAMS.has(type);
+    if (isForProgram) requested(recipient, type, false, data);
+    if (!reply) return;
+    if (isForProgram) protocol.channelSuccess(channel.outgoing.id);
+    else protocol.channelFailure(channel.outgoing.id);
+  });
   handle("CHANNEL_DATA", (recipient: number, data: Buffer) => receive(recipient, data, false));
   handle("CHANNEL_EXTENDED_DATA", (recipient: number, data: Buffer) =>
     receive(recipient, data, true),
@@ -174,7 +189,7 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
   }
 
   function grant(channel: Channel): void {
-    if (channel.incoming.state !== "open") return;
+    if (channel.incoming.state !== "open" || hasClosed(channel)) return;
     const waits = unread.get(channel)?.() ?? 0;
     const amount = windowOf.get(channel.incoming.id)?.grant(waits, clock.now(), roundTrip) ?? 0;
     if (amount > 0) protocol.channelWindowAdjust(channel.outgoing.id, amount);
@@ -268,6 +283,11 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
       return promise;
     },
   };
+}
+
+/** Nothing may be sent on a channel behind our CLOSE (RFC 4254 §5.3): its peer may have forgotten it, and PuTTY ends then. */
+function hasClosed({ outgoing }: Channel): boolean {
+  return outgoing.state !== "open" && outgoing.state !== "eof";
 }
 
 /** Methods as they were, to be called from those that replace them. */

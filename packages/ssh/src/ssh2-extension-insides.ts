@@ -56,6 +56,8 @@ export interface Protocol {
   channelData(channel: number, data: Buffer): void;
   channelExtData(channel: number, data: Buffer, type: number): void;
   channelWindowAdjust(channel: number, amount: number): void;
+  channelSuccess(channel: number): void;
+  channelFailure(channel: number): void;
   channelOpenConfirm(remote: number, local: number, window: number, packet: number): void;
   channelOpenFail(remote: number, reason: number, text?: string): void;
   openssh_authAgent(local: number, window: number, packet: number): void;

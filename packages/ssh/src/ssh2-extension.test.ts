@@ -125,6 +125,45 @@ test("a server writes a client's stderr beside its stdout, and the client's wind
   assert.deepEqual([out.length, error.length], [size, size]);
 });
 
+test("requests are answered while a channel stands, also beside a program, and nothing comes behind its CLOSE", async () => {
+  await using it = await connect({});
+  const { _protocol: protocol } = insidesOf(it.client);
+  const came: string[] = [];
+  for (const name of ["CHANNEL_FAILURE", "CHANNEL_WINDOW_ADJUST", "CHANNEL_CLOSE"]) {
+    const handle = protocol._handlers[name];
+    assert.ok(handle !== undefined);
+    protocol._handlers[name] = (...args) => {
+      came.push(name);
+      handle(...args);
+    };
+  }
+  const session = await it.exec("nothing");
+  const [forwarded, there] = await it.forward();
+  for (const [far, near] of [
+    [it.sessions[0], session],
+    [forwarded, there],
+  ] as const) {
+    assert.ok(far !== undefined);
+    const { id } = (near as unknown as { outgoing: { id: number } }).outgoing;
+    came.length = 0;
+    protocol.subsystem(id, "none", true);
+    while (came.length < 1) await turn();
+    assert.deepEqual(came, ["CHANNEL_FAILURE"]);
+    for (let sent = 0; sent < 2 * MiB; sent += 32_768) {
+      protocol.channelData(id, Buffer.alloc(32_768));
+    }
+    while (far.readableLength < 2 * MiB) await turn();
+    // What has come is read, and the request is on its way, while the CLOSE is too.
+    protocol.subsystem(id, "none", true);
+    (far as ssh2.ServerChannel).close();
+    far.on("error", () => {}).resume();
+    assert.equal(await text(await it.exec("hello")), "hello");
+    assert.ok(came.includes("CHANNEL_CLOSE"));
+    const behind = came.slice(came.indexOf("CHANNEL_CLOSE") + 1, came.lastIndexOf("CHANNEL_CLOSE"));
+    assert.deepEqual(behind, []);
+  }
+});
+
 test("a channel to the client's agent is opened by openAgent(), or refused", async () => {
   await using it = await connect({});
   await assert.rejects(it.extended.openAgent(), /open failure/i);
@@ -257,6 +296,8 @@ function insidesOf(connection: ssh2.Client | ssh2.Connection) {
       _cipher: { encrypt: (packet: Buffer) => void };
       rekey(): void;
       channelData(channel: number, data: Buffer): void;
+      subsystem(channel: number, name: string, wantReply: boolean): void;
+      _handlers: Record<string, ((...args: unknown[]) => void) | undefined>;
     };
   };
 }
