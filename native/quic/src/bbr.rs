@@ -273,6 +273,7 @@ impl Bbr {
         self.phase = phase;
         self.phase_round = self.round.number;
         self.phase_start = now;
+        self.round = Round { lost: 0, losses: 0, marked: false, ..self.round };
     }
 
     fn cruise(&mut self, now: Instant) {
