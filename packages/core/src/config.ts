@@ -143,7 +143,7 @@ export const DEFAULT_TIMES: ConfigTimes = Object.freeze({
   idleTimeout: 30_000,
 });
 export const CONGESTION = ["bbr", "cubic", "newreno"] as const;
-export const DEFAULT_QUIC: ConfigQuic = Object.freeze({ congestion: "cubic" });
+export const DEFAULT_QUIC: ConfigQuic = Object.freeze({ congestion: "bbr" });
 export const DEFAULT_CALL: ConfigCall = Object.freeze({ strangers: false });
 export const DEFAULT_TUNNEL: ConfigTunnel = Object.freeze({
   flowsPerPeer: 4_096,

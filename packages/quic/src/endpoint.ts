@@ -87,7 +87,7 @@ export interface TransportOptions {
   initialMtu?: number | undefined;
   /** Largest UDP payload that is probed for; up to 6,400 pays on loopback and jumbo frames. @default 1_452 */
   mtuUpperBound?: number | undefined;
-  /** @default "cubic" */
+  /** How the rate is found: by what the path delivers, or, the other two, by losses. @default "bbr" */
   congestion?: "cubic" | "newreno" | "bbr" | undefined;
   /** Bytes of datagrams buffered each way; 0: no datagrams. @default 1 MiB */
   datagramBuffer?: number | undefined;
@@ -632,7 +632,7 @@ function transportOf(
     high: number,
   ): number =>
     checkInteger("set transport", name, options[name] ?? defaults[name] ?? otherwise, low, high);
-  const congestion = options.congestion ?? defaults.congestion ?? "cubic";
+  const congestion = options.congestion ?? defaults.congestion ?? "bbr";
   if (!Object.hasOwn(CONGESTION, congestion)) {
     throw new TypeError(
       `cannot set transport: congestion must be cubic, newreno or bbr, got ${JSON.stringify(congestion)}`,
