@@ -1,9 +1,18 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  lchownSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { ownerContext } from "@alknet/core/access";
 import { inbound, type InboundPlace, type Origin, type PeerListener } from "./inbound.ts";
@@ -314,6 +323,34 @@ test("inbound() never removes what it did not make", async () => {
   await listener.closed;
   assert.ok(existsSync(path));
 });
+
+test(
+  "inbound() follows links of another user only to where the peer may listen by itself",
+  { skip: process.getuid?.() === 0 ? false : "links of others are made by root" },
+  async () => {
+    using dir = folder();
+    using other = folder();
+    const link = dir.at("link");
+    symlinkSync(other.at(""), link);
+    const { auth, rights } = peer(`tunnel:listen:unix:${dir.at("**")}`);
+    const listening = inbound();
+    const listen = () =>
+      listening.listen(auth, { path: join(link, "x.sock") }, echo, { signal: never });
+    (await listen()).close();
+    lchownSync(link, 65_534, 65_534);
+    const lacks = `tunnel:listen:unix:${other.at("x.sock")}`;
+    assert.deepEqual(await refusal(listen()), [
+      "not-allowed",
+      `${join(link, "x.sock")}: not allowed, this key lacks ${lacks}`,
+    ]);
+    rights(`tunnel:listen:unix:${dir.at("**")}`, lacks);
+    const listener = await listen();
+    assert.ok(existsSync(other.at("x.sock")));
+    rights(`tunnel:listen:unix:${dir.at("**")}`);
+    assert.ok((await listener.closed) instanceof Error);
+    assert.equal(existsSync(other.at("x.sock")), false);
+  },
+);
 
 test("inbound() says why there can be no such Unix socket", async () => {
   using dir = folder();

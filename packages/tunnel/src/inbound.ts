@@ -8,15 +8,17 @@
  */
 
 import type { Socket } from "node:net";
+import { basename, dirname, join } from "node:path";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import { formatHost, parseHost } from "@alknet/core/host";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { parseScope } from "@alknet/core/scope";
 import { type BoundServer, bindTcp, bindUnix } from "./bound-server.ts";
+import { followLinks } from "./follow-links.ts";
+import { isNoAddress, listenFailure } from "./listen-failure.ts";
 import { FlowRefused } from "./refused.ts";
 import { resetSocket } from "./reset-socket.ts";
 import { formatTarget } from "./wire/host.ts";
-import type { Refusal } from "./wire/open.ts";
 
 /** Where a peer wants this node to listen. */
 export type InboundPlace =
@@ -223,13 +225,20 @@ type Accept = (socket: Socket) => void;
 
 async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Promise<Bound> {
   if ("path" in place) {
-    const grant = granted(auth, place, { unixPath: place.path });
+    let grant = granted(auth, place, { unixPath: place.path });
     try {
-      const server = await bindUnix(place.path, accept);
+      const folder = await followLinks(dirname(place.path));
+      const path = join(folder.real, basename(place.path));
+      if (folder.isForeign) {
+        const ofReal = granted(auth, place, { unixPath: path });
+        grant[Symbol.dispose]();
+        grant = ofReal;
+      }
+      const server = await bindUnix(path, accept);
       return { place, servers: [server], grants: [grant] };
     } catch (error) {
       grant[Symbol.dispose]();
-      throw refusedFor(error, place);
+      throw listenFailure(error, formatPlace(place));
     }
   }
   const { host, addresses } = addressesOf(place);
@@ -241,7 +250,7 @@ async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Pro
     try {
       return await bindAddresses(auth, { ...place, port }, host, mine, accept);
     } catch (error) {
-      const refused = refusedFor(error, place);
+      const refused = listenFailure(error, formatPlace(place));
       if (place.port !== 0 || refused.refusal !== "in-use") throw refused;
       taken = refused;
     }
@@ -365,32 +374,4 @@ function granted(
     const text = `${formatPlace(place)}: not allowed, this key lacks ${error.missing}`;
     throw new FlowRefused("not-allowed", text, { cause: error });
   }
-}
-
-/** What error codes of the system mean to who asked. */
-const meanings: Readonly<Record<string, readonly [Refusal, string]>> = {
-  EADDRINUSE: ["in-use", "something is there already"],
-  EADDRNOTAVAIL: ["host-unreachable", "not an address of that machine"],
-  EAFNOSUPPORT: ["host-unreachable", "that machine has no such addresses"],
-  EACCES: ["not-allowed", "that machine does not let its node listen there"],
-  EPERM: ["not-allowed", "that machine does not let its node listen there"],
-  EROFS: ["not-allowed", "that machine does not let its node listen there"],
-  ENOENT: ["host-unreachable", "its folder does not exist there"],
-  ENOTDIR: ["host-unreachable", "its folder does not exist there"],
-  ENAMETOOLONG: ["failed", "the path is too long for a socket"],
-  EMFILE: ["limit", "out of sockets"],
-  ENFILE: ["limit", "out of sockets"],
-  ACCESS_REVOKED: ["not-allowed", "not allowed any more"],
-};
-
-function isNoAddress(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === "EADDRNOTAVAIL" || code === "EAFNOSUPPORT";
-}
-
-function refusedFor(error: unknown, place: InboundPlace): FlowRefused {
-  if (error instanceof FlowRefused) return error;
-  const { code = "" } = error as NodeJS.ErrnoException;
-  const [refusal, text] = meanings[code] ?? (["failed", "failed"] as const);
-  return new FlowRefused(refusal, `${formatPlace(place)}: ${text}`, { cause: error });
 }

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { lchownSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
 import { outbound, type OutboundTarget } from "./outbound.ts";
@@ -88,3 +91,37 @@ test("connect() counts the flows of a peer whatever they are for", async () => {
   next[Symbol.dispose]();
   next.socket.destroy();
 });
+
+test(
+  "connect() follows links of another user only to what the peer may reach by itself",
+  { skip: process.getuid?.() === 0 ? false : "links of others are made by root" },
+  async () => {
+    await using server = await unixServer((socket) => socket.end("hello"));
+    await using other = await unixServer();
+    const link = join(other.folder, "link");
+    symlinkSync(server.path, link);
+    const ofFolder = `tunnel:dial:unix:${other.folder}/**`;
+    const ofServer = `tunnel:dial:unix:${server.path}`;
+    const { auth, rights } = testPeer(ofFolder);
+    const out = outbound();
+    const greeted = async () => {
+      using flow = await out.connect(auth, { path: link }, { signal: never });
+      assert.equal(String(await readAll(flow.socket)), "hello");
+      flow.socket.destroy();
+    };
+    await greeted();
+    lchownSync(link, 65_534, 65_534);
+    await assert.rejects(out.connect(auth, { path: link }, { signal: never }), {
+      refusal: "not-allowed",
+      message: `${server.path}: not allowed, this key lacks ${ofServer}`,
+    });
+    rights(ofFolder, ofServer);
+    await greeted();
+    // What is held is the right to what is reached.
+    using flow = await out.connect(auth, { path: link }, { signal: never });
+    rights(ofFolder);
+    assert.ok(flow.signal.reason instanceof AccessRevoked);
+    flow.socket.destroy();
+    assert.equal(out.flows, 1);
+  },
+);
