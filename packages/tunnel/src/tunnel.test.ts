@@ -118,6 +118,23 @@ for (const multiplexed of [true, false]) {
     }
   });
 
+  test(`tunnel() names no target in the log when this node can do no more (${name})`, async () => {
+    const resolve = async () => {
+      throw Object.assign(new Error("too many files"), { code: "EMFILE" });
+    };
+    const rights = ["tunnel:dial:*.example:80"];
+    await using node = tunnelPair(rights, { multiplexed, resolve });
+    const target = { host: "a.example", port: 80 };
+    const refused = await refusal(openFlow(node.dial, target));
+    assert.deepEqual([refused.refusal, refused.message], ["limit", "a.example:80: out of sockets"]);
+    const visible = node.log.filter(({ level }) => level !== "debug");
+    assert.deepEqual(
+      visible.map(({ message }) => message),
+      ["flow refused: a limit of this node is reached"],
+    );
+    assert.doesNotMatch(JSON.stringify(visible), /example/);
+  });
+
   test(`tunnel() ends a flow when its right is taken back, and no other (${name})`, async () => {
     await using a = await tcpServer((socket) => socket.pipe(socket));
     await using b = await tcpServer((socket) => socket.pipe(socket));

@@ -168,10 +168,13 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
         break;
       }
       case "limit":
-      case "unsupported":
-        logger.info({ peer, refusal }, `flow refused: ${message}`);
-        options.onrefused?.({ peer, refusal, reason: message });
+      case "unsupported": {
+        const reason =
+          refusal === "limit" ? "a limit of this node is reached" : "this node does not do that";
+        logger.info({ peer, refusal }, `flow refused: ${reason}`);
+        options.onrefused?.({ peer, refusal, reason });
         break;
+      }
       case "failed":
         logger.error({ peer, code: (cause as { code?: unknown }).code }, "flow failed");
         break;
