@@ -90,9 +90,10 @@ export function alknetUp(
 export function alknetForward(
   home: string,
   target: string,
-  options: { transport: "quic" | "tcp"; spawn?: Spawn | undefined },
+  options: { transport: "quic" | "tcp"; udp?: boolean | undefined; spawn?: Spawn | undefined },
 ): Promise<Worker> {
   const words = ["forward", "server", `127.0.0.1:0:${target}`, `--${options.transport}`, "--json"];
+  if (options.udp === true) words.push("--udp");
   return startWorker(ALKNET, words, {
     spawn: options.spawn,
     env: { ALKNET_HOME: home },
@@ -102,6 +103,16 @@ export function alknetForward(
       const { forwards } = JSON.parse(line) as { forwards: { listen: string }[] };
       return forwards[0]?.listen;
     },
+  });
+}
+
+/** `alknet socks` through the server, on a free local port. Ready: its address. */
+export function alknetSocks(home: string, options: { transport: "quic" | "tcp" }): Promise<Worker> {
+  const words = ["socks", "server", "--listen", "127.0.0.1:0", `--${options.transport}`, "--json"];
+  return startWorker(ALKNET, words, {
+    env: { ALKNET_HOME: home },
+    // Its own JSON.
+    isReady: (line) => (JSON.parse(line) as { listen?: string }).listen,
   });
 }
 

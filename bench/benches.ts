@@ -66,9 +66,25 @@ export const benches: Readonly<Record<string, Listed>> = {
       "one forwarded flow over 100 ms and 1 Gbit/s, with and without loss, against ssh -L (root)",
     load: () => import("./tunnel-wan.ts"),
   },
+  "forward-udp": {
+    about: "packets a second and lost through alknet forward --udp, against a plain relay",
+    load: () => import("./forward-udp.ts"),
+  },
+  "forward-flows": {
+    about: "memory of both ends for each of 1,000 connections of alknet forward, against ssh -L",
+    load: () => import("./forward-flows.ts"),
+  },
+  socks: {
+    about: "bytes, and connections a second, through alknet socks, against ssh -D",
+    load: () => import("./socks.ts"),
+  },
   "ssh-bulk": {
     about: "a file by ssh host cat, both ways, from our server and from sshd",
     load: () => import("./ssh-bulk.ts"),
+  },
+  "ssh-forward": {
+    about: "one connection of stock ssh -L through our SSH server, against through sshd",
+    load: () => import("./ssh-forward.ts"),
   },
   "ssh-echo": {
     about: "a keystroke there and back beside a bulk transfer, at our server and at sshd",

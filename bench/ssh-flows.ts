@@ -7,20 +7,14 @@
  * @module
  */
 
-import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type Bench, compare } from "./harness.ts";
-import { killAtExit, startNode } from "./worker.ts";
+import { openConnections, startEcho } from "./open-connections.ts";
+import { ourServer, sshForward } from "./ssh-peer.ts";
+import type { Worker } from "./worker.ts";
 
-const WORKER = new URL("ssh-flows-worker.ts", import.meta.url);
 const FLOWS = 1_000;
 /** Bytes for each flow that we allow ourselves. */
 const LIMIT = 64 * 1024;
-const SENT = 64 * 1024;
 
 interface Stats {
   readonly held: number;
@@ -30,89 +24,33 @@ interface Stats {
 
 export const bench: Bench = {
   async run({ say }) {
-    const folder = mkdtempSync(join(tmpdir(), "alknet-bench-ssh-flows-"));
-    const at = (name: string): string => join(folder, name);
-    // The end of the bench breaks them.
-    const target = createServer((socket) => socket.on("error", () => {}).pipe(socket));
-    target.listen(0, "127.0.0.1");
-    await once(target, "listening");
-    try {
-      for (const name of ["host", "user"]) {
-        execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", at(name)]);
-      }
-      await using server = await startNode(WORKER, [at("host"), at("user.pub")]);
-      writeFileSync(
-        at("known"),
-        `[127.0.0.1]:${server.ready} ${readFileSync(at("host.pub"), "utf8")}`,
-      );
-      const { port } = target.address() as AddressInfo;
-      const ssh = await forward(at, server.ready, port);
-      const sockets: Socket[] = [];
-      const open = async (count: number): Promise<void> => {
-        for (let left = count; left > 0; left--) sockets.push(await exchange(at("socket")));
-      };
-      // Compiled, and with the tables grown, before anything is counted.
-      await open(20);
-      const before = await server.ask<Stats>("stats");
-      await open(FLOWS);
-      const after = await server.ask<Stats>("stats");
-      say(`${after.flows} flows`);
-      const perFlow = (name: "held" | "resident"): number =>
-        Math.round((after[name] - before[name]) / FLOWS);
-      ssh.kill();
-      for (const socket of sockets) socket.destroy();
-      return {
-        main: compare("ssh-flows", [perFlow("held")], [LIMIT], {
-          ...{ peerName: "the limit", unit: "bytes/flow", better: "lower", goal: 1 },
-        }),
-        facts: { resident_bytes_per_flow: perFlow("resident"), flows: after.flows },
-      };
-    } finally {
-      target.close();
-      rmSync(folder, { recursive: true, force: true });
-    }
+    using target = await startEcho();
+    let worker: Worker | undefined;
+    await using ssh = await sshForward({
+      target: target.address,
+      async startServer(options) {
+        const server = await ourServer(options);
+        ({ worker } = server);
+        return server;
+      },
+    });
+    const stats = async (): Promise<Stats> => {
+      if (worker === undefined) throw new Error("no server was started");
+      return worker.ask<Stats>("stats");
+    };
+    // Compiled, and with the tables grown, before anything is counted.
+    using _first = await openConnections(ssh.address, 20);
+    const before = await stats();
+    using _flows = await openConnections(ssh.address, FLOWS);
+    const after = await stats();
+    say(`${after.flows} flows`);
+    const perFlow = (name: "held" | "resident"): number =>
+      Math.round((after[name] - before[name]) / FLOWS);
+    return {
+      main: compare("ssh-flows", [perFlow("held")], [LIMIT], {
+        ...{ peerName: "the limit", unit: "bytes/flow", better: "lower", goal: 1 },
+      }),
+      facts: { resident_bytes_per_flow: perFlow("resident"), flows: after.flows },
+    };
   },
 };
-
-/** `ssh -L` from a Unix socket, until it listens. */
-async function forward(at: (name: string) => string, sshPort: string, port: number) {
-  const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
-  const words = [
-    ...["-F", "none", "-N", "-v", "-p", sshPort, "-i", at("user")],
-    ...set("UserKnownHostsFile", at("known")),
-    ...set("GlobalKnownHostsFile", "none"),
-    ...set("IdentitiesOnly", "yes"),
-    ...set("IdentityAgent", "none"),
-    ...set("BatchMode", "yes"),
-    ...["-L", `${at("socket")}:127.0.0.1:${port}`, "127.0.0.1"],
-  ];
-  const ssh = spawn("ssh", words, { stdio: ["ignore", "ignore", "pipe"] });
-  killAtExit(ssh);
-  let said = "";
-  await new Promise<void>((resolve, reject) => {
-    ssh.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said = (said + text).slice(-4_000);
-      if (said.includes("Entering interactive session")) resolve();
-    });
-    ssh.once("close", () => reject(new Error(`ssh ended:\n${said}`)));
-  });
-  return ssh;
-}
-
-/** A connection that has had all back that it sent, and stays. */
-async function exchange(path: string): Promise<Socket> {
-  const socket = connect(path);
-  socket.write(Buffer.alloc(SENT));
-  let got = 0;
-  await new Promise<void>((resolve, reject) => {
-    socket.once("error", reject);
-    socket.once("end", () => reject(new Error("a flow ended early")));
-    socket.on("data", (data: Buffer) => {
-      got += data.length;
-      if (got === SENT) resolve();
-    });
-  });
-  socket.removeAllListeners();
-  socket.on("error", () => {});
-  return socket;
-}

@@ -1,5 +1,5 @@
 /**
- * The peer of the tunnel benches: a real OpenSSH server, and `ssh -L` through it.
+ * Ports that stock `ssh` forwards: by `-L` or `-D`, through OpenSSH's server or ours.
  *
  * Configuration, keys and known hosts are made for the run, in a folder that goes with it; nothing of
  * the user's or the machine's own is read.
@@ -7,128 +7,152 @@
  * @module
  */
 
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { startSshServer } from "../interop/ssh-server.ts";
 import { freePort } from "./free-port.ts";
-import { killAtExit, type Spawn } from "./worker.ts";
+import { killAtExit, type Spawn, startNode, type Worker } from "./worker.ts";
 
-/** A port forwarded by `ssh -L`. */
+const OUR_SERVER = new URL("ssh-worker.ts", import.meta.url);
+
+/** A port forwarded by `ssh`. */
 export interface Forwarded extends AsyncDisposable {
   /** Where the client connects, e.g. `127.0.0.1:40001`. */
   readonly address: string;
-  readonly sshd: ChildProcess;
-  readonly ssh: ChildProcess;
+  /** The server, and the client. */
+  readonly pids: readonly number[];
 }
 
 export interface ForwardOptions {
-  /** `host:port` as the server reaches it. */
+  /** `host:port` as the server reaches it, or `socks`: where each client asks for. */
   target: string;
   /** @default OpenSSH's own choice, chacha20-poly1305@openssh.com in 9.2 */
   cipher?: string | undefined;
+  /** @default {@linkcode opensshServer} */
+  startServer?: StartServer | undefined;
   /** Where the server listens, and where the client's programs run. @default 127.0.0.1 and here */
   serverAddress?: string | undefined;
   spawnServer?: Spawn | undefined;
   spawnClient?: Spawn | undefined;
 }
 
+/** A server, for one key. */
+export type StartServer = (options: ServerOptions) => Promise<SshServer>;
+
+export interface ServerOptions {
+  /** Whom it lets in: the path of a public key. */
+  readonly userKey: string;
+  readonly address: string;
+  readonly spawn: Spawn;
+}
+
+export interface SshServer extends AsyncDisposable {
+  readonly port: number;
+  /** `ssh-ed25519 AAAA…` */
+  readonly hostKey: string;
+  readonly pid: number;
+}
+
+export const opensshServer: StartServer = async ({ userKey, ...options }) => {
+  const server = await startSshServer([readFileSync(userKey, "utf8").trim()], options);
+  const { port, hostKey, program } = server;
+  const close = (): PromiseLike<void> => server[Symbol.asyncDispose]();
+  return { port, hostKey, pid: program.pid, [Symbol.asyncDispose]: close };
+};
+
+/** Ours, and the worker that it is. */
+export async function ourServer({
+  userKey,
+  address,
+  spawn: spawnThere,
+}: ServerOptions): Promise<SshServer & { readonly worker: Worker }> {
+  const hostKeyFile = makeKey(join(userKey, ".."), "our-host");
+  const worker = await startNode(OUR_SERVER, [hostKeyFile, userKey, address], {
+    spawn: spawnThere,
+  });
+  return {
+    port: Number(worker.ready),
+    hostKey: readFileSync(`${hostKeyFile}.pub`, "utf8").trim(),
+    pid: worker.pid,
+    worker,
+    [Symbol.asyncDispose]: () => worker[Symbol.asyncDispose](),
+  };
+}
+
 /** Start a server and a client that forwards a port through it. */
 export async function sshForward(options: ForwardOptions): Promise<Forwarded> {
-  const sshd = findSshd();
-  const folder = mkdtempSync(join(tmpdir(), "alknet-bench-ssh-"));
-  const hostKey = makeKey(folder, "host");
-  const userKey = makeKey(folder, "user");
-  const { serverAddress = "127.0.0.1", spawnServer = spawn, spawnClient = spawn } = options;
-  const port = await freePort();
-  const forwardedPort = await freePort();
-  const user = userInfo().username;
-
-  const config = join(folder, "sshd_config");
-  writeFileSync(
-    config,
-    [
-      `ListenAddress ${serverAddress}:${port}`,
-      `HostKey ${hostKey}`,
-      `AuthorizedKeysFile ${userKey}.pub`,
-      "AuthenticationMethods publickey",
-      "PidFile none",
-      // The folder is in a temporary folder, which is open to others.
-      "StrictModes no",
-      "UsePAM no",
-      "PermitRootLogin yes",
-      "AllowTcpForwarding yes",
-      "",
-    ].join("\n"),
-  );
-  const known = join(folder, "known_hosts");
-  const hostPublic = readFileSync(`${hostKey}.pub`, "utf8");
-  writeFileSync(known, `[${serverAddress}]:${port} ${hostPublic}`);
-
-  const server = spawnServer(sshd, ["-D", "-e", "-f", config], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
-  const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
+  const { serverAddress = "127.0.0.1", target, cipher } = options;
+  const { startServer = opensshServer, spawnServer = spawn, spawnClient = spawn } = options;
+  await using made = new AsyncDisposableStack();
+  const login = made.use(makeLogin());
+  const asked = { userKey: `${login.key}.pub`, address: serverAddress, spawn: spawnServer };
+  const server = made.use(await startServer(asked));
+  login.know(serverAddress, server);
+  const address = `127.0.0.1:${await freePort()}`;
   const words = [
-    ...["-F", "none", "-N", "-v", "-i", userKey, "-p", String(port)],
-    ...set("UserKnownHostsFile", known),
-    ...set("GlobalKnownHostsFile", "none"),
-    ...set("StrictHostKeyChecking", "yes"),
-    ...set("IdentitiesOnly", "yes"),
-    ...set("IdentityAgent", "none"),
-    ...set("ControlPath", "none"),
-    ...set("ExitOnForwardFailure", "yes"),
-    ...(options.cipher === undefined ? [] : ["-c", options.cipher]),
-    ...["-L", `127.0.0.1:${forwardedPort}:${options.target}`, `${user}@${serverAddress}`],
+    ...login.words(server.port, cipher),
+    ...["-N", "-v", "-o", "ExitOnForwardFailure=yes"],
+    ...(target === "socks" ? ["-D", address] : ["-L", `${address}:${target}`]),
+    `${userInfo().username}@${serverAddress}`,
   ];
-  let client: ChildProcess | undefined;
-  const close = async (): Promise<void> => {
-    await ended(client);
-    await ended(server);
-    rmSync(folder, { recursive: true, force: true });
-  };
-  try {
-    killAtExit(server);
-    await said(server, "Server listening on", "sshd");
-    client = spawnClient("ssh", words, { stdio: ["ignore", "ignore", "pipe"] });
-    killAtExit(client);
-    await said(client, "Entering interactive session", "ssh");
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const client = spawnClient("ssh", words, { stdio: ["ignore", "ignore", "pipe"] });
+  killAtExit(client);
+  made.defer(() => ended(client));
+  await said(client, "Entering interactive session", "ssh");
+  const owned = made.move();
   return {
-    address: `127.0.0.1:${forwardedPort}`,
-    sshd: server,
-    ssh: client,
-    [Symbol.asyncDispose]: close,
+    address,
+    pids: [server.pid, client.pid ?? -1],
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** A user's key and known hosts, in a folder of their own. */
+export interface Login extends Disposable {
+  /** The path of the private key. */
+  readonly key: string;
+  know(address: string, server: { readonly port: number; readonly hostKey: string }): void;
+  /** What `ssh` is told to use these and nothing else. */
+  words(port: number, cipher?: string): string[];
+}
+
+export function makeLogin(): Login {
+  const folder = mkdtempSync(join(tmpdir(), "alknet-bench-ssh-"));
+  const key = makeKey(folder, "user");
+  const known = join(folder, "known_hosts");
+  const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
+  return {
+    key,
+    know: (address, { port, hostKey }) =>
+      writeFileSync(known, `[${address}]:${port} ${hostKey}\n`, { flag: "a" }),
+    words: (port, cipher) => [
+      ...["-F", "none", "-i", key, "-p", String(port)],
+      ...set("UserKnownHostsFile", known),
+      ...set("GlobalKnownHostsFile", "none"),
+      ...set("StrictHostKeyChecking", "yes"),
+      ...set("IdentitiesOnly", "yes"),
+      ...set("IdentityAgent", "none"),
+      ...set("ControlPath", "none"),
+      ...(cipher === undefined ? [] : ["-c", cipher]),
+    ],
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
 /** For the result, e.g. `ssh -L, OpenSSH 9.2p1`. */
-export function sshPeerName(cipher = "default cipher"): string {
+export function sshPeerName(cipher = "default cipher", what = "ssh -L"): string {
   const { stderr } = spawnSync("ssh", ["-V"], { encoding: "utf8" });
   const version = /OpenSSH_([0-9a-z.]+)/.exec(stderr ?? "")?.[1] ?? "?";
-  return `ssh -L, OpenSSH ${version}, ${cipher}`;
+  return `${what}, OpenSSH ${version}, ${cipher}`;
 }
 
-function findSshd(): string {
-  // It insists on its own full path, and is seldom in a user's PATH.
-  const path = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].find(existsSync);
-  if (path === undefined) {
-    throw new Error("cannot find sshd: install it (Debian: openssh-server)");
-  }
-  // What a package's start script would make: sshd will not run as root without it.
-  if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
-  return path;
-}
-
+/** The path of a new private key, without a passphrase. */
 function makeKey(folder: string, name: string): string {
   const path = join(folder, name);
-  const words = ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", path];
-  const { status, stderr, error } = spawnSync("ssh-keygen", words, { encoding: "utf8" });
-  if (status !== 0) throw new Error(`cannot make a key: ${error?.message ?? stderr}`);
+  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", path]);
   return path;
 }
 

@@ -1,7 +1,10 @@
 /**
- * Our side of the SSH benches: `alknet/ssh` on plain TCP, for one peer.
+ * Our side of the SSH benches: `alknet/ssh` on plain TCP, for one peer, who may run programs and reach ports of this
+ * machine.
  *
- *     ssh-worker.ts HOST_KEY_FILE USER_PUBLIC_KEY_FILE
+ *     ssh-worker.ts HOST_KEY_FILE USER_PUBLIC_KEY_FILE [ADDRESS]
+ *
+ * - `stats`: what is held, in bytes, and how many forwarded connections there are
  *
  * @module
  */
@@ -12,18 +15,32 @@ import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { ownAccount } from "@alknet/ssh/account";
 import { ssh } from "@alknet/ssh/ssh";
+import { outbound } from "@alknet/tunnel/outbound";
+import { obey } from "./commands.ts";
 
-const [hostKeyFile = "", userKeyFile = ""] = process.argv.slice(2);
+const [hostKeyFile = "", userKeyFile = "", address = "127.0.0.1"] = process.argv.slice(2);
 const { fingerprint } = parseSshPublicKey(readFileSync(userKeyFile, "utf8").trim());
 const identities = staticIdentities([
-  { peerId: "bench", fingerprints: [fingerprint], scopes: ["ssh:exec"], enabled: true },
+  {
+    peerId: "bench",
+    fingerprints: [fingerprint],
+    scopes: ["ssh:exec", "tunnel:dial:localhost:*"],
+    enabled: true,
+  },
 ]);
+const way = outbound();
+const hostKey = readFileSync(hostKeyFile, "utf8");
 // The account that runs the bench, root too: sshd runs as it beside us.
-const server = ssh({ hostKey: readFileSync(hostKeyFile, "utf8"), accounts: () => ownAccount() });
+const server = ssh({ hostKey, accounts: () => ownAccount(), outbound: way });
 const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
   void server.serve(socket, { identities });
 });
-listener.listen(0, "127.0.0.1", () => {
-  console.log(`READY ${(listener.address() as AddressInfo).port}`);
+await new Promise<void>((resolve) => listener.listen(0, address, resolve));
+const { port } = listener.address() as AddressInfo;
+await obey(String(port), {
+  stats() {
+    for (let round = 0; round < 3; round++) globalThis.gc?.();
+    const { heapUsed, external, rss } = process.memoryUsage();
+    return { held: heapUsed + external, resident: rss, flows: way.flows };
+  },
 });
-process.stdin.resume().once("end", () => process.exit());

@@ -6,12 +6,11 @@
  */
 
 import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
+import { forwardedFlow } from "./forwarded-flow.ts";
 import { freePort } from "./free-port.ts";
 import { type Bench, compare, type Outcome, type RunOptions, takeTurns } from "./harness.ts";
-import { treeCpuSeconds } from "./process-tree.ts";
 import { startRust } from "./rust-peer.ts";
 import { sshForward, sshPeerName } from "./ssh-peer.ts";
-import type { Timed, Worker } from "./worker.ts";
 
 const BYTES = 512 * 2 ** 20;
 
@@ -33,8 +32,8 @@ export function tunnelBench({ name, transport, cipher, goal }: TunnelSettings): 
       await using forward = await alknetForward(homes.client, source.ready, { transport });
       await using ssh = await sshForward({ target: source.ready, cipher });
 
-      const ours = flow(load, forward.ready, [up.pid, forward.pid]);
-      const theirs = flow(load, ssh.address, [ssh.sshd.pid ?? -1, ssh.ssh.pid ?? -1]);
+      const ours = forwardedFlow(load, `to=${forward.ready}`, [up.pid, forward.pid]);
+      const theirs = forwardedFlow(load, `to=${ssh.address}`, ssh.pids);
       for (const each of [ours, theirs]) await each.run("download", BYTES / 4);
       const samples = await takeTurns(
         options.quick ? 5 : 15,
@@ -64,29 +63,5 @@ export function tunnelBench({ name, transport, cipher, goal }: TunnelSettings): 
         ],
       };
     },
-  };
-}
-
-/** Bytes through one forwarded port, and the processor time of those who forward. */
-function flow(
-  load: Worker,
-  address: string,
-  pids: readonly number[],
-): {
-  run(direction: "download" | "upload", bytes: number): Promise<number>;
-  secondsPerGigabyte(): number;
-} {
-  let seconds = 0;
-  let gigabytes = 0;
-  const spent = (): number => pids.reduce((sum, pid) => sum + treeCpuSeconds(pid), 0);
-  return {
-    async run(direction, bytes) {
-      const before = spent();
-      const time = await load.ask<Timed>(`${direction} bytes=${bytes} to=${address}`);
-      seconds += spent() - before;
-      gigabytes += bytes / 1e9;
-      return bytes / 1e6 / time.seconds;
-    },
-    secondsPerGigabyte: () => seconds / gigabytes,
   };
 }

@@ -3,6 +3,7 @@
 //!
 //! A client begins with 9 bytes: what it wants (`d`: the server sends, `u`: the client sends), and how many
 //! bytes (u64, little-endian; 0: until the connection ends). An upload is answered with the count, u64.
+//! With `via=A` it goes through the SOCKS 5 proxy there.
 
 use crate::Failure;
 use crate::arguments::Arguments;
@@ -47,20 +48,19 @@ fn answer(mut stream: TcpStream) -> Result<(), Failure> {
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     println!("READY");
-    let mut server: Option<SocketAddr> = arguments.optional("to")?;
+    let mut given: Option<SocketAddr> = arguments.optional("to")?;
     for line in std::io::stdin().lines() {
         let line = line?;
         let (command, arguments) = Arguments::command(&line)?;
-        if let Some(address) = arguments.optional("to")? {
-            server = Some(address);
-        }
-        let server = server.ok_or("missing to=...")?;
+        given = arguments.optional("to")?.or(given);
+        let server = Way { to: given.ok_or("missing to=...")?, via: arguments.optional("via")? };
         let answer = match command {
             "download" => download(server, arguments.required("bytes")?)?,
             "upload" => upload(server, arguments.required("bytes")?)?,
             "rate" => rate(server, arguments.required("warmup")?, arguments.required("measure")?)?,
+            "connections" => connections(server, arguments.required("count")?, arguments.required("parallel")?)?,
             other => {
-                return Err(format!("unknown command {other:?}: expected download, upload or rate").into());
+                return Err(format!("unknown command {other:?}: expected download, upload, rate or connections").into());
             }
         };
         println!("{{{answer}}}");
@@ -68,26 +68,77 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn begin(server: SocketAddr, what: u8, bytes: u64) -> Result<TcpStream, Failure> {
-    let mut stream = TcpStream::connect(server)?;
+/// A server, and the proxy in front of it.
+#[derive(Clone, Copy)]
+struct Way {
+    to: SocketAddr,
+    via: Option<SocketAddr>,
+}
+
+fn begin(server: Way, what: u8, bytes: u64) -> Result<TcpStream, Failure> {
+    let mut stream = TcpStream::connect(server.via.unwrap_or(server.to))?;
     stream.set_nodelay(true)?;
+    if server.via.is_some() {
+        ask_proxy(&mut stream, server.to)?;
+    }
     let mut head = vec![what];
     head.extend(bytes.to_le_bytes());
     stream.write_all(&head)?;
     Ok(stream)
 }
 
-fn download(server: SocketAddr, bytes: u64) -> Result<String, Failure> {
-    let watch = Stopwatch::start();
-    let mut stream = begin(server, DOWNLOAD, bytes)?;
-    let total = receive(&mut stream, bytes)?;
-    if total != bytes {
-        return Err(format!("the connection ended after {total} of {bytes} bytes").into());
+/// RFC 1928: no login, and CONNECT to an IPv4 address.
+fn ask_proxy(stream: &mut TcpStream, target: SocketAddr) -> Result<(), Failure> {
+    let SocketAddr::V4(target) = target else { return Err("expected an IPv4 address behind a proxy".into()) };
+    stream.write_all(&[5, 1, 0])?;
+    let mut method = [0; 2];
+    stream.read_exact(&mut method)?;
+    if method != [5, 0] {
+        return Err(format!("the proxy wants a login: {method:?}").into());
     }
+    let mut request = vec![5, 1, 0, 1];
+    request.extend(target.ip().octets());
+    request.extend(target.port().to_be_bytes());
+    stream.write_all(&request)?;
+    let mut reply = [0; 10];
+    stream.read_exact(&mut reply)?;
+    match reply {
+        [5, 0, 0, 1, ..] => Ok(()),
+        _ => Err(format!("the proxy refused, or told no IPv4 address: {reply:?}").into()),
+    }
+}
+
+/// Connections that have a byte come each, `parallel` at a time.
+fn connections(server: Way, count: usize, parallel: usize) -> Result<String, Failure> {
+    let watch = Stopwatch::start();
+    let one_by_one = || -> Result<(), Failure> {
+        for _ in 0..count / parallel {
+            download_some(server, 1)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..parallel).map(|_| scope.spawn(one_by_one)).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread failed")?)
+    })?;
     Ok(watch.fields())
 }
 
-fn upload(server: SocketAddr, bytes: u64) -> Result<String, Failure> {
+fn download(server: Way, bytes: u64) -> Result<String, Failure> {
+    let watch = Stopwatch::start();
+    download_some(server, bytes)?;
+    Ok(watch.fields())
+}
+
+fn download_some(server: Way, bytes: u64) -> Result<(), Failure> {
+    let mut stream = begin(server, DOWNLOAD, bytes)?;
+    match receive(&mut stream, bytes)? {
+        total if total == bytes => Ok(()),
+        total => Err(format!("the connection ended after {total} of {bytes} bytes").into()),
+    }
+}
+
+fn upload(server: Way, bytes: u64) -> Result<String, Failure> {
     let watch = Stopwatch::start();
     let mut stream = begin(server, UPLOAD, bytes)?;
     send(&mut stream, bytes)?;
@@ -100,7 +151,7 @@ fn upload(server: SocketAddr, bytes: u64) -> Result<String, Failure> {
 }
 
 /// Download for `warmup` and then `measure` seconds; what came in the latter, and in each of its seconds.
-fn rate(server: SocketAddr, warmup: f64, measure: f64) -> Result<String, Failure> {
+fn rate(server: Way, warmup: f64, measure: f64) -> Result<String, Failure> {
     let mut stream = begin(server, DOWNLOAD, 0)?;
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut buffer = vec![0; CHUNK];
