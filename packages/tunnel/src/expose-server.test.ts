@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { ownerContext } from "@alknet/core/access";
-import { type Auth, connectionPair } from "@alknet/core/testing";
+import { type Auth, connectionPair, FakeClock } from "@alknet/core/testing";
 import { exposeServer, type ExposeStream } from "./expose-server.ts";
 import { framed } from "./framed.ts";
+import { inbound } from "./inbound.ts";
 import { readHead } from "./read-head.ts";
 import { readAll, testPeer } from "./testing.ts";
 import { decodeAnnouncement } from "./wire/announcement.ts";
@@ -67,4 +68,42 @@ test("a connection is claimed once, by its own token, and by nobody but the peer
   await assert.rejects((await claim(ownerContext(), token)).done, refused);
   control.end();
   await listening;
+});
+
+test("a peer that reads no announcements has no more of them wait than it could claim", async () => {
+  const clock = new FakeClock();
+  const server = exposeServer({ clock });
+  const ours = await single(ownerContext());
+  const request = { kind: "listen-tcp", host: "127.0.0.1", port: 0 } as const;
+  const listening = server.listen(ours.server, request);
+  const { value: reply } = await readHead(ours.client.stream, decodeReply);
+  assert.ok(reply.kind === "open");
+  const { place } = decodeListening("listen-tcp", reply.body);
+  assert.ok("port" in place);
+  for (let round = 0; round < 16; round++) {
+    const closed = Array.from({ length: 257 }, () => {
+      const socket = connect(place).on("error", () => {});
+      return new Promise((resolve) => void socket.once("close", resolve));
+    });
+    // The last is one too many: all before it have been taken.
+    await closed.at(-1);
+    clock.advance(10_000);
+    await Promise.all(closed);
+  }
+  const { writableLength } = ours.server.stream;
+  assert.ok(writableLength < 20_000, `${writableLength} bytes wait`);
+  ours.client.stream.destroy();
+  await listening;
+});
+
+test("a peer that goes while its listener is being opened leaves none behind", async () => {
+  const into = inbound();
+  const server = exposeServer({ inbound: into });
+  const ours = await single(ownerContext());
+  const request = { kind: "listen-tcp", host: "127.0.0.1", port: 0 } as const;
+  const listening = server.listen(ours.server, request);
+  ours.server.stream.destroy();
+  await once(ours.server.stream, "close");
+  await listening.catch(() => {});
+  assert.equal(into.listeners, 0);
 });

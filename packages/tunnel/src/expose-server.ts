@@ -70,6 +70,9 @@ const CLAIM_WITHIN = 10_000;
 /** Connections of one peer that may wait to be claimed; those above are reset. */
 const MAX_UNCLAIMED = 256;
 
+/** Bytes of announcements that may wait for the peer to read them: of about as many. */
+const MAX_UNREAD = 16 * 1024;
+
 /** A connection that waits to be claimed. */
 interface Unclaimed {
   readonly token: Uint8Array;
@@ -114,7 +117,7 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
           const from = { ...origin, address: origin.address.split("%", 1)[0]! };
           return multiplexed
             ? offer(connection, number, socket, from, signal)
-            : announce(auth, control, socket, from, signal);
+            : announce(auth, { stream, control }, socket, from, signal);
         })
         .catch((error: unknown) => {
           logger.debug({ peer: peerOf(auth), err: error }, "connection of a listener given up");
@@ -143,7 +146,8 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
     control.once("close", () => {
       if (!control.readableEnded) broken(new Error("the peer has gone"));
     });
-    if (control.destroyed) broken(new Error("the peer has gone"));
+    // It may have gone while the listener was opened: a stream that has closed already tells of that no more.
+    if (stream.destroyed) broken(new Error("the peer has gone"));
     const drain = (): void => listener.close();
     connection.draining.addEventListener("abort", drain, { once: true });
     if (connection.draining.aborted) drain();
@@ -201,14 +205,15 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
   /** Have the peer know of one connection, which it is to claim. */
   async function announce(
     auth: AuthContext,
-    control: Duplex,
+    { stream, control }: { readonly stream: Duplex; readonly control: Duplex },
     socket: Socket,
     origin: Origin,
     signal: AbortSignal,
   ): Promise<void> {
     const peer = peerOf(auth);
     const waiting = unclaimed.get(peer) ?? new Set();
-    if (waiting.size >= MAX_UNCLAIMED || control.destroyed) return resetSocket(socket);
+    const isFull = waiting.size >= MAX_UNCLAIMED || stream.writableLength > MAX_UNREAD;
+    if (isFull || control.destroyed) return resetSocket(socket);
     unclaimed.set(peer, waiting);
     const entry: Unclaimed = { token: randomBytes(TOKEN_LENGTH), socket, signal };
     waiting.add(entry);
