@@ -94,6 +94,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "new sessions a second on one connection, at our server and at sshd",
     load: () => import("./ssh-sessions.ts"),
   },
+  "ssh-wan": {
+    about: "the output of a command by alknet ssh over 100 ms and 1 Gbit/s, against ssh (root)",
+    load: () => import("./ssh-wan.ts"),
+  },
   "ssh-connect": {
     about: "from the start of alknet ssh to the prompt, over 100 ms, against ssh (root)",
     load: () => import("./ssh-connect.ts"),

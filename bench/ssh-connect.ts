@@ -8,76 +8,30 @@
  * @module
  */
 
-import { execFileSync, spawnSync } from "node:child_process";
-import {
-  appendFileSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { startSshServer } from "../interop/ssh-server.ts";
-import { makeAccount } from "../interop/system-account.ts";
-import { ALKNET, alknetUp, makeHomes } from "./alknet-cli.ts";
 import { type Bench, compare, type Outcome, type RunOptions, takeTurns } from "./harness.ts";
-import { openWan, type Wan } from "./wan.ts";
+import { openSshWan, opensshName } from "./ssh-wan-ends.ts";
+import type { Wan } from "./wan.ts";
 
-const ROUND_TRIP = 100;
-const PORT = 7433;
 const PROMPT = "ready> ";
 
 export const bench: Bench = {
   async run(options: RunOptions): Promise<Outcome> {
-    using made = new DisposableStack();
-    const account = made.use(makeAccount());
-    const folder = mkdtempSync(join(tmpdir(), "alknet-bench-ssh-"));
-    made.defer(() => rmSync(folder, { recursive: true, force: true }));
-    writeFileSync(join(account.home, ".bash_profile"), `PS1='${PROMPT}'\n`);
-    const key = join(folder, "key");
-    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key]);
-
-    await using wan = await openWan({
-      ...{ roundTrip: ROUND_TRIP, lossPpm: 0, rate: 1e9, congestion: "cubic", seed: 1 },
-    });
-    const { farAddress, spawnFar } = wan;
-    mkdirSync(join(account.home, ".ssh"));
-    copyFileSync(`${key}.pub`, join(account.home, ".ssh/authorized_keys"));
-    // sshd lets nobody in whose account is locked.
-    execFileSync("usermod", ["--password", "*", account.name]);
-    await using sshd = await startSshServer([], { address: farAddress, spawn: spawnFar });
-    const known = join(folder, "known");
-    writeFileSync(known, `[${farAddress}]:${sshd.port} ${sshd.hostKey}\n`);
-    using homes = makeHomes(`${farAddress}:${PORT}`, []);
-    const config = join(homes.server, "alknet.toml");
-    const rights = readFileSync(config, "utf8").replace("scopes = []", 'scopes = ["ssh:shell"]');
-    writeFileSync(config, rights);
-    appendFileSync(config, `user = "${account.name}"\n`);
-    await using _node = await alknetUp(homes.server, { spawn: spawnFar });
-
-    const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
-    const ssh = [
-      ...["ssh", "-F", "none", "-tt", "-p", String(sshd.port), "-i", key],
-      ...set("UserKnownHostsFile", known),
-      ...set("GlobalKnownHostsFile", "none"),
-      ...set("IdentitiesOnly", "yes"),
-      ...set("IdentityAgent", "none"),
-      ...[`${account.name}@${farAddress}`],
-    ];
-    const alknet = ["env", `ALKNET_HOME=${homes.client}`, ALKNET, "ssh", "--quic", "server"];
-    const run = (words: readonly string[]) => () => untilPrompt(wan, words);
+    const line = { roundTrip: 100, lossPpm: 0, rate: 1e9, congestion: "cubic", seed: 1 } as const;
+    await using ends = await openSshWan(line);
+    writeFileSync(join(ends.home, ".bash_profile"), `PS1='${PROMPT}'\n`);
+    const terminal = [...ends.ssh, "-tt"];
+    const run = (words: readonly string[]) => () => untilPrompt(ends.wan, words);
     // What is loaded or made at the first time has been.
-    await run(alknet)();
-    await run(ssh)();
+    await run(ends.alknet)();
+    await run(terminal)();
     const samples = await takeTurns(
       options.quick ? 5 : 15,
-      { ours: run(alknet), ssh: run(ssh) },
+      { ours: run(ends.alknet), ssh: run(terminal) },
       options,
     );
-    const against = { peerName: peerName(), unit: "ms", better: "lower", goal: 1.67 } as const;
+    const against = { peerName: opensshName(), unit: "ms", better: "lower", goal: 1.67 } as const;
     return { main: compare("ssh-connect", samples.ours, samples.ssh, against) };
   },
 };
@@ -102,9 +56,4 @@ async function untilPrompt({ spawnNear }: Wan, words: readonly string[]): Promis
   await ended;
   if (time === undefined) throw new Error(`ended without a prompt: ${command}\n${screen}`);
   return time;
-}
-
-function peerName(): string {
-  const { stderr } = spawnSync("ssh", ["-V"], { encoding: "utf8" });
-  return `ssh, OpenSSH ${/OpenSSH_([0-9a-z.]+)/.exec(stderr)?.[1] ?? "?"}`;
 }
