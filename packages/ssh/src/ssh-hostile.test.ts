@@ -1,22 +1,16 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
-import { staticIdentities } from "@alknet/core/static-identities";
-import { connectionPair, FakeClock } from "@alknet/core/testing";
 import { ed25519PublicKey } from "@alknet/vault/derived-key";
 import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import * as fc from "fast-check";
-import ssh2 from "ssh2";
-import { ownAccount } from "./account.ts";
-import { ssh } from "./ssh.ts";
+import type ssh2 from "ssh2";
+import { CHANNELS, connectHostile, type Hostile, send, string, u32 } from "./testing-hostile.ts";
 
 const MiB = 2 ** 20;
-/** Channels of one connection, at most. */
-const CHANNELS = 256;
 const IDENTIFICATION = Buffer.from("SSH-2.0-t\r\n");
 
 test("lengths of packets that cannot be are the end, and nothing is kept for them", async () => {
@@ -184,22 +178,6 @@ test("a second KEXINIT within an exchange of keys is the end", async () => {
   await it.served;
 });
 
-interface Protocol {
-  readonly _cipher: {
-    allocPacket(length: number): Buffer;
-    encrypt(packet: Buffer): void;
-  };
-  readonly _handlers: Record<string, (...args: never[]) => void>;
-  rekey(): void;
-}
-
-/** A message of any content, as a client seals it. */
-function send({ _cipher: cipher }: Protocol, payload: Buffer): void {
-  const packet = cipher.allocPacket(payload.length);
-  packet.set(payload, 5);
-  cipher.encrypt(packet);
-}
-
 const HOST = makeKey(1);
 const LAPTOP = makeKey(2);
 
@@ -212,56 +190,8 @@ function makeKey(number: number) {
   };
 }
 
-/** A stream to a server that knows one peer. */
-async function connect() {
-  const { fingerprint } = LAPTOP;
-  const peer = { peerId: "laptop", fingerprints: [fingerprint], scopes: ["ssh:exec"] };
-  const identities = staticIdentities([{ ...peer, enabled: true }]);
-  const clock = new FakeClock();
-  const accounts = () => ({ ...ownAccount(), shell: "/bin/sh" });
-  const limits = { channels: CHANNELS };
-  const handler = ssh({ hostKey: HOST.privateKey, accounts, clock, limits });
-  const pair = connectionPair({ auth: { server: { identities, fingerprint: undefined } } });
-  const served = handler.handle(pair.server);
-  const stream = await pair.client.open();
-  stream.on("error", () => {});
-  // What has been ended here lingers until the peer has read that.
-  const ended = served.then(() => {});
-  const linger = setInterval(() => clock.advance(1_000), 5);
-  void ended.finally(() => clearInterval(linger));
-  return {
-    stream,
-    handler,
-    served: ended,
-    /** Exchange keys by way of ssh2's own client, and log in with a key, or with none. */
-    async login(hasKey: boolean): Promise<{ client: ssh2.Client; protocol: Protocol }> {
-      const client = new ssh2.Client();
-      const over = new Promise<never>((_resolve, reject) => {
-        client.on("error", reject);
-        client.once("close", () => reject(new Error("closed")));
-      });
-      over.catch(() => {});
-      const { privateKey } = LAPTOP;
-      const authHandler = hasKey ? undefined : () => undefined;
-      client.connect({
-        sock: stream as never,
-        username: "me",
-        privateKey,
-        readyTimeout: 0,
-        authHandler: authHandler as never,
-      });
-      const gone = ended.then(() => Promise.reject(new Error("the server has left")));
-      gone.catch(() => {});
-      await Promise.race([once(client, hasKey ? "ready" : "handshake"), over, gone]);
-      const { _protocol: protocol } = client as unknown as { _protocol: Protocol };
-      return { client, protocol };
-    },
-    async [Symbol.asyncDispose]() {
-      pair.client.abort(0);
-      await served;
-      identities[Symbol.dispose]();
-    },
-  };
+function connect(): Promise<Hostile> {
+  return connectHostile({ host: HOST.privateKey, peer: LAPTOP });
 }
 
 function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientChannel> {
@@ -279,14 +209,4 @@ function packet(payload: Buffer): Buffer {
   head.writeUInt32BE(1 + payload.length + padding);
   head.writeUInt8(padding, 4);
   return Buffer.concat([head, payload, Buffer.alloc(padding)]);
-}
-
-function u32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
-}
-
-function string(text: string): Buffer {
-  return Buffer.concat([u32(text.length), Buffer.from(text)]);
 }

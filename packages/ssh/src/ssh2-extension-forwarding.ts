@@ -61,7 +61,6 @@ const MAX_OWED = 1_024;
 /** Longest text of a refusal or a message, in characters: OpenSSH shows no more. */
 const MAX_TEXT = 900;
 const DEBUG = 4;
-const MALFORMED = "a request makes no sense";
 
 /** What is used of them here alone. */
 interface ForwardingProtocol extends Protocol {
@@ -121,8 +120,6 @@ export function forwardingChannels(
   return {
     onasked(open) {
       client.on("tcpip", (accept, reject, { destIP, destPort, srcIP, srcPort }) => {
-        // ssh2 looks at the last field alone: one before it that is longer than the packet is not there.
-        if ([destIP, srcIP].includes(undefined as never)) return fail(protocol, MALFORMED);
         const origin = { address: srcIP, port: srcPort };
         open(asked({ host: destIP, port: destPort }, origin, accept, reject));
       });
@@ -159,8 +156,6 @@ function boundAnswers(protocol: ForwardingProtocol): void {
     [name: string, wantsReply: boolean, data: unknown]
   >;
   protocol._handlers["GLOBAL_REQUEST"] = ((of, name, wantsReply, data) => {
-    const isTorn = data instanceof Object && "bindAddr" in data && data.bindAddr === undefined;
-    if (isTorn) return fail(protocol, MALFORMED);
     if (!wantsReply || ++owed <= MAX_OWED) return request(of, name, wantsReply, data);
     fail(protocol, "too many requests wait for their answer");
   }) satisfies typeof request as never;

@@ -4,6 +4,7 @@
  *
  * - **Exchanges of keys** (`ssh2-extension-keys.ts`): ML-KEM, `server-sig-algs`, keys that are changed in time.
  * - **Flow control** (`ssh2-extension-channels.ts`): windows that grow and are enforced, writes that wait.
+ * - **Malformed messages** are the end (`ssh2-extension-malformed.ts`).
  * - **A limit on channels**, requests of a session after its stdin has ended, no reading while answers pile up.
  *
  * @module
@@ -21,6 +22,7 @@ import { isOurs } from "./ssh2-extension-ciphers.ts";
 import { type Channel, type Insides, insidesOf } from "./ssh2-extension-insides.ts";
 import { extendKeys } from "./ssh2-extension-keys.ts";
 import { holdBehindLogin } from "./ssh2-extension-login.ts";
+import "./ssh2-extension-malformed.ts";
 
 export { USER_SIGNATURES } from "./ssh2-extension-keys.ts";
 
