@@ -49,8 +49,24 @@ const PLAIN_EXCHANGE = "curve25519-sha256";
 const kexInit = messageHandlers[MESSAGE.KEXINIT] as (of: Protocol, payload: Buffer) => void;
 
 supportedExchanges.push(ML_KEM_EXCHANGE);
-messageHandlers[MESSAGE.KEXINIT] = (protocol, payload) =>
+/**
+ * Within a *change* of keys other messages are taken as ever: RFC 4253 §7.1 lets IGNORE and the like come, and asyncssh sends
+ * these with each piece of data, and that one piece too late. ssh2 does as strict key exchange asks of the first alone
+ * (OpenSSH's PROTOCOL §1.9).
+ */
+messageHandlers[MESSAGE.KEXINIT] = (protocol, payload) => {
+  const { _decipher: decipher } = protocol;
+  const takeOther = decipher._onPayload;
   negotiate(protocol, payload, (seen) => kexInit(protocol, seen));
+  if (protocol._destruct === undefined) return;
+  const takeKeys = decipher._onPayload;
+  decipher._onPayload = (next) => (isOfExchange(next) ? takeKeys(next) : takeOther(next));
+};
+
+/** Messages of key exchange have the numbers 20 to 49 (RFC 4250 §4.1.1). */
+function isOfExchange([number = 0]: Buffer): boolean {
+  return number >= MESSAGE.KEXINIT && number < 50;
+}
 
 /** Have `handle` see X25519 where we agree on ML-KEM, and change the exchange that comes of it. */
 function negotiate(protocol: Protocol, payload: Buffer, handle: (seen: Buffer) => void): void {

@@ -55,6 +55,31 @@ test("keys are changed by either side while data is under way, and nothing is lo
   }
 });
 
+test("while keys are changed, messages that mean nothing may come, and data that should have waited", async () => {
+  await using it = await connect({});
+  const [here, there] = await it.forward();
+  for (const [sender, from, to] of [
+    [it.client, there, here],
+    [it.server, here, there],
+  ] as const) {
+    const { _protocol: protocol } = insidesOf(sender);
+    const { id } = (from as unknown as { outgoing: { id: number } }).outgoing;
+    protocol.rekey();
+    // IGNORE, UNIMPLEMENTED, DEBUG and CHANNEL_DATA, between KEXINIT and what follows it.
+    for (const number of [2, 3, 4, 94]) {
+      const packet = protocol._cipher.allocPacket(10);
+      packet.fill(0, 5, 15).writeUInt8(number, 5);
+      if (number === 94) packet.writeUInt8(id, 9);
+      if (number === 94) packet.write("\x01x", 13, "latin1");
+      protocol._cipher.encrypt(packet);
+    }
+    const [data] = (await once(to, "data")) as [Buffer];
+    assert.equal(String(data), "x");
+    assert.equal(await text(await it.exec("hello")), "hello");
+  }
+  assert.equal(it.exchanges.length, 3);
+});
+
 test("a change of keys that does not end, ends the connection", async () => {
   const clock = new FakeClock();
   await using it = await connect({ serverClock: clock });
@@ -293,7 +318,7 @@ async function connect(options: ConnectOptions): Promise<Ends> {
 function insidesOf(connection: ssh2.Client | ssh2.Connection) {
   return connection as unknown as {
     _protocol: {
-      _cipher: { encrypt: (packet: Buffer) => void };
+      _cipher: { allocPacket(length: number): Buffer; encrypt: (packet: Buffer) => void };
       rekey(): void;
       channelData(channel: number, data: Buffer): void;
       subsystem(channel: number, name: string, wantReply: boolean): void;
