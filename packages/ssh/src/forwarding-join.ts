@@ -6,9 +6,13 @@
 
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { passOn } from "./pass-on.ts";
 
-/** Bytes that may wait in front of one side before the other is no longer read. */
-const MAX_QUEUED = 256 * 1024;
+/**
+ * Bytes that may wait in front of one side before the other is no longer read. More makes nothing faster: what keeps the
+ * peer busy meanwhile waits in the transport. The last read, of up to half a megabyte, comes on top.
+ */
+const MAX_WAITING = 64 * 1024;
 
 /**
  * Copy until both directions have ended, or either side breaks: then the other is broken too. Takes over both, and
@@ -54,26 +58,9 @@ export function joinChannel(
   });
 }
 
-/** Copy one direction, as fast as `to` takes it. Not `pipe`: that waits for each 64 KiB. */
+/** Copy one direction, with its end. */
 function copy(from: Duplex, to: Duplex): void {
-  let corked = false;
-  // What one turn of the loop has brought leaves in one write.
-  const flush = (): void => {
-    if (!corked) return;
-    corked = false;
-    to.uncork();
-  };
-  from.on("data", (data: Buffer) => {
-    if (!corked) {
-      corked = true;
-      to.cork();
-      setImmediate(flush);
-    }
-    if (to.write(data) || to.writableLength < MAX_QUEUED) return;
-    flush();
-    if (to.writableLength >= MAX_QUEUED) from.pause();
-  });
-  to.on("drain", () => from.resume());
+  passOn(from, to, MAX_WAITING);
   from.once("end", () => to.end());
   from.resume();
 }

@@ -37,7 +37,8 @@ async function dial(asked: AskedChannel, context: ForwardingContext): Promise<vo
     return asked.refuse(OPEN_FAILURE.CONNECT_FAILED, "that is no host and port, and no path");
   }
   try {
-    using flow = await outbound.connect(auth, target, { signal: gone });
+    // A fifth less processor time with AES-GCM, though what is read is copied once more.
+    using flow = await outbound.connect(auth, target, { signal: gone, largeReads: true });
     if (gone.aborted) return resetSocket(flow.socket);
     const broken = await joinChannel(flow.socket, asked.accept(), flow.signal);
     logger.debug({ peer, err: broken }, "ssh: a forwarded connection is over");

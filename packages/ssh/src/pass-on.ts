@@ -18,16 +18,17 @@ const MAX_PIECES = 1_024;
  * Write what `from` brings to `to`, without its end. An error of `to` is its owner's to hear: what comes after it goes
  * nowhere.
  *
+ * @param most that waits to be written, in bytes.
  * @returns how to stop that.
  */
-export function passOn(from: Readable, to: Writable): () => void {
+export function passOn(from: Readable, to: Writable, most: number = MAX_WAITING): () => void {
   let pieces = 0;
   let isFull = false;
 
   function take(data: Buffer): void {
     pieces++;
     to.write(data, () => written(data));
-    isFull = pieces >= MAX_PIECES || to.writableLength >= MAX_WAITING;
+    isFull = pieces >= MAX_PIECES || to.writableLength >= most;
     if (isFull) from.pause();
   }
 
@@ -36,7 +37,7 @@ export function passOn(from: Readable, to: Writable): () => void {
     // What is read of a socket is nobody else's, if nobody else listens.
     if (!(from instanceof Socket)) free(data);
     else if (from.listenerCount("data") === 1) freeRead(data);
-    if (!isFull || pieces > MAX_PIECES / 2 || to.writableLength > MAX_WAITING / 2) return;
+    if (!isFull || pieces > MAX_PIECES / 2 || to.writableLength > most / 2) return;
     isFull = false;
     from.resume();
   }
