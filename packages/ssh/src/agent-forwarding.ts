@@ -22,6 +22,8 @@ export interface AgentContext {
   readonly channels: ForwardingChannels;
   /** Whom the socket is for, in numbers. @default the account of this process */
   readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** Count one more of the peer. @returns what to call at its end; `undefined`: there are too many */
+  readonly countAgent: () => (() => void) | undefined;
   readonly logger: Logger;
   /** Aborts when the connection is gone. */
   readonly gone: AbortSignal;
@@ -40,13 +42,18 @@ const MAX_CONNECTIONS = 64;
  * Open a socket to the client's agent.
  *
  * @throws {AccessDenied | AccessRevoked} without `ssh:agent`.
- * @throws {Error} of the system, if there can be no such socket.
+ * @throws {Error} of the system, if there can be no such socket; or there are too many.
  */
 export function forwardAgent(context: AgentContext): ForwardedAgent {
-  const { auth, channels, gone, logger, owner } = context;
-  const grant = auth.grant("ssh:agent");
-  const over = new AbortController();
+  const { auth, channels, countAgent, gone, logger, owner } = context;
+  using made = new DisposableStack();
+  const grant = made.use(auth.grant("ssh:agent"));
+  const leave = countAgent();
+  if (leave === undefined) throw new Error("too many agents of one peer");
+  made.defer(leave);
   const folder = openFolder(owner);
+  const rights = made.move();
+  const over = new AbortController();
 
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     // Also while nobody else listens.
@@ -71,7 +78,7 @@ export function forwardAgent(context: AgentContext): ForwardedAgent {
     if (over.signal.aborted) return;
     over.abort(new Error("the agent is forwarded no more"));
     gone.removeEventListener("abort", end);
-    grant[Symbol.dispose]();
+    rights.dispose();
     // Which removes the socket.
     server.close();
     try {

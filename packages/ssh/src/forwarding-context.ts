@@ -16,6 +16,8 @@ export interface ForwardingContext {
   readonly outbound: Outbound | undefined;
   /** `undefined`: this node listens for nobody. */
   readonly inbound: Inbound | undefined;
+  /** Count one more socket to an agent. @returns what to call at its end; `undefined`: the peer has too many */
+  readonly countAgent: () => (() => void) | undefined;
   readonly logger: Logger;
   /** Aborts when the connection is gone. */
   readonly gone: AbortSignal;

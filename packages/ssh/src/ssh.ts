@@ -24,6 +24,7 @@ import { type Accounts, nodeAccounts } from "./account.ts";
 import { serveForwarding } from "./forwarding.ts";
 import type { Inbound, Outbound } from "./forwarding-services.ts";
 import { serveSessionForwarding } from "./forwarding-session.ts";
+import { peerCount } from "./peer-count.ts";
 import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
@@ -65,7 +66,7 @@ export interface SshLimits {
   readonly authDeadline?: number | undefined;
   /** Channels open at once on one connection. @default 2_048 */
   readonly channels?: number | undefined;
-  /** Programs that run at once for one peer, over all its connections. @default 256 */
+  /** Programs that run at once for one peer, over all its connections; sockets to its agent as many. @default 256 */
   readonly sessionsPerPeer?: number | undefined;
   /** Bytes in both directions after which keys are changed. @default 2^30 */
   readonly rekeyAfter?: number | undefined;
@@ -163,7 +164,8 @@ export function ssh(options: SshOptions): SshHandler {
   let { acceptEnv, limits } = settingsOf(options);
   const server = new ssh2.Server(serverConfig(options.hostKey));
   const expected = new Map<Duplex, (client: Client) => void>();
-  const programs = new Map<string, number>();
+  const programs = peerCount();
+  const agents = peerCount();
   const sessions = new Set<SessionStatus>();
 
   server.on("connection", (client) => {
@@ -238,7 +240,8 @@ export function ssh(options: SshOptions): SshHandler {
         onrefused: (reason: string, scope?: string) => onrefused(peer, reason, scope),
       };
       const channels = forwardingChannels(client, extended, gone);
-      const forwarding = { ...common, channels, outbound, inbound };
+      const countAgent = () => agents(peer, limits.sessionsPerPeer);
+      const forwarding = { ...common, channels, outbound, inbound, countAgent };
       const listeners = serveForwarding(client, forwarding);
       client.on("session", (accept) => {
         const session = accept();
@@ -310,17 +313,14 @@ export function ssh(options: SshOptions): SshHandler {
 
   function begin(status: SessionStatus, work: Set<Promise<void>>): (() => void) | undefined {
     const { peer } = status;
-    const count = programs.get(peer) ?? 0;
-    if (count >= limits.sessionsPerPeer) return undefined;
-    programs.set(peer, count + 1);
+    const leave = programs(peer, limits.sessionsPerPeer);
+    if (leave === undefined) return undefined;
     sessions.add(status);
     const { promise, resolve } = Promise.withResolvers<void>();
     work.add(promise);
     return () => {
       sessions.delete(status);
-      const left = (programs.get(peer) ?? 1) - 1;
-      if (left === 0) programs.delete(peer);
-      else programs.set(peer, left);
+      leave();
       work.delete(promise);
       resolve();
     };
