@@ -5,7 +5,16 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { chmodSync, linkSync, lstatSync, statSync, unlinkSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  linkSync,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
 import {
   type AddressInfo,
   createServer,
@@ -13,7 +22,8 @@ import {
   type Server,
   type Socket,
 } from "node:net";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
 import { MAX_UNIX_PATH } from "./wire/unix-path.ts";
 
 /** A server that listens. */
@@ -45,22 +55,35 @@ export async function bindTcp(address: string, port: number, accept: Accept): Pr
  * What is there already stays, whatever it is: `EADDRINUSE`. At the end only our own socket is removed.
  *
  * It is made under a name of its own and then linked to its place: neither the file mode of a moment, nor what
- * libuv does at the end (it removes whatever has the name that was bound) can touch what is another's.
+ * libuv does at the end (it removes whatever has the name that was bound) can touch what is another's. The folder is the
+ * one that it was at first, also at the end, whatever its owner puts in its place meanwhile; as far as the system can.
+ *
+ * @param isReal no link may be on the way to the folder: `ENOENT` where one has come there.
  */
-export async function bindUnix(path: string, accept: Accept): Promise<BoundServer> {
-  const made = join(dirname(path), `.${randomBytes(6).toString("hex")}`);
-  if (Math.max(Buffer.byteLength(path), Buffer.byteLength(made)) > MAX_UNIX_PATH) {
-    throw Object.assign(new Error(`cannot listen: path of more than ${MAX_UNIX_PATH} bytes`), {
-      code: "ENAMETOOLONG",
-    });
+export async function bindUnix(
+  path: string,
+  accept: Accept,
+  isReal: boolean = false,
+): Promise<BoundServer> {
+  if (Buffer.byteLength(path) > MAX_UNIX_PATH) throw tooLong();
+  const folder = holdFolder(dirname(path), isReal);
+  try {
+    return await bindWithin(folder, basename(path), accept);
+  } catch (error) {
+    folder[Symbol.dispose]();
+    throw error;
   }
-  // libuv says EACCES where there is no such folder.
-  statSync(dirname(path));
-  const server = await started({ path: made }, accept, () => chmodSync(made, 0o600));
+}
+
+async function bindWithin(folder: HeldFolder, name: string, accept: Accept): Promise<BoundServer> {
+  const made = join(folder.path, `.${randomBytes(6).toString("hex")}`);
+  const place = join(folder.path, name);
+  if (Buffer.byteLength(made) > MAX_UNIX_PATH) throw tooLong();
+  const server = await started({ path: made }, accept);
   let ours: string;
   try {
-    linkSync(made, path);
-    ours = whatIsAt(path);
+    linkSync(made, place);
+    ours = whatIsAt(place);
   } catch (error) {
     server.close();
     const { code } = error as NodeJS.ErrnoException;
@@ -73,13 +96,41 @@ export async function bindUnix(path: string, accept: Accept): Promise<BoundServe
     close() {
       if (!open) return;
       open = false;
+      // Which removes what has the first name, at once.
       server.close();
-      if (whatIsAt(path) === ours) unlinkSync(path);
+      if (whatIsAt(place) === ours) unlinkSync(place);
+      folder[Symbol.dispose]();
     },
   };
 }
 
-function started(options: ListenOptions, accept: Accept, bound?: () => void): Promise<Server> {
+interface HeldFolder extends Disposable {
+  /** Leads to the folder as it was when it was looked up. */
+  readonly path: string;
+}
+
+/** open(2): a descriptor that stands for a folder, and reads nothing of it. Node has no name for it. */
+const O_PATH = 0o10000000;
+
+function holdFolder(path: string, isReal: boolean): HeldFolder {
+  // libuv says EACCES where there is no such folder.
+  statSync(path);
+  if (process.platform !== "linux") return { path, [Symbol.dispose]() {} };
+  const descriptor = openSync(path, O_PATH | constants.O_DIRECTORY);
+  const held = `/proc/self/fd/${descriptor}`;
+  if (isReal && readlinkSync(held) !== path) {
+    closeSync(descriptor);
+    throw Object.assign(new Error("the folder has just been replaced"), { code: "ENOENT" });
+  }
+  return { path: held, [Symbol.dispose]: () => closeSync(descriptor) };
+}
+
+function tooLong(): Error {
+  const text = `cannot listen: path of more than ${MAX_UNIX_PATH} bytes`;
+  return Object.assign(new Error(text), { code: "ENAMETOOLONG" });
+}
+
+function started(options: ListenOptions, accept: Accept): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer({
       allowHalfOpen: true,
@@ -90,14 +141,19 @@ function started(options: ListenOptions, accept: Accept, bound?: () => void): Pr
     });
     server.on("connection", accept);
     server.once("error", reject);
-    server.listen({ ...options, backlog: 1_024 }, () => {
+    const listening = (): void => {
       server.off("error", reject);
       // Accepting failed for want of descriptors: the next one may do.
       server.on("error", () => {});
       resolve(server);
-    });
-    // A path is bound at once: nobody can have come in between.
-    if (server.listening) bound?.();
+    };
+    // A path is bound at once. Not `chmod` afterwards: who owns the folder may have put a link there.
+    const mask = options.path === undefined ? undefined : process.umask(0o177);
+    try {
+      server.listen({ ...options, backlog: 1_024 }, listening);
+    } finally {
+      if (mask !== undefined) process.umask(mask);
+    }
   });
 }
 

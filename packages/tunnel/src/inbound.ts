@@ -234,7 +234,7 @@ async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Pro
         grant[Symbol.dispose]();
         grant = ofReal;
       }
-      const server = await bindUnix(path, accept);
+      const server = await bindUnix(path, accept, true);
       return { place, servers: [server], grants: [grant] };
     } catch (error) {
       grant[Symbol.dispose]();
