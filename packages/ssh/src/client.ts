@@ -114,6 +114,13 @@ export type SessionEnd =
 const LINGER = 2_000;
 const UNKNOWN_ORIGIN: RemoteOrigin = { address: "127.0.0.1", port: 0 };
 
+/** Ciphers by preference: processors have instructions for AES (1.3 to 1.5 s for a gigabyte; ChaCha20 2.0). */
+const CIPHERS = [
+  ...(["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"] as const),
+  "chacha20-poly1305@openssh.com" as const,
+  ...(["aes128-ctr", "aes256-ctr"] as const),
+];
+
 /** Host keys that we take, by preference; RSA with SHA-2 only. */
 const HOST_KEYS = [
   ...(["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384"] as const),
@@ -203,7 +210,7 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
     sock: stream as never,
     username: user,
     ident: "Alknet",
-    algorithms: { ...ALGORITHMS, serverHostKey: HOST_KEYS },
+    algorithms: { ...ALGORITHMS, cipher: CIPHERS, serverHostKey: HOST_KEYS },
     // Without a key for hashing it is given the key itself.
     hostVerifier: (blob: Buffer, verify: (isRight: boolean) => void) => {
       isHostKey(blob).then(verify, () => verify(false));
