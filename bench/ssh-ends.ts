@@ -6,14 +6,15 @@
 
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
-import { tmpdir } from "node:os";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@alknet/core/clock";
 import { ALGORITHMS, extendSshClient } from "@alknet/ssh/ssh2-extension";
 import ssh2 from "ssh2";
 import { startSshServer } from "../interop/ssh-server.ts";
+import { CANNOT_MAKE_ACCOUNTS, makeAccount } from "../interop/system-account.ts";
 import { startNode } from "./worker.ts";
 
 const WORKER = new URL("ssh-worker.ts", import.meta.url);
@@ -26,16 +27,32 @@ export interface SshEnds extends AsyncDisposable {
   connect(port: number): Promise<ssh2.Client>;
 }
 
-/** Start our server and OpenSSH's, with keys of their own. */
+/**
+ * Start our server and OpenSSH's, with keys of their own. Commands run in an account that is made for it, if root runs
+ * this: what is in somebody's own `.bashrc` can take longer than all the rest.
+ */
 export async function startSshEnds(): Promise<SshEnds> {
+  await using made = new AsyncDisposableStack();
+  const account = CANNOT_MAKE_ACCOUNTS === false ? made.use(makeAccount()) : undefined;
+  const username = account?.name ?? userInfo().username;
   const folder = mkdtempSync(join(tmpdir(), "alknet-bench-ssh-"));
+  made.defer(() => rmSync(folder, { recursive: true, force: true }));
   const at = (name: string): string => join(folder, name);
   for (const name of ["host", "user"]) {
     execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", at(name)]);
   }
-  const ours = await startNode(WORKER, [at("host"), at("user.pub")]);
-  const theirs = await startSshServer([readFileSync(at("user.pub"), "utf8").trim()]);
+  if (account !== undefined) {
+    mkdirSync(join(account.home, ".ssh"));
+    copyFileSync(at("user.pub"), join(account.home, ".ssh/authorized_keys"));
+    // sshd lets nobody in whose account is locked.
+    execFileSync("usermod", ["--password", "*", username]);
+  }
+  const ours = made.use(
+    await startNode(WORKER, [at("host"), at("user.pub"), "127.0.0.1", username]),
+  );
+  const theirs = made.use(await startSshServer([readFileSync(at("user.pub"), "utf8").trim()]));
   const privateKey = readFileSync(at("user"), "utf8");
+  const all = made.move();
   return {
     ours: Number(ours.ready),
     theirs: theirs.port,
@@ -46,7 +63,7 @@ export async function startSshEnds(): Promise<SshEnds> {
       client.connect({
         sock,
         privateKey,
-        username: process.env["USER"] ?? "root",
+        username,
         algorithms: ALGORITHMS as ssh2.Algorithms,
         // Both were started here, just now.
         hostVerifier: () => true,
@@ -55,11 +72,7 @@ export async function startSshEnds(): Promise<SshEnds> {
       await once(client, "ready");
       return client;
     },
-    async [Symbol.asyncDispose]() {
-      await ours[Symbol.asyncDispose]();
-      await theirs[Symbol.asyncDispose]();
-      rmSync(folder, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
 
@@ -69,5 +82,22 @@ export function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientC
     client.exec(command, (error, channel) =>
       error === undefined ? resolve(channel) : reject(error),
     );
+  });
+}
+
+/** The same, to its end. @returns its status. */
+export function runToEnd(client: ssh2.Client, command: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, channel) => {
+      if (error !== undefined) return reject(error);
+      let status: number | undefined;
+      // At once: it may be in hand already.
+      channel.once("exit", (code: number) => (status = code));
+      channel.once("close", () => {
+        if (status === undefined) reject(new Error("no status has come"));
+        else resolve(status);
+      });
+      channel.resume();
+    });
   });
 }

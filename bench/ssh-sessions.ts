@@ -5,13 +5,12 @@
  * @module
  */
 
-import { once } from "node:events";
 import { type Bench, compare, median, type Outcome, takeTurns } from "./harness.ts";
-import { exec, startSshEnds } from "./ssh-ends.ts";
+import { runToEnd, startSshEnds } from "./ssh-ends.ts";
 
 /** What we want at least, a second. */
 const WANTED = 100;
-/** Fewer than the ten that sshd allows. */
+/** Fewer than the ten that sshd allows by itself. */
 const TOGETHER = 8;
 
 export const bench: Bench = {
@@ -23,9 +22,7 @@ export const bench: Bench = {
       let left = count;
       const some = async (): Promise<void> => {
         while (left-- > 0) {
-          const channel = await exec(client, "true");
-          channel.resume();
-          const [status] = (await once(channel, "exit")) as [number];
+          const status = await runToEnd(client, "true");
           if (status !== 0) throw new Error(`true ended with ${status}`);
         }
       };

@@ -2,7 +2,9 @@
  * Our side of the SSH benches: `alknet/ssh` on plain TCP, for one peer, who may run programs and reach ports of this
  * machine.
  *
- *     ssh-worker.ts HOST_KEY_FILE USER_PUBLIC_KEY_FILE [ADDRESS]
+ *     ssh-worker.ts HOST_KEY_FILE USER_PUBLIC_KEY_FILE [ADDRESS [ACCOUNT]]
+ *
+ * Without an account to run as, that is the one that runs the bench, root too: sshd runs as it beside us.
  *
  * - `stats`: what is held, in bytes, and how many forwarded connections there are
  *
@@ -12,26 +14,28 @@
 import { readFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
+import { USERS } from "@alknet/core/login-name";
 import { staticIdentities } from "@alknet/core/static-identities";
-import { ownAccount } from "@alknet/ssh/account";
+import { nodeAccounts, ownAccount } from "@alknet/ssh/account";
 import { ssh } from "@alknet/ssh/ssh";
 import { outbound } from "@alknet/tunnel/outbound";
 import { obey } from "./commands.ts";
 
-const [hostKeyFile = "", userKeyFile = "", address = "127.0.0.1"] = process.argv.slice(2);
+const [hostKeyFile = "", userKeyFile = "", address = "127.0.0.1", account] = process.argv.slice(2);
 const { fingerprint } = parseSshPublicKey(readFileSync(userKeyFile, "utf8").trim());
 const identities = staticIdentities([
   {
     peerId: "bench",
     fingerprints: [fingerprint],
     scopes: ["ssh:exec", "tunnel:dial:localhost:*"],
+    resources: account === undefined ? {} : { [USERS]: [account] },
     enabled: true,
   },
 ]);
 const way = outbound();
 const hostKey = readFileSync(hostKeyFile, "utf8");
-// The account that runs the bench, root too: sshd runs as it beside us.
-const server = ssh({ hostKey, accounts: () => ownAccount(), outbound: way });
+const accounts = account === undefined ? () => ownAccount() : nodeAccounts;
+const server = ssh({ hostKey, accounts, outbound: way });
 const listener = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
   void server.serve(socket, { identities });
 });

@@ -50,6 +50,8 @@ export async function startSshServer(
     "UsePAM no",
     "PermitRootLogin yes",
     "AllowAgentForwarding yes",
+    // It counts those that have just ended, too.
+    "MaxSessions 64",
     "LogLevel VERBOSE",
   ];
   writeFileSync(at("config"), settings.map((line) => `${line}\n`).join(""));
