@@ -5,12 +5,16 @@
  */
 
 import assert from "node:assert/strict";
-import { chmodSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { test } from "node:test";
 import type { Identity } from "@alknet/core/access";
 import { nodeAccounts } from "@alknet/ssh/account";
 import type { SshOptions } from "@alknet/ssh/ssh";
 import { type OpenSsh, startOpenSsh } from "./openssh-client.ts";
+import { follow } from "./program.ts";
+import { until } from "./ssh-forwarding.ts";
 import { CANNOT_MAKE_ACCOUNTS, makeAccount, type SystemAccount } from "./system-account.ts";
 
 const skip = CANNOT_MAKE_ACCOUNTS;
@@ -126,6 +130,43 @@ test(
     assert.match(stderr, /missing: not found/);
   },
 );
+
+test("the client's agent is at a socket that the user alone can reach", { skip }, async () => {
+  using account = makeAccount();
+  using other = makeAccount();
+  await using it = await startMapped(account, ["ssh:exec", "ssh:agent"]);
+  const path = it.at("agent");
+  await using agent = follow(spawn("ssh-agent", ["-D", "-a", path]), "ssh-agent");
+  await agent.waitFor(/SSH_AUTH_SOCK/);
+  const env = { ...process.env, SSH_AUTH_SOCK: path };
+  await follow(spawn("ssh-add", ["-q", it.at("user")], { env }), "ssh-add").ended;
+  const program = it.run(
+    ["-A", "-o", `IdentityAgent=${path}`],
+    "ssh-add -l; echo at $SSH_AUTH_SOCK; read end",
+  );
+  const [, socket = ""] = await program.waitFor(/^at (\/.*)$/m);
+  assert.match(program.stdout, /^256 SHA256:\S+ .*\(ED25519\)$/m);
+  for (const [place, mode] of [
+    [socket, 0o600],
+    [dirname(socket), 0o700],
+  ] as const) {
+    const { uid, gid, mode: bits } = statSync(place);
+    assert.deepEqual([uid, gid, bits & 0o777], [account.uid, account.gid, mode], place);
+  }
+  // What is around it is ours: the user may pass through, and change nothing.
+  const outer = statSync(dirname(dirname(socket)));
+  assert.deepEqual([outer.uid, outer.mode & 0o777], [0, 0o711]);
+  const words = ["--reuid", other.name, "--regid", String(other.gid), "--clear-groups"];
+  const theirs = spawn("setpriv", [...words, "ssh-add", "-l"], {
+    env: { PATH: process.env["PATH"], SSH_AUTH_SOCK: socket },
+  });
+  const { status, stderr } = await follow(theirs, "ssh-add").ended;
+  assert.equal(status, 2);
+  assert.match(stderr, /Permission denied/);
+  program.end();
+  await program.ended;
+  await until(() => !existsSync(dirname(dirname(socket))));
+});
 
 test("a folder that the user cannot enter is no reason not to begin", { skip }, async () => {
   using account = makeAccount();

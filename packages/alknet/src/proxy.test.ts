@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { deadPort } from "@alknet/tunnel/testing";
 import { sshFiles } from "./ssh-files.ts";
 import { run, startNode, testHome, type TestHome, type TestNode } from "./testing.ts";
+import { startAgent, vaultHome } from "./testing-vault.ts";
 
 function know(home: TestHome, name: string, fingerprint: string, address: string): void {
   home.config(`[peers.${name}]`, `fingerprint = "${fingerprint}"`, `addresses = ["${address}"]`);
@@ -54,6 +55,20 @@ test("alknet proxy says why it came to nothing, and what to do", async () => {
   assert.match(await told("den.alk"), /^4 alknet: cannot reach/);
   laptop.config("[peers.den]", `fingerprint = "${other.fingerprint}"`);
   assert.match(await told("den.alk"), /^2 .*no address is known/);
+});
+
+test("alknet proxy with a locked vault says that, and how to unlock it, without asking", async () => {
+  using laptop = await vaultHome();
+  await using agent = await startAgent(laptop);
+  await agent.lock();
+  using other = testHome();
+  await using node = await startNode(other);
+  knowNode(laptop, "den", node);
+  const [input, output] = [new PassThrough(), new PassThrough().resume()];
+  input.write("SSH-2.0-test\r\n");
+  const { code, stderr } = await run(laptop, ["proxy", "den.alk"], { pipe: { input, output } });
+  assert.equal(code, 5, stderr);
+  assert.match(stderr, /^alknet: the vault is locked\nhint: alknet vault unlock\n$/);
 });
 
 test("alknet proxy goes without a word when it is interrupted", async () => {
