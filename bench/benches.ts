@@ -74,6 +74,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "memory of both ends for each of 1,000 connections of alknet forward, against ssh -L",
     load: () => import("./forward-flows.ts"),
   },
+  "forward-stall": {
+    about: "whether 20 forwarded connections wait for each other's lost packets (root)",
+    load: () => import("./forward-stall.ts"),
+  },
   socks: {
     about: "bytes, and connections a second, through alknet socks, against ssh -D",
     load: () => import("./socks.ts"),
@@ -97,6 +101,10 @@ export const benches: Readonly<Record<string, Listed>> = {
   "ssh-wan": {
     about: "the output of a command by alknet ssh over 100 ms and 1 Gbit/s, against ssh (root)",
     load: () => import("./ssh-wan.ts"),
+  },
+  "ssh-wan-tcp": {
+    about: "stock ssh by plain TCP over 100 ms to our server, both ways, against to sshd (root)",
+    load: () => import("./ssh-wan-tcp.ts"),
   },
   "ssh-connect": {
     about: "from the start of alknet ssh to the prompt, over 100 ms, against ssh (root)",

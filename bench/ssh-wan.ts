@@ -2,7 +2,7 @@
  * `ssh-wan`: the output of one command between two far machines, 100 ms there and back, 1 Gbit/s, a queue of twice
  * what the line holds: by `alknet ssh` over QUIC, and by `ssh` from OpenSSH's server.
  *
- * The congestion control is pinned, to BBR on both sides. The rate is that of 6 seconds after 3 of warm-up; each flow
+ * The congestion control is pinned, to the same on both sides; `--quick` takes BBR alone. The rate is that of 6 seconds after 3 of warm-up; each flow
  * has a fresh line, on which the same packets of the sequence are lost to either.
  *
  * @module
@@ -13,27 +13,29 @@ import { type Bench, compare, type Comparison, takeTurns } from "./harness.ts";
 import { openSshWan, opensshName } from "./ssh-wan-ends.ts";
 import { killAtExit, type Spawn } from "./worker.ts";
 
-const LINE = { roundTrip: 100, rate: 1e9, congestion: "bbr" } as const;
+const LINE = { roundTrip: 100, rate: 1e9 };
 const WARM_UP = 3_000;
 const MEASURE = 6_000;
 
 const CASES = [
-  { lossPpm: 0, goal: 4 },
-  { lossPpm: 1_000, goal: 3 },
+  { lossPpm: 0, congestion: "bbr", goal: 4 },
+  { lossPpm: 1_000, congestion: "bbr", goal: 3 },
+  { lossPpm: 0, congestion: "cubic", goal: 4 },
 ] as const;
 
 export const bench: Bench = {
   async run(options) {
     const results: Comparison[] = [];
-    for (const { lossPpm, goal } of CASES) {
-      const label = `${lossPpm / 10_000} % loss`;
+    const cases = options.quick ? CASES.filter(({ congestion }) => congestion === "bbr") : CASES;
+    for (const { lossPpm, congestion, goal } of cases) {
+      const label = `${lossPpm / 10_000} % loss, ${congestion}`;
       options.say(label);
       let flows = 0;
       const flow = (who: "alknet" | "ssh") => async (): Promise<number> => {
         // Two flows a round: the same seed for both.
         const seed = 1 + (flows >> 1);
         flows += 1;
-        await using ends = await openSshWan({ ...LINE, lossPpm, seed });
+        await using ends = await openSshWan({ ...LINE, lossPpm, congestion, seed });
         // Waited for here: the line goes with this block.
         return await rate(ends.wan.spawnNear, [...ends[who], "cat /dev/zero"]);
       };
