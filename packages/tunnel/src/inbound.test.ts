@@ -324,6 +324,28 @@ test("inbound() never removes what it did not make", async () => {
   assert.ok(existsSync(path));
 });
 
+test("inbound() ends connections to a Unix socket with their right, and with who asked for it", async () => {
+  using dir = folder();
+  const { auth, rights } = peer(`tunnel:listen:unix:${dir.at("*")}`);
+  for (const end of ["revoked", "gone"]) {
+    const gone = new AbortController();
+    const path = dir.at(`${end}.sock`);
+    const taken = Promise.withResolvers<Socket>();
+    const take = (socket: Socket): void => taken.resolve(socket);
+    const listener = await inbound().listen(auth, { path }, take, { signal: gone.signal });
+    const socket = connectTo(listener.place).resume();
+    const closed = once(socket, "close");
+    await taken.promise;
+    if (end === "gone") gone.abort(new Error("gone"));
+    else rights();
+    assert.ok((await listener.closed) instanceof Error);
+    await once(socket, "end");
+    socket.end();
+    await closed;
+    rights(`tunnel:listen:unix:${dir.at("*")}`);
+  }
+});
+
 test(
   "inbound() follows links of another user only to where the peer may listen by itself",
   { skip: process.getuid?.() === 0 ? false : "links of others are made by root" },

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { resetSocket } from "./reset-socket.ts";
-import { readAll, socketPair } from "./testing.ts";
+import { readAll, socketPair, unixServer } from "./testing.ts";
 
 test("resetSocket() is an error for who reads, however much had been written", async () => {
   await using pair = await socketPair();
@@ -31,4 +32,14 @@ test("resetSocket() closes a socket that is shutting down, and one that was clos
   resetSocket(pair.a);
   await closed;
   assert.equal(String(await read), "all of it");
+});
+
+test("resetSocket() closes a Unix socket, which has no reset", async () => {
+  const served = Promise.withResolvers<Socket>();
+  await using server = await unixServer((socket) => served.resolve(socket));
+  const client = connect(server.path);
+  const closed = once(client, "close");
+  resetSocket(await served.promise);
+  client.resume();
+  await closed;
 });

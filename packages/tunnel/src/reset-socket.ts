@@ -1,5 +1,5 @@
 /**
- * Reset a TCP socket, also while it is ending.
+ * Reset a socket, also while it is ending.
  *
  * @module
  */
@@ -12,11 +12,14 @@ import type { Socket } from "node:net";
  *
  * libuv resets no socket whose shutdown is under way (`EINVAL`), and Node then loses the handle: such a
  * one is closed. All that was written has been handed to the kernel by then, and its end is a true one.
+ *
+ * A Unix socket has no reset, and is closed.
  */
 export function resetSocket(socket: Socket): void {
   if (socket.destroyed) return;
   const shuttingDown =
     socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
-  if (shuttingDown) socket.destroy();
+  // Node throws for what is not TCP; TCP without a remote address is not connected any more.
+  if (shuttingDown || socket.remoteAddress === undefined) socket.destroy();
   else socket.resetAndDestroy();
 }

@@ -50,6 +50,23 @@ for (const multiplexed of [true, false]) {
     assert.equal(String(await readAll(flow)), "hello");
   });
 
+  test(`tunnel() ends flows of Unix sockets when their right is taken back, and goes on (${name})`, async () => {
+    const taken = Promise.withResolvers<Socket>();
+    await using target = await unixServer((socket) => taken.resolve(socket));
+    const right = `tunnel:dial:unix:${target.path}`;
+    await using node = tunnelPair([right], { multiplexed });
+    const flow = await openFlow(node.dial, { path: target.path });
+    const failed = once(flow.resume(), "error");
+    const socket = (await taken.promise).resume();
+    const closed = once(socket, "close");
+    node.rights();
+    const [error] = await failed;
+    assert.ok(error instanceof StreamReset);
+    assert.equal(error.resetCode, CloseCode.REVOKED);
+    socket.end();
+    await closed;
+  });
+
   test(`tunnel() takes bytes that come ahead of its answer (${name})`, async () => {
     await using target = await tcpServer((socket) => socket.pipe(socket));
     await using node = tunnelPair(["tunnel:dial:localhost:*"], { multiplexed });
