@@ -13,7 +13,9 @@ import { parseEscape } from "./ssh-escape.ts";
 import {
   parseDynamicForward,
   parseLocalForward,
+  parsePlace,
   parseRemoteForward,
+  type ForwardPlace,
   type SshForward,
 } from "./ssh-forward-spec.ts";
 
@@ -23,7 +25,7 @@ interface SshFlags extends TransportFlags {
   readonly R: readonly SshForward[];
   readonly D: readonly SshForward[];
   /** How often `-t` was given. */
-  readonly t?: number;
+  readonly t: number;
   /** `false`: -T was given. */
   readonly T: boolean;
   readonly N: boolean;
@@ -32,6 +34,8 @@ interface SshFlags extends TransportFlags {
   readonly J: readonly string[];
   readonly l?: string;
   readonly e: number | undefined;
+  readonly W?: ForwardPlace;
+  readonly env: Readonly<Record<string, string>>;
   readonly persist: boolean;
   readonly acceptNew: boolean;
 }
@@ -57,6 +61,7 @@ export function addSshCommand(context: Context, command: MakeCommand): void {
         transports: transportsOf(flags),
         user: flags.l,
         session: sessionOf(words, flags),
+        carry: flags.W,
         local: [...flags.L, ...flags.D],
         remote: flags.R,
         agent: flags.A,
@@ -68,9 +73,7 @@ export function addSshCommand(context: Context, command: MakeCommand): void {
 }
 
 function withOptions(command: Command): Command {
-  let terminals = 0;
   return command
-    .on("option:t", () => command.setOptionValue("t", ++terminals))
     .addOption(
       many(
         "-L <forward>",
@@ -82,14 +85,25 @@ function withOptions(command: Command): Command {
       many("-R <forward>", "the same, listening there; a port alone is SOCKS", parseRemoteForward),
     )
     .addOption(many("-D <[bind:]port>", "SOCKS here, connecting from there", parseDynamicForward))
+    .addOption(
+      new Option("-W <host:port>", "stdin and stdout to there, connecting from over there")
+        .argParser((text: string) => parsed(text, parsePlace))
+        .conflicts("json"),
+    )
     .option("-N", "run nothing, only forward", false)
-    .option("-t", "ask for a terminal; twice: also without one here")
+    .option("-t", "ask for a terminal; twice: also without one here", countOf, 0)
     .option("-T", "ask for no terminal", false)
     .option("-n", "nothing comes in from here", false)
     .option("-A", "forward the SSH agent", false)
     .option("-J <peer,...>", "go through these peers, in their order", peersOf, [])
     .option("-l <user>", "login name there")
-    .option("-e <character>", "escape character; none: no escapes", escapeOf, TILDE)
+    .option(
+      "-e <character>",
+      "escape character; none: no escapes",
+      (text: string) => parsed(text, parseEscape),
+      TILDE,
+    )
+    .option("--env <name=value>", "a variable over there, where it is let in", addVariable, {})
     .option("--persist", "when the connection is lost, dial again, and forward again", false)
     .option(
       "--accept-new",
@@ -101,6 +115,8 @@ function withOptions(command: Command): Command {
 }
 
 const TILDE = 0x7e;
+/** By how often `-t` was given. */
+const TERMINALS = [undefined, "yes", "always"] as const;
 
 const NOTES = `
 Exit codes: that of the command, 128 and the number of a signal, 255 where the connection was lost;
@@ -117,7 +133,7 @@ function many(flags: string, description: string, parse: (text: string) => SshFo
     .argParser((text: string, before: readonly SshForward[]) => [...before, parsed(text, parse)]);
 }
 
-function parsed(text: string, parse: (text: string) => SshForward): SshForward {
+function parsed<Value>(text: string, parse: (text: string) => Value): Value {
   try {
     return parse(text);
   } catch (error) {
@@ -125,12 +141,14 @@ function parsed(text: string, parse: (text: string) => SshForward): SshForward {
   }
 }
 
-function escapeOf(text: string): number | undefined {
-  try {
-    return parseEscape(text);
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
+function countOf(_none: unknown, before: number): number {
+  return before + 1;
+}
+
+function addVariable(text: string, before: SshFlags["env"]): SshFlags["env"] {
+  const [, name, value = ""] = /^([A-Za-z_][A-Za-z0-9_]*)=([^\0]*)$/s.exec(text) ?? [];
+  if (name === undefined) throw new InvalidArgumentError("expected NAME=VALUE");
+  return { ...before, [name]: value };
 }
 
 function peersOf(text: string): readonly string[] {
@@ -141,20 +159,13 @@ function peersOf(text: string): readonly string[] {
 
 function sessionOf(words: readonly string[], flags: SshFlags) {
   const command = words.length === 0 ? undefined : words.join(" ");
-  if (!flags.N) {
-    const { t: terminals = 0 } = flags;
-    const terminal = flags.T
-      ? "no"
-      : terminals > 1
-        ? "always"
-        : terminals === 1
-          ? "yes"
-          : undefined;
-    const { A: agent, e: escape } = flags;
-    return { command, terminal, input: !flags.n, escape, agent } as const;
+  if (!flags.N && flags.W === undefined) {
+    const terminal = flags.T ? "no" : TERMINALS[Math.min(flags.t, 2)];
+    const { A: agent, e: escape, env } = flags;
+    return { command, terminal, input: !flags.n, escape, agent, env } as const;
   }
   if (command === undefined) return undefined;
-  throw new CommandError("-N runs nothing: there is a command, too", {
+  throw new CommandError(`${flags.N ? "-N" : "-W"} runs nothing: there is a command, too`, {
     code: "USAGE",
     exitCode: ExitCode.USAGE,
     hint: "leave out the one or the other",

@@ -5,6 +5,7 @@ import {
   formatPlace,
   parseDynamicForward,
   parseLocalForward,
+  parsePlace,
   parseRemoteForward,
 } from "./ssh-forward-spec.ts";
 
@@ -88,4 +89,17 @@ test("every text is a forward or a SyntaxError", () => {
       }
     }),
   );
+});
+
+test("parsePlace() takes a host with a port, or a socket", () => {
+  for (const [text, place] of [
+    ["db.internal:5432", "db.internal:5432"],
+    ["[::1]:80", "[::1]:80"],
+    ["/run/app.sock", "/run/app.sock"],
+  ] as const) {
+    assert.equal(formatPlace(parsePlace(text)), place);
+  }
+  for (const text of ["", "db", "80", "db:0", "db:65536", ":80", "a:b:80", "::1:80", "run/app"]) {
+    assert.throws(() => parsePlace(text), SyntaxError, text);
+  }
 });

@@ -45,6 +45,16 @@ export function parseDynamicForward(text: string): SshForward {
   return { text, listen: { host: bind, port }, target: undefined };
 }
 
+/** `host:port`, or a socket by its path. @throws {SyntaxError} that quotes the text */
+export function parsePlace(text: string): ForwardPlace {
+  if (isPath(text)) return { path: text };
+  const [host, port, ...more] = specParts(text) ?? [];
+  if (host === undefined || port === undefined || more.length > 0) {
+    throw wrongSpec(text, "host:port, or the absolute path of a socket");
+  }
+  return { host: hostOf(text, host), port: portOf(text, port, 1) };
+}
+
 /** `127.0.0.1:8080`, `[::1]:8080`, `/run/app.sock`; every address over there is `*`. */
 export function formatPlace(place: ForwardPlace): string {
   if ("path" in place) return place.path;

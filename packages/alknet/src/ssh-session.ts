@@ -25,6 +25,8 @@ export interface SessionKind {
   /** Code of the escape character; `undefined`: none. */
   readonly escape: number | undefined;
   readonly agent: boolean;
+  /** Variables for it, beside those that go along always. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 export type SessionOutcome =
@@ -54,9 +56,7 @@ export async function runSession(
   // The modes are looked at before they are changed.
   const modes = keyboard === undefined ? "" : await describeModes();
   const session = await client.session({
-    env: Object.fromEntries(
-      Object.entries(env).filter((each): each is [string, string] => PASSED.test(each[0])),
-    ),
+    env: { ...passedOf(env), ...kind.env },
     agent: kind.agent,
     terminal: hasTerminal
       ? {
@@ -70,6 +70,10 @@ export async function runSession(
   });
   for (const each of session.refused) teller.note(`the far side gives no ${each}`);
   using raw = keyboard === undefined ? undefined : enterRawMode(keyboard);
+  const hangUp = (): void => client.abort(new Error("the terminal is gone"));
+  // Node would end at once, and leave it raw.
+  using _hangup = raw && context.onhangup?.(hangUp);
+  keyboard?.once("error", hangUp);
   using _typing = kind.input
     ? type(session, input, { raw, escape: raw && kind.escape, teller, client, screen })
     : undefined;
@@ -85,6 +89,12 @@ export async function runSession(
   } finally {
     screen?.off("resize", onresize);
   }
+}
+
+function passedOf(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((each): each is [string, string] => PASSED.test(each[0])),
+  );
 }
 
 function outcomeOf(end: SessionEnd): SessionOutcome {
@@ -134,7 +144,7 @@ function type(
           for (const line of teller.forwards()) screen?.write(`${line}\r\n`);
           break;
         case "suspend":
-          void raw?.suspend().then(() => screen !== undefined && session.resize(sizeOf(screen)));
+          raw?.suspend();
       }
     }
   };

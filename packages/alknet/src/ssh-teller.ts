@@ -22,6 +22,8 @@ export interface SshTeller {
   listening(forward: SshForward, place: ForwardPlace, side: "local" | "remote"): void;
   /** A forwarded connection came to nothing. */
   refused(forward: SshForward, error: Error, asked: ForwardPlace | undefined): void;
+  /** The far side does not connect to where all was to go. @returns what to end with */
+  notConnected(to: ForwardPlace, error: Error): CommandError;
   /** The far side does not listen. @returns what to end with */
   notListening(forward: SshForward, error: Error): CommandError;
   /** @param delay until the next try, in milliseconds */
@@ -82,8 +84,7 @@ export function sshTeller(
       const { message: reason } = error;
       const to = forward.target ?? asked;
       const scope = scopeOf(error, to);
-      const hint =
-        scope && `to be let through, over there: alknet peers grant NAME ${shellWord(scope)}`;
+      const hint = hintOf(scope);
       const { code } = error as { code?: string };
       if (json) {
         const event = { event: "refused", forward: forward.text, target: to && formatPlace(to) };
@@ -93,6 +94,18 @@ export function sshTeller(
         `${forward.text}${forward.target === undefined && to ? ` (${formatPlace(to)})` : ""}: ${reason}`,
       );
       if (hint !== undefined) say(terminal, `hint: ${hint}`);
+    },
+    notConnected(to, cause) {
+      const scope = scopeOf(cause, to);
+      return new CommandError(
+        `${target} does not connect to ${formatPlace(to)}: ${cause.message}`,
+        {
+          code: (cause as { code?: string }).code,
+          hint: hintOf(scope),
+          exitCode: scope === undefined ? ExitCode.NOT_CONNECTED : ExitCode.NOT_ALLOWED,
+          cause,
+        },
+      );
     },
     notListening(forward, cause) {
       const scope = `tunnel:listen:${"path" in forward.listen ? `unix:${forward.listen.path}` : formatPlace(forward.listen)}`;
@@ -111,6 +124,10 @@ export function sshTeller(
     },
     forwards: () => [...listening.values()],
   };
+}
+
+function hintOf(scope: string | undefined): string | undefined {
+  return scope && `to be let through, over there: alknet peers grant NAME ${shellWord(scope)}`;
 }
 
 /** What lacks over there, if that is why. */

@@ -5,15 +5,14 @@
  */
 
 import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import type { ReadStream, WriteStream } from "node:tty";
 import type { WindowSize } from "@alknet/ssh/client";
 
 /** Raw mode, left when it is disposed of. Node leaves it at the end of the process too, also when that fails. */
 export interface RawMode extends Disposable {
-  /** Stop this process, as Ctrl-Z does; goes on, raw again, when it is continued. */
-  suspend(): Promise<void>;
+  /** Stop this process, as Ctrl-Z does; returns, raw again, when it is continued. */
+  suspend(): void;
 }
 
 export function enterRawMode(keyboard: ReadStream): RawMode {
@@ -25,12 +24,13 @@ export function enterRawMode(keyboard: ReadStream): RawMode {
   const leave = (): void => void keyboard.setRawMode(false);
   enter();
   return {
-    async suspend() {
+    suspend() {
       leave();
-      const continued = once(process, "SIGCONT");
+      // It stands still in there; where no shell could continue it, the system does not stop it either.
       process.kill(process.pid, "SIGTSTP");
-      await continued;
       enter();
+      // Who stands still is not told that the window has another size.
+      process.kill(process.pid, "SIGWINCH");
     },
     [Symbol.dispose]: leave,
   };

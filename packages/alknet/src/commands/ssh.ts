@@ -19,7 +19,8 @@ import { peerCalled } from "../peer-called.ts";
 import { ProgramEnded } from "../program-ended.ts";
 import { makeKnownHosts } from "../known-hosts.ts";
 import { sshFiles } from "../ssh-files.ts";
-import type { SshForward } from "../ssh-forward-spec.ts";
+import { carryPlace } from "../ssh-carry.ts";
+import type { ForwardPlace, SshForward } from "../ssh-forward-spec.ts";
 import { type LocalForward, listenHere, listenThere, type TellRefused } from "../ssh-forwards.ts";
 import { explained, reachSsh, type ReachedSsh } from "../ssh-reach.ts";
 import { runSession, type SessionKind } from "../ssh-session.ts";
@@ -32,6 +33,8 @@ export interface SshCommandOptions {
   readonly user: string | undefined;
   /** What to do over there; `undefined`: nothing, only forward. */
   readonly session: SessionKind | undefined;
+  /** Where stdin and stdout lead, in the place of a session. */
+  readonly carry: ForwardPlace | undefined;
   readonly local: readonly SshForward[];
   readonly remote: readonly SshForward[];
   readonly agent: boolean;
@@ -92,7 +95,8 @@ export async function sshCommand(
       const lost = await serve(reached, target, isFirst, teller);
       link.clear();
       // A command is not run twice: who knows what it has done.
-      const mayGoOn = options.persist && options.session?.command === undefined;
+      const isOnce = options.session?.command !== undefined || options.carry !== undefined;
+      const mayGoOn = options.persist && !isOnce;
       if (!mayGoOn) throw lostError(teller, target, lost);
       attempt = 0;
       await wait(teller, lost, attempt++);
@@ -122,7 +126,9 @@ export async function sshCommand(
       });
       await listenRemotely(client, options.remote, isFirst && !options.persist, teller);
       teller.connected(connection, client);
-      const end = session === undefined ? undefined : await session;
+      const { carry } = options;
+      const carried = carry && carryPlace(context, client, carry, teller);
+      const end = await (session ?? carried);
       if (end?.kind === "ended") {
         await goodbye(client);
         throw new ProgramEnded(end.status);
