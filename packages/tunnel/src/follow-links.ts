@@ -23,10 +23,10 @@ const MAX_LINKS = 40;
 /**
  * Follow `path`, which is absolute.
  *
- * @param self number of the user whose links are trusted. @default who this process runs as
  * @throws {Error} the system's: `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`.
  */
-export async function followLinks(path: string, self = process.geteuid?.()): Promise<Followed> {
+export async function followLinks(path: string): Promise<Followed> {
+  const self = process.geteuid?.();
   const left = path.split("/");
   let real = "";
   let isForeign = false;
