@@ -19,7 +19,9 @@ export function resolvePeers(peers: () => readonly PeerEntry[], resolve: Resolve
     // Of a name that is nobody's, the machine's resolver says so.
     if (peer === undefined) return await resolve(host);
     const hosts = (peer.addresses ?? []).map((each) => parseHostPort(each, DEFAULT_PORT).host);
-    const found = hosts.map((each) => (parseIp(each) === undefined ? resolve(each) : [each]));
+    const found = hosts.map(async (each) =>
+      parseIp(each) === undefined ? await resolve(each) : [each],
+    );
     return [...new Set((await Promise.all(found)).flat())];
   };
 }
