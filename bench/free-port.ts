@@ -4,20 +4,55 @@
  * @module
  */
 
+import { createSocket } from "node:dgram";
+import { type EventEmitter, once } from "node:events";
 import { createServer } from "node:net";
+import process from "node:process";
+
+/** Below those that systems give to who asks for any, and to connections that go out. */
+const FIRST = 20_000;
+const COUNT = 12_000;
+
+/** Processes begin apart from each other, and ask on from where they are. */
+let next = FIRST + ((process.pid * 61) % COUNT);
 
 /**
- * A TCP port of 127.0.0.1 that nobody listens on now.
+ * A port of 127.0.0.1 that nobody has now, neither for TCP nor for UDP.
  *
- * Another may take it before its user does: then that one fails, and says so.
+ * On Linux it is this process's for as long as that runs: nobody else who asks here is given the same, and the system gives
+ * it to nobody. Elsewhere others who ask here may get it too, if its user is late.
  */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
-    });
-  });
+export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < COUNT; tries++) {
+    const port = next;
+    next = port + 1 < FIRST + COUNT ? port + 1 : FIRST;
+    if ((await isReserved(port)) && (await isFree(port))) return port;
+  }
+  throw new Error(`no port between ${FIRST} and ${FIRST + COUNT} is free`);
+}
+
+/** An abstract socket stands for the port; it goes with this process. */
+async function isReserved(port: number): Promise<boolean> {
+  if (process.platform !== "linux") return true;
+  const mark = createServer().unref();
+  mark.listen(`\0alknet-port-${port}`);
+  return isListening(mark);
+}
+
+async function isFree(port: number): Promise<boolean> {
+  await using tcp = createServer();
+  await using udp = createSocket("udp4");
+  tcp.listen({ host: "127.0.0.1", port });
+  udp.bind({ address: "127.0.0.1", port });
+  const [hasTcp, hasUdp] = await Promise.all([isListening(tcp), isListening(udp)]);
+  return hasTcp && hasUdp;
+}
+
+async function isListening(server: EventEmitter): Promise<boolean> {
+  try {
+    await once(server, "listening");
+    return true;
+  } catch {
+    return false;
+  }
 }
