@@ -43,6 +43,23 @@ test("passOn() reads no more than waits to be written, in bytes and in pieces", 
   }
 });
 
+test("passOn() lets others have their turn, however much there is", async () => {
+  let made = 0;
+  const from = new Readable({
+    highWaterMark: 65_536,
+    read() {
+      made += 65_536;
+      this.push(Buffer.alloc(65_536));
+    },
+  });
+  passOn(from, new Writable({ write: (_data, _encoding, done) => done() }));
+  for (let before = 0; made < 2 ** 22; before = made) {
+    await turn();
+    assert.ok(made > before && made - before <= 2 ** 19, `${made - before} bytes in one turn`);
+  }
+  from.destroy();
+});
+
 test("passOn() goes on reading when what it writes to has failed, until it is stopped", async () => {
   const from = new PassThrough();
   const to = new Writable({ write: (_data, _encoding, done) => done(new Error("no more")) });

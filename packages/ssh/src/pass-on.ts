@@ -13,6 +13,11 @@ import { free, freeRead } from "./packet-cipher.ts";
 const MAX_WAITING = 512 * 1024;
 /** Pieces that wait at most: each is some hundred bytes, even of one. */
 const MAX_PIECES = 1_024;
+/**
+ * Most that is taken at a time, in bytes. Node reads a socket up to 32 times in a turn: 2 MiB, which a keystroke of
+ * another channel would wait for three times on its way there and back.
+ */
+const MAX_TURN = 128 * 1024;
 
 /**
  * Write what `from` brings to `to`, without its end. An error of `to` is its owner's to hear: what comes after it goes
@@ -24,12 +29,22 @@ const MAX_PIECES = 1_024;
 export function passOn(from: Readable, to: Writable, most: number = MAX_WAITING): () => void {
   let pieces = 0;
   let isFull = false;
+  let taken = 0;
+  let pause: NodeJS.Immediate | undefined;
 
   function take(data: Buffer): void {
     pieces++;
     to.write(data, () => written(data));
     isFull = pieces >= MAX_PIECES || to.writableLength >= most;
-    if (isFull) from.pause();
+    taken += data.length;
+    if (taken >= MAX_TURN) pause ??= setImmediate(goOn);
+    if (isFull || pause !== undefined) from.pause();
+  }
+
+  function goOn(): void {
+    taken = 0;
+    pause = undefined;
+    if (!isFull) from.resume();
   }
 
   function written(data: Buffer): void {
@@ -39,12 +54,13 @@ export function passOn(from: Readable, to: Writable, most: number = MAX_WAITING)
     else if (from.listenerCount("data") === 1) freeRead(data);
     if (!isFull || pieces > MAX_PIECES / 2 || to.writableLength > most / 2) return;
     isFull = false;
-    from.resume();
+    if (pause === undefined) from.resume();
   }
 
   from.on("data", take);
   return () => {
     isFull = false;
+    clearImmediate(pause);
     from.off("data", take);
   };
 }
