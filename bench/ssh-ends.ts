@@ -11,7 +11,7 @@ import { connect as connectTcp } from "node:net";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "@alknet/core/clock";
-import { ALGORITHMS, extendSshClient } from "@alknet/ssh/ssh2-extension";
+import { ALGORITHMS, extendSshClient } from "@alknet/ssh/ssh2-extension/extend";
 import ssh2 from "ssh2";
 import { startSshServer } from "../interop/ssh-server.ts";
 import { CANNOT_MAKE_ACCOUNTS, makeAccount } from "../interop/system-account.ts";

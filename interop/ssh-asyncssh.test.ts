@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { ALGORITHMS } from "@alknet/ssh/ssh2-extension";
+import { ALGORITHMS } from "@alknet/ssh/ssh2-extension/extend";
 import { tcpServer } from "@alknet/tunnel/testing";
 import { type SshPort, startSshPort } from "./ssh-port.ts";
 

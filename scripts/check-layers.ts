@@ -2,7 +2,8 @@
  * `npm run layers`: imports point one way. The `workspaces` list, bottom-up, is the layering.
  *
  * A package may depend on those before it in the list, but not on its siblings; it imports only what
- * its manifest names; relative imports stay inside it; `wire/` imports nothing outside itself.
+ * its manifest names; relative imports stay inside it; `wire/` imports nothing outside itself. The insides of ssh2 are
+ * known to one folder.
  *
  * @module
  */
@@ -18,12 +19,16 @@ const siblings = [
   ["store-sqlite", "store-postgres", "tunnel", "ssh", "sftp", "git", "fs", "http", "dns", "msg"],
 ].map((layer) => layer.map((name) => `packages/${name}`));
 
+/** What a dependency has not published, and the only folder that may load it. */
+const insides = { of: "ssh2/lib/", home: "packages/ssh/src/ssh2-extension/" };
+
 const root = manifest(".");
 const packages = root.workspaces.map((folder) => ({ folder, ...manifest(folder) }));
 const mistakes = packages.flatMap((it, rank) => [
   ...wrongDependencies(it, rank),
   ...wrongImports(it),
 ]);
+mistakes.push(...wrongInsides());
 for (const mistake of mistakes) console.error(mistake);
 console.log(`layers: ${packages.length} packages, ${mistakes.length} mistakes`);
 process.exitCode = mistakes.length > 0 ? 1 : 0;
@@ -52,6 +57,17 @@ function* wrongImports({ folder, name, run, dev }: (typeof packages)[number]) {
       } else if (!allowed.has(from)) {
         yield `${file} imports ${specifier}, but ${folder}/package.json does not name ${from}`;
       }
+    }
+  }
+}
+
+function* wrongInsides() {
+  for (const file of globSync("{packages/*/src,interop,bench,fuzz,examples}/**/*.ts")) {
+    if (file.startsWith(insides.home)) continue;
+    const source = readFileSync(file, "utf8");
+    const modules = imports(source).map((specifier) => join(dirname(file), specifier));
+    if (source.includes(`"${insides.of}`) || modules.includes(`${insides.home}insides.ts`)) {
+      yield `${file} knows the insides of ssh2, which are for ${insides.home} alone`;
     }
   }
 }

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import type { AuthContext } from "@alknet/core/access";
 import type { Logger } from "@alknet/core/log";
 import { joinChannel } from "./forwarding-join.ts";
-import type { ForwardingChannels } from "./ssh2-extension-forwarding.ts";
+import type { ForwardingChannels } from "./ssh2-extension/forwarding.ts";
 
 export interface AgentContext {
   readonly auth: AuthContext;

@@ -17,7 +17,7 @@ import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-k
 import ssh2 from "ssh2";
 import { ownAccount } from "./account.ts";
 import { connectSsh, type SshClient, type SshClientOptions, type SshSession } from "./client.ts";
-import { batchWrites, extendSshServer } from "./ssh2-extension.ts";
+import { batchWrites, extendSshServer } from "./ssh2-extension/extend.ts";
 import { ssh } from "./ssh.ts";
 
 test("connectSsh() runs commands, with exact statuses and signals, stderr apart, and an end of stdin", async () => {

@@ -28,10 +28,10 @@ import {
   ProgramRefused,
   type SessionRequests,
   type WindowSize,
-} from "./ssh2-extension-client.ts";
-import { ALGORITHMS, extendSshClient } from "./ssh2-extension.ts";
+} from "./ssh2-extension/client.ts";
+import { ALGORITHMS, extendSshClient } from "./ssh2-extension/extend.ts";
 
-export type { SessionRequests, WindowSize } from "./ssh2-extension-client.ts";
+export type { SessionRequests, WindowSize } from "./ssh2-extension/client.ts";
 
 export interface SshClientOptions {
   readonly user: string;

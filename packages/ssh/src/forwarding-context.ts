@@ -6,7 +6,7 @@
 
 import type { AuthContext } from "@alknet/core/access";
 import type { Logger } from "@alknet/core/log";
-import type { ForwardingChannels } from "./ssh2-extension-forwarding.ts";
+import type { ForwardingChannels } from "./ssh2-extension/forwarding.ts";
 import type { ForwardRefusal, Inbound, Outbound } from "./forwarding-services.ts";
 
 export interface ForwardingContext {

@@ -10,7 +10,7 @@
 
 import type { Socket } from "node:net";
 import type { Connection as Client } from "ssh2";
-import type { OfferedChannel } from "./ssh2-extension-forwarding.ts";
+import type { OfferedChannel } from "./ssh2-extension/forwarding.ts";
 import { type ForwardingContext, isPath, report } from "./forwarding-context.ts";
 import { joinChannel, resetSocket } from "./forwarding-join.ts";
 import {

@@ -10,7 +10,7 @@
 
 import { formatHost, parseHost } from "@alknet/core/host";
 import type { Connection as Client } from "ssh2";
-import { type AskedChannel, OPEN_FAILURE } from "./ssh2-extension-forwarding.ts";
+import { type AskedChannel, OPEN_FAILURE } from "./ssh2-extension/forwarding.ts";
 import { type ForwardingContext, isPath, report } from "./forwarding-context.ts";
 import { joinChannel, resetSocket } from "./forwarding-join.ts";
 import { type Listeners, serveListeners } from "./forwarding-listeners.ts";

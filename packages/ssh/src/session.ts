@@ -26,8 +26,8 @@ import { type Program, type ProgramEnd, runOnTerminal, runProgram } from "./prog
 import type { LaunchOptions } from "./program-launch.ts";
 import type { Recorder, SessionRecorder } from "./recording.ts";
 import type { SessionStatus } from "./session-status.ts";
-import type { ExtendedClient } from "./ssh2-extension.ts";
-import { requestedModes } from "./ssh2-extension-terminal.ts";
+import type { ExtendedClient } from "./ssh2-extension/extend.ts";
+import { requestedModes } from "./ssh2-extension/terminal.ts";
 import { type Subsystem, subsystemOf, type Subsystems } from "./subsystem.ts";
 import type { WindowSize } from "./terminal-device.ts";
 import type { TerminalModes } from "./terminal-modes.ts";

@@ -28,9 +28,9 @@ import { peerCount } from "./peer-count.ts";
 import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
-import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension.ts";
-import { sendDisconnect } from "./ssh2-extension-disconnect.ts";
-import { forwardingChannels } from "./ssh2-extension-forwarding.ts";
+import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension/extend.ts";
+import { sendDisconnect } from "./ssh2-extension/disconnect.ts";
+import { forwardingChannels } from "./ssh2-extension/forwarding.ts";
 import type { Subsystems } from "./subsystem.ts";
 import { decide, type Decision, type Login } from "./user-auth.ts";
 

@@ -14,7 +14,7 @@ import { parseSshPublicKey, type SshPublicKey } from "@alknet/core/ssh-public-ke
 import ssh2, { type AuthContext as Request, type PublicKeyAuthContext } from "ssh2";
 import { type Account, type Accounts, NoAccount } from "./account.ts";
 import { isSignedByToken, isTokenKey } from "./security-token.ts";
-import { USER_SIGNATURES } from "./ssh2-extension.ts";
+import { USER_SIGNATURES } from "./ssh2-extension/extend.ts";
 
 /** How a request was decided. */
 export type Decision =

@@ -18,7 +18,7 @@
 import { createRequire } from "node:module";
 import { type Duplex, duplexPair } from "node:stream";
 import type { Client, ClientChannel } from "ssh2";
-import { offerMlKem } from "./ml-kem-exchange.ts";
+import { offerMlKem } from "../ml-kem-exchange.ts";
 import {
   type Channel,
   type Cipher,
@@ -28,9 +28,9 @@ import {
   MESSAGE,
   type Opened,
   type Protocol,
-} from "./ssh2-extension-insides.ts";
-import { flowChannels } from "./ssh2-extension-flows.ts";
-import { isGuessRight } from "./ssh2-extension-keys.ts";
+} from "./insides.ts";
+import { flowChannels } from "./flows.ts";
+import { isGuessRight } from "./keys.ts";
 
 /** What ssh2's client has beyond what both ends have. */
 interface ClientProtocol extends Protocol {

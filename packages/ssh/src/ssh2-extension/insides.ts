@@ -164,10 +164,9 @@ const require = createRequire(import.meta.url);
 /** By message number, for all connections. */
 export const messageHandlers = require("ssh2/lib/protocol/handlers.js") as Handle[];
 
+const { SUPPORTED_KEX } = require("ssh2/lib/protocol/constants.js") as { SUPPORTED_KEX: string[] };
 /** What `algorithms.kex` may name. */
-export const { SUPPORTED_KEX: supportedExchanges } = require("ssh2/lib/protocol/constants.js") as {
-  SUPPORTED_KEX: string[];
-};
+export const supportedExchanges: string[] = SUPPORTED_KEX;
 
 const { doFatalError } = require("ssh2/lib/protocol/utils.js") as {
   readonly doFatalError: (protocol: Protocol, reason: string) => void;

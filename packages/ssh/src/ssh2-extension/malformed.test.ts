@@ -6,8 +6,8 @@ import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { ed25519PublicKey } from "@alknet/vault/derived-key";
 import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
-import { connectSsh } from "./client.ts";
-import { batchWrites } from "./ssh2-extension.ts";
+import { connectSsh } from "../client.ts";
+import { batchWrites } from "./extend.ts";
 import {
   connectHostile,
   type Hostile,
@@ -15,7 +15,7 @@ import {
   send,
   string,
   u32,
-} from "./testing-hostile.ts";
+} from "../testing-hostile.ts";
 
 /** RFC 4250 §4.1.2 */
 const DISCONNECT = 1;

@@ -1,10 +1,10 @@
 /**
- * What ssh2 lacks, added to it at run time, at the server's end and at the client's. Nothing but `ssh2-extension*.ts`
- * knows its insides (version 1.17).
+ * What ssh2 lacks, added to it at run time, at the server's end and at the client's. Nothing outside this
+ * folder knows its insides (version 1.17); `npm run layers` sees to that.
  *
- * - **Exchanges of keys** (`ssh2-extension-keys.ts`): ML-KEM, `server-sig-algs`, keys that are changed in time.
- * - **Flow control** (`ssh2-extension-channels.ts`): windows that grow and are enforced, writes that wait.
- * - **Malformed messages** are the end (`ssh2-extension-malformed.ts`).
+ * - **Exchanges of keys** (`keys.ts`): ML-KEM, `server-sig-algs`, keys that are changed in time.
+ * - **Flow control** (`channels.ts`): windows that grow and are enforced, writes that wait.
+ * - **Malformed messages** are the end (`malformed.ts`).
  * - **A limit on channels**, requests of a session after its stdin has ended, no reading while answers pile up.
  *
  * @module
@@ -15,16 +15,16 @@ import process from "node:process";
 import type { Duplex } from "node:stream";
 import type { Clock } from "@alknet/core/clock";
 import type { Algorithms, Client, Connection, ServerChannel } from "ssh2";
-import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
-import { free, freeRead } from "./packet-cipher.ts";
-import { extendChannels } from "./ssh2-extension-channels.ts";
-import { isOurs } from "./ssh2-extension-ciphers.ts";
-import { type Channel, type Insides, insidesOf } from "./ssh2-extension-insides.ts";
-import { extendKeys } from "./ssh2-extension-keys.ts";
-import { holdBehindLogin } from "./ssh2-extension-login.ts";
-import "./ssh2-extension-malformed.ts";
+import { ML_KEM_EXCHANGE } from "../ml-kem-exchange.ts";
+import { free, freeRead } from "../packet-cipher.ts";
+import { extendChannels } from "./channels.ts";
+import { isOurs } from "./ciphers.ts";
+import { type Channel, type Insides, insidesOf } from "./insides.ts";
+import { extendKeys } from "./keys.ts";
+import { holdBehindLogin } from "./login.ts";
+import "./malformed.ts";
 
-export { USER_SIGNATURES } from "./ssh2-extension-keys.ts";
+export { USER_SIGNATURES } from "./keys.ts";
 
 /** What both ends offer, by preference. */
 export const ALGORITHMS: Readonly<Required<Omit<Algorithms, "serverHostKey">>> = Object.freeze({

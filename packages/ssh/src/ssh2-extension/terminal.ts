@@ -4,8 +4,8 @@
  * @module
  */
 
-import { messageHandlers, type Protocol } from "./ssh2-extension-insides.ts";
-import { decodeTerminalModes, type TerminalModes } from "./terminal-modes.ts";
+import { messageHandlers, type Protocol } from "./insides.ts";
+import { decodeTerminalModes, type TerminalModes } from "../terminal-modes.ts";
 
 const CHANNEL_REQUEST = 98;
 const PTY_REQUEST = "pty-req";

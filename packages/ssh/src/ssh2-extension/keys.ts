@@ -9,9 +9,9 @@
 
 import type { Clock } from "@alknet/core/clock";
 import { deadlines } from "@alknet/core/deadlines";
-import { answerMlKem, ML_KEM_EXCHANGE, offerMlKem } from "./ml-kem-exchange.ts";
-import { replaceCiphers } from "./ssh2-extension-ciphers.ts";
-import { TOKEN_KEYS } from "./security-token.ts";
+import { answerMlKem, ML_KEM_EXCHANGE, offerMlKem } from "../ml-kem-exchange.ts";
+import { replaceCiphers } from "./ciphers.ts";
+import { TOKEN_KEYS } from "../security-token.ts";
 import {
   type Exchange,
   fail,
@@ -19,7 +19,7 @@ import {
   messageHandlers,
   type Protocol,
   supportedExchanges,
-} from "./ssh2-extension-insides.ts";
+} from "./insides.ts";
 
 /** Signatures of users' keys that we verify, by preference. */
 export const USER_SIGNATURES: readonly string[] = [

@@ -8,7 +8,7 @@
  */
 
 import { Duplex } from "node:stream";
-import type { Channel, Insides, Protocol } from "./ssh2-extension-insides.ts";
+import type { Channel, Insides, Protocol } from "./insides.ts";
 
 interface FlowChannel extends Channel {
   eof(): void;

@@ -1,7 +1,7 @@
 /**
  * Channels of forwarding, as ssh2 lacks them (RFC 4254 §7, OpenSSH's PROTOCOL §2.4).
  *
- * - **Channels end and break** as connections do (`ssh2-extension-flows.ts`).
+ * - **Channels end and break** as connections do (`flows.ts`).
  * - **Refusals carry a reason.**
  * - **Messages** for the person at the client, and a bound on answers that are owed.
  *
@@ -11,10 +11,10 @@
 import { createRequire } from "node:module";
 import type { Duplex } from "node:stream";
 import type { Connection as Client, ServerChannel } from "ssh2";
-import type { ForwardOrigin, ForwardTarget } from "./forwarding-services.ts";
-import { flowChannels } from "./ssh2-extension-flows.ts";
-import { fail, insidesOf, type Protocol } from "./ssh2-extension-insides.ts";
-import type { ExtendedClient } from "./ssh2-extension.ts";
+import type { ForwardOrigin, ForwardTarget } from "../forwarding-services.ts";
+import { flowChannels } from "./flows.ts";
+import { fail, insidesOf, type Protocol } from "./insides.ts";
+import type { ExtendedClient } from "./extend.ts";
 
 /** RFC 4254 §5.1. */
 export const OPEN_FAILURE = {

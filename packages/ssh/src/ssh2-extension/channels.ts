@@ -10,8 +10,8 @@
 
 import type { Duplex, Readable, Writable } from "node:stream";
 import type { Clock } from "@alknet/core/clock";
-import { gatherSmall } from "./gather-small.ts";
-import { type ReceiveWindow, receiveWindows } from "./receive-window.ts";
+import { gatherSmall } from "../gather-small.ts";
+import { type ReceiveWindow, receiveWindows } from "../receive-window.ts";
 import {
   type Channel,
   fail,
@@ -20,7 +20,7 @@ import {
   isSession,
   type Opened,
   type Protocol,
-} from "./ssh2-extension-insides.ts";
+} from "./insides.ts";
 
 /** Most that waits in the transport before channels hold back, in bytes. */
 const SEND_QUEUE = 256 * 1024;

@@ -8,7 +8,7 @@
  */
 
 import { createRequire } from "node:module";
-import { fail, messageHandlers } from "./ssh2-extension-insides.ts";
+import { fail, messageHandlers } from "./insides.ts";
 
 /** Each is given what it reads as `undefined` where that is cut off. */
 const READS = [

@@ -6,7 +6,7 @@
 
 import { createRequire } from "node:module";
 import type { Connection } from "ssh2";
-import { insidesOf, type Protocol } from "./ssh2-extension-insides.ts";
+import { insidesOf, type Protocol } from "./insides.ts";
 
 const DISCONNECT = 1;
 const BY_APPLICATION = 11;

@@ -6,8 +6,8 @@
  */
 
 import { randomFillSync } from "node:crypto";
-import { type GcmName, gcmOpener, gcmSealer } from "./aes-gcm.ts";
-import { chachaOpener, chachaSealer } from "./chacha20-poly1305.ts";
+import { type GcmName, gcmOpener, gcmSealer } from "../aes-gcm.ts";
+import { chachaOpener, chachaSealer } from "../chacha20-poly1305.ts";
 import {
   free,
   HEAD,
@@ -16,8 +16,8 @@ import {
   type PacketOpener,
   type PacketSealer,
   TAG_LENGTH,
-} from "./packet-cipher.ts";
-import type { Cipher, Decipher, Protocol } from "./ssh2-extension-insides.ts";
+} from "../packet-cipher.ts";
+import type { Cipher, Decipher, Protocol } from "./insides.ts";
 
 /** Put ours in the place of those that ssh2 has just made. The others, CTR with HMAC, stay. */
 export function replaceCiphers(protocol: Protocol): void {

@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { createRequire } from "node:module";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { replaceCiphers } from "./ssh2-extension-ciphers.ts";
-import type { Cipher, Decipher, Protocol } from "./ssh2-extension-insides.ts";
+import { replaceCiphers } from "./ciphers.ts";
+import type { Cipher, Decipher, Protocol } from "./insides.ts";
 
 interface CipherInfo {
   readonly keyLen: number;

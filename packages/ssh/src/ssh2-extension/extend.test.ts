@@ -10,14 +10,14 @@ import { FakeClock } from "@alknet/core/testing";
 import { ed25519PublicKey } from "@alknet/vault/derived-key";
 import { opensshPrivateKeyFile } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
-import { ML_KEM_EXCHANGE } from "./ml-kem-exchange.ts";
+import { ML_KEM_EXCHANGE } from "../ml-kem-exchange.ts";
 import {
   ALGORITHMS,
   batchWrites,
   type ExtendedClient,
   extendSshClient,
   extendSshServer,
-} from "./ssh2-extension.ts";
+} from "./extend.ts";
 
 const MiB = 2 ** 20;
 const PLAIN: ssh2.KexAlgorithm[] = ["curve25519-sha256"];

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { fail, type Protocol } from "./ssh2-extension-insides.ts";
+import { fail, type Protocol } from "./insides.ts";
 
 /** Messages that may wait: a session with all that it asks for, and a few forwards. */
 const MAX_HELD = 256;
