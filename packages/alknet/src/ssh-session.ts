@@ -9,6 +9,7 @@ import type { Readable, Writable } from "node:stream";
 import { ReadStream, WriteStream } from "node:tty";
 import type { SessionEnd, SshClient, SshSession } from "@alknet/ssh/client";
 import { terminalModes } from "@alknet/ssh/client-terminal-modes";
+import { passOn } from "@alknet/ssh/pass-on";
 import type { Context } from "./context.ts";
 import { escapeHelp, escapes } from "./ssh-escape.ts";
 import type { SshTeller } from "./ssh-teller.ts";
@@ -81,7 +82,7 @@ export async function runSession(
   const onresize = (): void => session.resize(sizeOf(screen!));
   screen?.on("resize", onresize);
   try {
-    session.channel.pipe(output, { end: false });
+    passOn(session.channel, output);
     session.stderr.pipe(process.stderr, { end: false });
     const end = await session.ended;
     if (end.kind === "killed") teller.note(`ended by ${end.signal} over there`);
