@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { COOKED, machines, RAW } from "./alknet-ssh.ts";
-import { closed, echo, startTarget } from "./ssh-forwarding.ts";
 
 /** Prints the next line, with what is not printable as `^X`. */
 const TELL_LINE = "stty -icanon -echo; echo ready; head -n 1 | cat -v";
@@ -116,16 +115,15 @@ test("a mistake of ours leaves the terminal as it was", async () => {
 });
 
 test("with its terminal gone it ends, and leaves nothing behind", async () => {
-  await using target = await startTarget(echo);
-  await using it = await machines(["ssh:exec", `tunnel:dial:localhost:${target.port}`]);
+  await using it = await machines(["ssh:exec"]);
   const near = join(it.folder, "near");
-  const terminal = it.terminal(`-t -L ${near}:localhost:${target.port} den 'echo ready; cat'`);
+  const terminal = it.terminal(`-t -L ${near}:localhost:1 den 'echo ready; cat'`);
   await terminal.until(/ready\r\n/);
-  const socket = connect(near);
-  const through = closed(socket);
-  await once(socket, "connect");
+  assert.equal(existsSync(near), true);
+  // Which ends with the program.
+  const watch = spawn("tail", [`--pid=${pidOn(await terminal.file)}`, "-f", "/dev/null"]);
   await terminal[Symbol.asyncDispose]();
-  await through;
+  await once(watch, "close");
   assert.equal(existsSync(near), false);
 });
 
