@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { freePort } from "./free-port.ts";
+import { freePort } from "./testing-port.ts";
 
 test("freePort() gives no port to two", { skip: process.platform !== "linux" }, async () => {
   const own = await Promise.all(Array.from({ length: 50 }, () => freePort()));
@@ -29,7 +29,7 @@ async function inAnother(platform: NodeJS.Platform): Promise<number[]> {
   const code = `
     Object.defineProperty(process, "platform", { value: ${JSON.stringify(platform)} });
     Object.defineProperty(process, "pid", { value: ${process.pid} });
-    const { freePort } = await import(${JSON.stringify(import.meta.resolve("./free-port.ts"))});
+    const { freePort } = await import(${JSON.stringify(import.meta.resolve("./testing-port.ts"))});
     for (let each = 0; each < 120; each++) console.log(await freePort());`;
   const other = spawn(process.execPath, ["--input-type=module", "-e", code]);
   return (await text(other.stdout)).trim().split("\n").map(Number);
