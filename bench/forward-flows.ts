@@ -8,7 +8,7 @@
  */
 
 import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { type Bench, compare, type Comparison } from "./harness.ts";
 import { openConnections, startEcho } from "./open-connections.ts";
 import { treeResidentBytes } from "./process-tree.ts";

@@ -8,7 +8,7 @@
  */
 
 import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { type Bench, compare, median, takeTurns } from "./harness.ts";
 import { treeCpuSeconds } from "./process-tree.ts";
 import { startRust } from "./rust-peer.ts";

@@ -7,7 +7,7 @@
  */
 
 import { HERE, startPostgres } from "../interop/postgres.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import type { Bench } from "./harness.ts";
 import { revocation } from "./revocation.ts";
 

@@ -13,7 +13,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { startSshServer } from "../interop/ssh-server.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { killAtExit, type Spawn, startNode, type Worker } from "./worker.ts";
 
 const OUR_SERVER = new URL("ssh-worker.ts", import.meta.url);

@@ -11,7 +11,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { ALKNET, alknetUp, makeHomes, vaultAgent } from "./alknet-cli.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { type Bench, compare, takeTurns } from "./harness.ts";
 
 const UP_LIMIT = 500;

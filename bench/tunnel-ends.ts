@@ -7,7 +7,7 @@
 
 import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
 import { forwardedFlow } from "./forwarded-flow.ts";
-import { freePort } from "./free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { type Bench, compare, type Outcome, type RunOptions, takeTurns } from "./harness.ts";
 import { startRust } from "./rust-peer.ts";
 import { sshForward, sshPeerName } from "./ssh-peer.ts";

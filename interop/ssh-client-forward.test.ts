@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { freePort } from "@alknet/core/testing-port";
 import { machines } from "./alknet-ssh.ts";
 import { follow } from "./program.ts";
-import { deadPort, echo, startTarget } from "./ssh-forwarding.ts";
+import { echo, startTarget } from "./ssh-forwarding.ts";
 
 test("ports are forwarded both ways, and by SOCKS; what is refused is told with its reason", async () => {
   await using target = await startTarget(echo);
@@ -42,7 +43,7 @@ test("-R with a port alone is SOCKS over there, connecting from here", async () 
   const { side, listen } = await forwards.next("listening");
   assert.equal(side, "remote");
   assert.match(await curl(listen, `localhost:${site.port}`), /GET \/ HTTP/);
-  const nobody = await deadPort();
+  const nobody = await freePort();
   await assert.rejects(curl(listen, `127.0.0.1:${nobody}`), { code: 97 });
   assert.equal((await forwards.next("refused")).code, "ECONNREFUSED");
 });
@@ -76,7 +77,7 @@ test("a listener that is refused over there ends it at first", async () => {
 
 test("-W has stdin and stdout lead to where the far side connects; what is refused is told", async () => {
   await using target = await startTarget(echo);
-  const nobody = await deadPort();
+  const nobody = await freePort();
   await using it = await machines([
     ...[target.port, nobody].map((port) => `tunnel:dial:localhost:${port}`),
   ]);

@@ -12,7 +12,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { tcpServer } from "@alknet/tunnel/testing";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { reach, readAll } from "./ssh-forwarding.ts";
 import { type SshPort, startSshPort } from "./ssh-port.ts";
 

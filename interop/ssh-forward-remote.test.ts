@@ -10,9 +10,9 @@ import { once } from "node:events";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { freePort } from "@alknet/core/testing-port";
 import {
   closed,
-  deadPort,
   echo,
   type Held,
   reach,
@@ -75,7 +75,7 @@ test("-R carries bytes both ways, from ports that are told and from a Unix socke
 test("a cancel ends the listener that it names, and neither another nor what came by it", async () => {
   await using it = await startForwarding(LISTEN);
   await using target = await startTarget(echo);
-  const [a, b] = [await deadPort(), await deadPort()];
+  const [a, b] = [await freePort(), await freePort()];
   const spec = (port: number): string => `${port}:127.0.0.1:${target.port}`;
   await using held = await it.hold(
     ...["-R", spec(a), "-R", spec(b), "-R", `${it.at("far")}:127.0.0.1:${target.port}`],
@@ -167,7 +167,7 @@ test("a client that is killed leaves no listener, and resets what came by it", a
 
 test("a target that is not there at the client's end resets who came, and the listener stays", async () => {
   await using it = await startForwarding(LISTEN);
-  await using held = await it.hold("-R", `0:127.0.0.1:${await deadPort()}`);
+  await using held = await it.hold("-R", `0:127.0.0.1:${await freePort()}`);
   const [port = 0] = await allocated(held, 1);
   for (let round = 0; round < 3; round++) {
     assert.equal((await closed(await reach(port)))?.code, "ECONNRESET");

@@ -11,17 +11,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { test } from "node:test";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { follow } from "./program.ts";
-import {
-  deadPort,
-  echo,
-  reach,
-  readAll,
-  startForwarding,
-  startTarget,
-  until,
-} from "./ssh-forwarding.ts";
+import { echo, reach, readAll, startForwarding, startTarget, until } from "./ssh-forwarding.ts";
 
 const LOCAL = ["tunnel:dial:localhost:*", "tunnel:dial:unix:/**"];
 const BYTES = randomBytes(8 * 2 ** 20);
@@ -68,7 +60,7 @@ test("ssh is told why a connection was not opened", async () => {
   await using it = await startForwarding([...LOCAL, "tunnel:dial:*.invalid:*"], {
     limits: { flowsPerPeer: 1 },
   });
-  const dead = await deadPort();
+  const dead = await freePort();
   const said = async (to: string): Promise<string> =>
     (await it.run(["-W", to]).ended).stderr.replace(/\r?\nstdio forwarding failed\r?\n/, "");
   const failed = "channel 0: open failed: connect failed: ";

@@ -102,13 +102,6 @@ export function echo(socket: Socket): void {
   socket.pipe(socket);
 }
 
-/** A port of 127.0.0.1 that nobody listens at. */
-export async function deadPort(): Promise<number> {
-  const target = await startTarget(() => {});
-  await target[Symbol.asyncDispose]();
-  return target.port;
-}
-
 /** Connect to a Unix socket, or a port of 127.0.0.1; half-open. */
 export async function reach(to: string | number): Promise<Socket> {
   const where = typeof to === "string" ? { path: to } : { host: "127.0.0.1", port: to };

@@ -12,7 +12,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { test } from "node:test";
 import { tcpServer } from "@alknet/tunnel/testing";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { follow } from "./program.ts";
 import { reach, readAll } from "./ssh-forwarding.ts";
 import { startSshPort } from "./ssh-port.ts";

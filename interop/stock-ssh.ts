@@ -11,7 +11,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { follow, type Ended, type Program } from "./program.ts";
 import { CANNOT_MAKE_ACCOUNTS, makeAccount } from "./system-account.ts";
 

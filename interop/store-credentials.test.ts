@@ -15,7 +15,7 @@ import { test } from "node:test";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { openPostgresStore } from "@alknet/store-postgres/postgres-store";
 import { openSqliteStore } from "@alknet/store-sqlite/sqlite-store";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { HERE, startPostgres } from "./postgres.ts";
 import { type Ended, follow } from "./program.ts";
 

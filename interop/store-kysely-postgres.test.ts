@@ -10,7 +10,7 @@ import { identityStoreConformance } from "@alknet/core/conformance";
 import { createIdentityStore } from "@alknet/store-sql/create-identity-store";
 import { Kysely, PostgresDialect, type PostgresPool } from "kysely";
 import postgres from "postgres";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import type { Namespace } from "./netns.ts";
 import { startPostgres } from "./postgres.ts";
 

@@ -24,7 +24,7 @@ import {
 } from "@alknet/store-postgres/postgres-store";
 import type { TableMapping } from "@alknet/store-sql/table-mapping";
 import postgres from "postgres";
-import { freePort } from "../bench/free-port.ts";
+import { freePort } from "@alknet/core/testing-port";
 import { makePki, type Pki } from "../bench/pki.ts";
 import { HERE, type Postgres, startPostgres } from "./postgres.ts";
 

@@ -12,11 +12,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { ownerContext } from "@alknet/core/access";
+import { freePort } from "@alknet/core/testing-port";
 import { type OutboundOptions, outbound } from "@alknet/tunnel/outbound";
 import { parseProxy } from "@alknet/tunnel/proxy";
 import { FlowRefused } from "@alknet/tunnel/refused";
 import { socks } from "@alknet/tunnel/socks";
-import { deadPort, readAll, tcpServer, testPeer, tunnelPair } from "@alknet/tunnel/testing";
+import { readAll, tcpServer, testPeer, tunnelPair } from "@alknet/tunnel/testing";
 import { follow } from "./program.ts";
 
 const never = new AbortController().signal;
@@ -64,14 +65,14 @@ async function sameAtIpv6(port: number): Promise<AsyncDisposable> {
 }
 
 async function microsocks() {
-  const port = await deadPort();
+  const port = await freePort();
   const at = ["-i", "127.0.0.1", "-p", String(port), "-u", USER, "-P", PASSWORD];
   const program = await proxyProgram(port, "microsocks", ...at);
   return { port, scheme: "socks5", [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
 }
 
 async function tinyproxy() {
-  const port = await deadPort();
+  const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "alknet-tinyproxy-"));
   const file = join(folder, "tinyproxy.conf");
   const config = [`Port ${port}`, "Listen 127.0.0.1", "Timeout 60", "MaxClients 100"];
@@ -147,7 +148,7 @@ for (const [name, start] of [
 
   test(`without the right login, or with a dead target, ${name} is told from a flow that stands`, async () => {
     await using proxy = await start();
-    const port = await deadPort();
+    const port = await freePort();
     const { auth } = testPeer(`tunnel:dial:127.0.0.1:${port}`);
     const target = { host: "127.0.0.1", port };
     for (const login of ["", "alk:wrong@"]) {
@@ -176,7 +177,7 @@ test("the proxy may be a node of ours: its socks() gives the exact reason", asyn
   assert.equal(String(await readAll(flow.socket)), "hello");
   flow.socket.end();
   for (const [target, expected] of [
-    [{ host: "127.0.0.1", port: await deadPort() }, "refused"],
+    [{ host: "127.0.0.1", port: await freePort() }, "refused"],
     [{ host: "192.0.2.1", port: 80 }, "not-allowed"],
   ] as const) {
     assert.equal((await refusal(out.connect(auth, target, { signal: never }))).refusal, expected);

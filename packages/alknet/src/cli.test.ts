@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync } from "node:fs";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { freePort } from "@alknet/core/testing-port";
 import { parseTicket } from "@alknet/core/ticket";
-import { deadPort, tcpServer } from "@alknet/tunnel/testing";
+import { tcpServer } from "@alknet/tunnel/testing";
 import { loadOrCreateHostKey } from "./host-key.ts";
 import { sshFiles } from "./ssh-files.ts";
 import { run, start, startNode, testHome, type TestNode } from "./testing.ts";
@@ -335,7 +336,7 @@ test("alknet ping explains why it gets no answer, each with its exit code", asyn
   assert.equal(unpinned.code, 4);
   assert.match(unpinned.stderr, new RegExp(`hint: .*${node.home.fingerprint}@`));
 
-  const nobody = `${node.home.fingerprint}@127.0.0.1:${await deadPort()}`;
+  const nobody = `${node.home.fingerprint}@127.0.0.1:${await freePort()}`;
   const dead = await run(stranger, ["ping", nobody, "--count", "1", "--tcp"]);
   assert.equal(dead.code, 4);
   assert.match(dead.stderr, /^alknet: .*\nhint: /);
@@ -393,7 +394,7 @@ test("alknet doctor tells that UDP does not get through", async () => {
 
 test("alknet doctor lists what each transport said of a node that is down, and does not send to itself", async () => {
   using laptop = testHome();
-  const port = await deadPort();
+  const port = await freePort();
   const target = `ed25519:${"a".repeat(64)}@127.0.0.1:${port}`;
   const { stdout } = await run(laptop, ["doctor", target, "--json"]);
   const { text, fix, state } = (json(stdout)["findings"] as Record<string, string>[]).at(-1)!;

@@ -5,7 +5,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readdirSync, writeFileSync 
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { deadPort } from "@alknet/tunnel/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { run, start, startNode, testHome } from "./testing.ts";
 
 const main = join(import.meta.dirname, "main.ts");
@@ -72,7 +72,7 @@ test("alknet whose output does not fit on the disk fails, and says so", async (t
 test("alknet forward --json ends when nobody reads its events any more", async () => {
   using laptop = testHome();
   await using node = await startNode(laptop);
-  const spec = `0:localhost:${await deadPort()}`;
+  const spec = `0:localhost:${await freePort()}`;
   await using forward = start(laptop, ["forward", node.ticket, spec, "--json"]);
   const { forwards } = (await forward.ready) as { forwards: { listen: string }[] };
   forward.child.stdout!.destroy();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CloseCode } from "@alknet/core/close-code";
-import { deadPort } from "@alknet/tunnel/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { callNode } from "./control.ts";
 import { run, start, startNode, testHome, type TestHome } from "./testing.ts";
 
@@ -149,7 +149,7 @@ test("a call has its time, and says so when that is over", async () => {
 
 test("a node that is not there is told from one that says no", async () => {
   using laptop = testHome();
-  const target = `ed25519:${"1".repeat(64)}@127.0.0.1:${await deadPort()}`;
+  const target = `ed25519:${"1".repeat(64)}@127.0.0.1:${await freePort()}`;
   assert.equal((await failure(laptop, "call", target, "/node/status"))[0], 4);
   assert.equal((await failure(laptop, "ops", "nobody"))[0], 2);
 });

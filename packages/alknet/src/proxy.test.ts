@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
-import { deadPort } from "@alknet/tunnel/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { sshFiles } from "./ssh-files.ts";
 import { run, startNode, testHome, type TestHome, type TestNode } from "./testing.ts";
 import { startAgent, vaultHome } from "./testing-vault.ts";
@@ -51,7 +51,7 @@ test("alknet proxy says why it came to nothing, and what to do", async () => {
   );
   assert.match(await told("phone"), /^2 .*no peer is called "phone"\nhint: .*alknet peers/);
   assert.match(await told("den.alk"), /^3 .*the node refused: .*\nhint: .*alknet peers add NAME/);
-  know(laptop, "den", node.home.fingerprint, `127.0.0.1:${await deadPort()}`);
+  know(laptop, "den", node.home.fingerprint, `127.0.0.1:${await freePort()}`);
   assert.match(await told("den.alk"), /^4 alknet: cannot reach/);
   laptop.config("[peers.den]", `fingerprint = "${other.fingerprint}"`);
   assert.match(await told("den.alk"), /^2 .*no address is known/);

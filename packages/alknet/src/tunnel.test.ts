@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { deadPort, readAll, tcpServer } from "@alknet/tunnel/testing";
+import { freePort } from "@alknet/core/testing-port";
+import { readAll, tcpServer } from "@alknet/tunnel/testing";
 import { type Program, run, start, startNode, testHome } from "./testing.ts";
 
 /** A connection to where a program says it listens. */
@@ -32,7 +33,7 @@ for (const transport of ["quic", "tcp"]) {
     using laptop = testHome();
     await using target = await echo();
     await using other = await echo();
-    const dead = await deadPort();
+    const dead = await freePort();
     await using node = await startNode(laptop, [
       `tunnel:dial:localhost:${target.to.port}`,
       `tunnel:dial:localhost:${dead}`,
@@ -106,7 +107,7 @@ test("alknet forward tells a person which right is missing", async () => {
   await using node = await startNode(laptop, ["tunnel:dial:localhost:1"]);
   const stop = new AbortController();
   const { port } = target.to;
-  const local = await deadPort();
+  const local = await freePort();
   const spec = `${local}:localhost:${port}`;
   const listening = Promise.withResolvers<void>();
   const running = run(laptop, ["forward", node.ticket, spec, "--json"], {

@@ -4,10 +4,11 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
 import { FakeClock } from "@alknet/core/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { outbound } from "./outbound.ts";
 import { parseProxy } from "./proxy.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, tcpServer, testPeer } from "./testing.ts";
+import { tcpServer, testPeer } from "./testing.ts";
 
 const never = new AbortController().signal;
 const target = { host: "db.example", port: 5432 };
@@ -132,7 +133,7 @@ test("what a proxy answers is told to who asked, without the proxy's address and
 test("a proxy that is not there, or hangs up, is never gone around", async () => {
   await using real = await tcpServer(() => assert.fail("connected directly"));
   const { auth } = testPeer("tunnel:dial:localhost:*");
-  const dead = outbound({ proxy: parseProxy(`socks5://127.0.0.1:${await deadPort()}`) });
+  const dead = outbound({ proxy: parseProxy(`socks5://127.0.0.1:${await freePort()}`) });
   const refused = await refusal(dead.connect(auth, real.to, { signal: never }));
   assert.equal(refused.refusal, "failed");
   assert.match(refused.message, /the proxy cannot be reached/);

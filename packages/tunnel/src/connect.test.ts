@@ -4,9 +4,10 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
 import { FakeClock } from "@alknet/core/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { connectTarget, type Reach, systemConnect, systemConnectLarge } from "./connect.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, tcpServer, testPeer } from "./testing.ts";
+import { tcpServer, testPeer } from "./testing.ts";
 
 const never = new AbortController().signal;
 
@@ -200,7 +201,7 @@ test("connectTarget() stops when who asked is gone, and when the right falls whi
 });
 
 test("systemConnect() fails with the system's error, and leaves nothing behind when it is given up", async () => {
-  const port = await deadPort();
+  const port = await freePort();
   const reason = new Error("given up");
   for (const connect of [systemConnect, systemConnectLarge]) {
     await assert.rejects(connect("127.0.0.1", port, never), { code: "ECONNREFUSED" });

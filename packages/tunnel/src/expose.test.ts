@@ -4,12 +4,12 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
+import { freePort } from "@alknet/core/testing-port";
 import type { DialWithConnection } from "./open-flow.ts";
 import { expose, type Exposed } from "./expose.ts";
 import type { Origin } from "./inbound.ts";
 import { FlowRefused } from "./refused.ts";
 import {
-  deadPort,
   dialOver,
   readAll,
   type TcpServer,
@@ -133,7 +133,7 @@ for (const multiplexed of [true, false]) {
 
   test(`expose() says what a target does not answer, and where who asked came from (${name})`, async () => {
     await using node = exposingPair([SCOPE], { multiplexed });
-    const port = await deadPort();
+    const port = await freePort();
     const failures: [Error, Origin][] = [];
     const exposed = await expose(node.dialExpose, {
       place: PLACE,

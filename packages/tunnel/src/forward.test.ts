@@ -3,9 +3,10 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
+import { freePort } from "@alknet/core/testing-port";
 import { forward } from "./forward.ts";
 import type { Listener } from "./listener.ts";
-import { deadPort, dialOver, memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
+import { dialOver, memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
 
 function connectTo({ address: { address, port } }: Listener): Socket {
   return connect({ host: address, port, allowHalfOpen: true, noDelay: true });
@@ -40,7 +41,7 @@ test("forward() works over a connection with one stream for each", async () => {
 });
 
 test("forward() resets what is refused, and says why", async () => {
-  const port = await deadPort();
+  const port = await freePort();
   await using node = tunnelPair(["tunnel:dial:localhost:*"]);
   const { log, logger } = memoryLog();
   const target = { host: "127.0.0.1", port };

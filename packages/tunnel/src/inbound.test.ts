@@ -15,9 +15,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { ownerContext } from "@alknet/core/access";
+import { freePort } from "@alknet/core/testing-port";
 import { inbound, type InboundPlace, type Origin, type PeerListener } from "./inbound.ts";
 import type { FlowRefused } from "./refused.ts";
-import { deadPort, readAll, tcpServer, testPeer as peer } from "./testing.ts";
+import { readAll, tcpServer, testPeer as peer } from "./testing.ts";
 
 function connectTo(place: InboundPlace, host?: string): Socket {
   const to = "path" in place ? place : { host: host ?? place.host, port: place.port };
@@ -162,7 +163,7 @@ test("inbound() listens on those addresses of a name that the peer has a right t
 });
 
 test("inbound() takes port 0 for any port that the rights name", async () => {
-  const low = await deadPort();
+  const low = await freePort();
   const { auth } = peer(`tunnel:listen:127.0.0.1:${low}-${low + 1}`);
   const listening = inbound();
   const place = { host: "127.0.0.1", port: 0 };

@@ -4,9 +4,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
+import { freePort } from "@alknet/core/testing-port";
 import { outbound, type OutboundTarget } from "./outbound.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, readAll, tcpServer, testPeer, unixServer } from "./testing.ts";
+import { readAll, tcpServer, testPeer, unixServer } from "./testing.ts";
 
 const never = new AbortController().signal;
 
@@ -70,7 +71,7 @@ test("connect() tells why a Unix socket is not reached", async () => {
 test("connect() counts what fails no longer, and rejects with the reason of who gave it up", async () => {
   const { auth } = testPeer("tunnel:dial:localhost:*");
   const out = outbound();
-  const target = { host: "127.0.0.1", port: await deadPort() };
+  const target = { host: "127.0.0.1", port: await freePort() };
   assert.equal((await refusal(out.connect(auth, target, { signal: never }))).refusal, "refused");
   const gone = AbortSignal.abort(new Error("gone"));
   await assert.rejects(out.connect(auth, target, { signal: gone }), { message: "gone" });

@@ -3,10 +3,11 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
+import { freePort } from "@alknet/core/testing-port";
 import * as fc from "fast-check";
 import type { Listener } from "./listener.ts";
 import { socks } from "./socks.ts";
-import { deadPort, memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
+import { memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
 
 function connectTo({ address: { address, port } }: Listener): Socket {
   return connect({ host: address, port, allowHalfOpen: true, noDelay: true });
@@ -68,7 +69,7 @@ test("socks() takes its client's words however they are cut", async () => {
 });
 
 test("socks() answers each failure with its own code", async () => {
-  const dead = await deadPort();
+  const dead = await freePort();
   const codes: Record<string, string> = {
     "10.0.0.1": "EHOSTUNREACH",
     "10.0.0.2": "ENETUNREACH",
@@ -178,7 +179,7 @@ test("socks() serves SOCKS 4 and 4a, and HTTP CONNECT, on the same port, names o
 });
 
 test("socks() says no in the words of each protocol", async () => {
-  const dead = await deadPort();
+  const dead = await freePort();
   await using node = tunnelPair([`tunnel:dial:localhost:${dead}`]);
   await using proxy = await socks(node.dial, { port: 0 });
   const rejected = "\0\x5b\0\0\0\0\0\0";

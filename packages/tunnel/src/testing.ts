@@ -164,12 +164,6 @@ export async function udpServer(
   };
 }
 
-/** A port of loopback where nobody listens. */
-export async function deadPort(): Promise<number> {
-  await using server = await tcpServer();
-  return server.to.port;
-}
-
 export interface LogLine {
   readonly level: string;
   readonly fields: object;

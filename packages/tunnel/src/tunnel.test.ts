@@ -6,9 +6,10 @@ import { test } from "node:test";
 import { CloseCode } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
 import { FakeClock } from "@alknet/core/testing";
+import { freePort } from "@alknet/core/testing-port";
 import { beginFlow, openFlow } from "./open-flow.ts";
 import { FlowRefused } from "./refused.ts";
-import { deadPort, dialOver, readAll, tcpServer, tunnelPair, unixServer } from "./testing.ts";
+import { dialOver, readAll, tcpServer, tunnelPair, unixServer } from "./testing.ts";
 import { encodeRequest } from "./wire/open.ts";
 
 async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
@@ -105,7 +106,7 @@ for (const multiplexed of [true, false]) {
   });
 
   test(`tunnel() says why it does not open, and the target stays out of the log (${name})`, async () => {
-    const dead = await deadPort();
+    const dead = await freePort();
     await using target = await tcpServer();
     const resolve = async () => {
       throw Object.assign(new Error("no such name"), { code: "ENOTFOUND" });
