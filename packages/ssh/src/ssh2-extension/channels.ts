@@ -24,6 +24,8 @@ import {
 
 /** Most that waits in the transport before channels hold back, in bytes. */
 const SEND_QUEUE = 256 * 1024;
+/** What is typed or answered, in bytes: it goes past bulk that waits, while the transport has less than twice that much. */
+const SMALL_WRITE = 1_024;
 /** What every peer takes in one packet (RFC 4253 §6.1), in bytes. */
 const MAX_PACKET = 32_768;
 /** A peer that takes less in a packet makes more work than it is worth, in bytes. */
@@ -226,8 +228,10 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
     return () => readable.readableLength + gathered();
   }
 
-  function isCongested(): boolean {
-    const full = transport.writableNeedDrain && transport.writableLength >= SEND_QUEUE;
+  /** @param length of what is to be sent, in bytes. */
+  function isCongested(length: number): boolean {
+    const most = length <= SMALL_WRITE ? 2 * SEND_QUEUE : SEND_QUEUE;
+    const full = transport.writableNeedDrain && transport.writableLength >= most;
     return full || protocol._kexinit !== undefined;
   }
 
@@ -242,7 +246,7 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
   function pump({ outgoing }: Channel, it: Write): boolean {
     // Who has closed its end is sent no more; the rest is read from the program, and goes nowhere.
     while (it.data.length > 0 && outgoing.state === "open") {
-      if (outgoing.window === 0 || isCongested()) return false;
+      if (outgoing.window === 0 || isCongested(it.data.length)) return false;
       const length = Math.min(it.data.length, outgoing.window, outgoing.packetSize, MAX_PACKET);
       const part = it.data.subarray(0, length);
       if (it.isError) protocol.channelExtData(outgoing.id, part, STDERR);

@@ -116,6 +116,24 @@ test("both directions of a channel wait for their reader, whoever has opened it"
   }
 });
 
+test("a keystroke goes past bulk that waits for the transport; a flood of them waits too", async () => {
+  await using it = await connect({});
+  const bulk = await it.exec("nothing");
+  const typed = await it.exec("nothing");
+  const [ofBulk, ofTyped] = it.sessions;
+  assert.ok(ofBulk !== undefined && ofTyped !== undefined);
+  bulk.resume();
+  typed.resume();
+  // Nobody takes from the transport any more.
+  it.serverStream._write = () => {};
+  it.serverStream._writev = () => {};
+  await fill(ofBulk);
+  const waits = it.serverStream.writableLength;
+  assert.ok(waits >= MiB / 4, `${waits} bytes wait`);
+  const small = await fill(ofTyped, 1_024);
+  assert.ok(small > 1_024 && it.serverStream.writableLength < (3 / 4) * MiB, `${small} bytes went`);
+});
+
 test("what has waited comes whole, once it is read", async () => {
   await using it = await connect({});
   const [here, there] = await it.forward();
@@ -194,10 +212,10 @@ test("a channel to the client's agent is opened by openAgent(), or refused", asy
   await assert.rejects(it.extended.openAgent(), /open failure/i);
 });
 
-/** Write to a channel whose peer does not read, until nothing goes any more. @returns bytes that went. */
-async function fill(channel: Duplex): Promise<number> {
+/** Write to a channel whose peer does not read, until nothing goes any more. @returns bytes that went, with the last piece. */
+async function fill(channel: Duplex, size: number = 64 * 1024): Promise<number> {
   let written = 0;
-  const piece = Buffer.alloc(64 * 1024);
+  const piece = Buffer.alloc(size);
   for (;;) {
     const went = new Promise<boolean>((resolve) => {
       channel.write(piece, () => resolve(true));
