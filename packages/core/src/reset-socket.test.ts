@@ -1,13 +1,23 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type ListenOptions,
+  type NetConnectOpts,
+  type Socket,
+} from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { resetSocket } from "./reset-socket.ts";
-import { readAll, socketPair, unixServer } from "./testing.ts";
 
 test("resetSocket() is an error for who reads, however much had been written", async () => {
   await using pair = await socketPair();
-  const read = readAll(pair.b);
+  const read = buffer(pair.b);
   for (let n = 0; n < 64; n++) pair.a.write(Buffer.alloc(2 ** 20));
   assert.ok(pair.a.writableLength > 0);
   resetSocket(pair.a);
@@ -19,14 +29,14 @@ test("resetSocket() is an error for who reads, also when the end was asked for a
   for (let n = 0; n < 64; n++) pair.a.write(Buffer.alloc(2 ** 20));
   pair.a.end();
   resetSocket(pair.a);
-  await assert.rejects(readAll(pair.b), { code: "ECONNRESET" });
+  await assert.rejects(buffer(pair.b), { code: "ECONNRESET" });
 });
 
 test("resetSocket() closes a socket that is shutting down, and one that was closed", async () => {
   await using pair = await socketPair();
   const closed = once(pair.a, "close");
   pair.a.end("all of it");
-  const read = readAll(pair.b);
+  const read = buffer(pair.b);
   while (pair.a.writableLength > 0) await new Promise(setImmediate);
   resetSocket(pair.a);
   resetSocket(pair.a);
@@ -35,11 +45,33 @@ test("resetSocket() closes a socket that is shutting down, and one that was clos
 });
 
 test("resetSocket() closes a Unix socket, which has no reset", async () => {
-  const served = Promise.withResolvers<Socket>();
-  await using server = await unixServer((socket) => served.resolve(socket));
-  const client = connect(server.path);
-  const closed = once(client, "close");
-  resetSocket(await served.promise);
-  client.resume();
+  const folder = mkdtempSync(join(tmpdir(), "alk-"));
+  await using pair = await socketPair({ path: join(folder, "s.sock") });
+  rmSync(folder, { recursive: true });
+  const closed = once(pair.a, "close");
+  resetSocket(pair.b);
+  pair.a.resume();
   await closed;
 });
+
+/** Two sockets that are joined. */
+async function socketPair(at: ListenOptions = { host: "127.0.0.1", port: 0 }) {
+  const server = createServer({ allowHalfOpen: true });
+  server.listen(at);
+  await once(server, "listening");
+  const port = at.path === undefined ? (server.address() as AddressInfo).port : 0;
+  const a = connect({ ...at, port } as NetConnectOpts);
+  const [[b]] = await Promise.all([
+    once(server, "connection") as Promise<[Socket]>,
+    once(a, "connect"),
+  ]);
+  server.close();
+  for (const socket of [a, b]) socket.on("error", () => {});
+  return {
+    a,
+    b,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of [a, b]) socket.destroy();
+    },
+  };
+}

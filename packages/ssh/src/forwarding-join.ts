@@ -4,8 +4,9 @@
  * @module
  */
 
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { resetSocket } from "@alknet/core/reset-socket";
 import { passOn } from "./pass-on.ts";
 
 /**
@@ -63,14 +64,4 @@ function copy(from: Duplex, to: Duplex): void {
   passOn(from, to, MAX_WAITING);
   from.once("end", () => to.end());
   from.resume();
-}
-
-/** Have the other side of `socket` read an error, and not an end. */
-export function resetSocket(socket: Socket): void {
-  if (socket.destroyed) return;
-  // libuv resets none that is shutting down; all that was written is the kernel's by then.
-  const isEnding = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
-  // A Unix socket has no reset.
-  if (isEnding || socket.remoteAddress === undefined) socket.destroy();
-  else socket.resetAndDestroy();
 }

@@ -9,10 +9,11 @@
  */
 
 import type { Socket } from "node:net";
+import { resetSocket } from "@alknet/core/reset-socket";
 import type { Connection as Client } from "ssh2";
 import type { OfferedChannel } from "./ssh2-extension/forwarding.ts";
 import { type ForwardingContext, isPath, report } from "./forwarding-context.ts";
-import { joinChannel, resetSocket } from "./forwarding-join.ts";
+import { joinChannel } from "./forwarding-join.ts";
 import {
   type ForwardListener,
   type ForwardOrigin,

@@ -9,10 +9,11 @@
  */
 
 import { formatHost, parseHost } from "@alknet/core/host";
+import { resetSocket } from "@alknet/core/reset-socket";
 import type { Connection as Client } from "ssh2";
 import { type AskedChannel, OPEN_FAILURE } from "./ssh2-extension/forwarding.ts";
 import { type ForwardingContext, isPath, report } from "./forwarding-context.ts";
-import { joinChannel, resetSocket } from "./forwarding-join.ts";
+import { joinChannel } from "./forwarding-join.ts";
 import { type Listeners, serveListeners } from "./forwarding-listeners.ts";
 import { type ForwardRefusal, type ForwardTarget, refusalOf } from "./forwarding-services.ts";
 

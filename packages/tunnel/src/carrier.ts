@@ -7,6 +7,7 @@
 import type { Duplex } from "node:stream";
 import { ownerContext } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
+import { resetSocket } from "@alknet/core/reset-socket";
 import { framed } from "./framed.ts";
 import type { Origin } from "./inbound.ts";
 import { join } from "./join.ts";
@@ -15,7 +16,6 @@ import { outbound, type OutboundFlow, type OutboundTarget } from "./outbound.ts"
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { FlowReset } from "./reset.ts";
-import { resetSocket } from "./reset-socket.ts";
 import type { Announcement } from "./wire/announcement.ts";
 import { decodeReply, encodeReply, encodeRequest } from "./wire/open.ts";
 

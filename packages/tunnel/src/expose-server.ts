@@ -15,6 +15,7 @@ import type { AuthContext } from "@alknet/core/access";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Connection } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
+import { resetSocket } from "@alknet/core/reset-socket";
 import { framed } from "./framed.ts";
 import {
   type Inbound,
@@ -26,7 +27,6 @@ import {
 import { type FlowEnd, join } from "./join.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
-import { resetSocket } from "./reset-socket.ts";
 import { encodeAnnouncement } from "./wire/announcement.ts";
 import {
   type ClaimRequest,

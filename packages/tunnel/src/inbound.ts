@@ -12,12 +12,12 @@ import { basename, dirname, join } from "node:path";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
 import { formatHost, parseHost } from "@alknet/core/host";
 import { type Logger, silentLogger } from "@alknet/core/log";
+import { resetSocket } from "@alknet/core/reset-socket";
 import { parseScope } from "@alknet/core/scope";
 import { type BoundServer, bindTcp, bindUnix } from "./bound-server.ts";
 import { followLinks } from "./follow-links.ts";
 import { isNoAddress, listenFailure } from "./listen-failure.ts";
 import { FlowRefused } from "./refused.ts";
-import { resetSocket } from "./reset-socket.ts";
 import { formatTarget } from "./wire/host.ts";
 
 /** Where a peer wants this node to listen. */

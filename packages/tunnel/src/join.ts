@@ -6,9 +6,9 @@
 
 import type { Duplex } from "node:stream";
 import type { Socket } from "node:net";
+import { resetSocket } from "@alknet/core/reset-socket";
 import type { FramedFlow } from "./framed.ts";
 import { takeReads } from "./large-reads.ts";
-import { resetSocket } from "./reset-socket.ts";
 import { FlowCut, FlowReset } from "./reset.ts";
 
 /**

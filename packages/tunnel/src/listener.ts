@@ -5,7 +5,7 @@
  */
 
 import { createServer, type AddressInfo, type Socket } from "node:net";
-import { resetSocket } from "./reset-socket.ts";
+import { resetSocket } from "@alknet/core/reset-socket";
 
 export interface ListenerOptions {
   /** @default "127.0.0.1": whoever can connect uses the rights of this node. */
