@@ -7,11 +7,15 @@
  * that can be used; `ed25519:…` stands for a fingerprint in it. docs/configuration.md must be what the schema of the
  * configuration makes of it.
  *
+ * The READMEs have ports of their own, so that one run waits for another of this machine to end.
+ *
  * @module
  */
 
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
@@ -29,6 +33,7 @@ const runners: Readonly<Record<string, Runner>> = {
 let ran = 0;
 let failed = 0;
 
+await waitForOthers();
 for (const file of globSync(READMES).sort()) {
   for (const { fence, line, code } of blocks(readFileSync(file, "utf8"))) {
     const runner = runners[fence];
@@ -50,6 +55,22 @@ if (readFileSync("docs/configuration.md", "utf8") !== configPage()) {
 }
 console.log(`docs: ${ran} blocks run, ${failed} failed`);
 process.exitCode = failed > 0 ? 1 : 0;
+
+/** Until this process ends it is the only one. Where there are no abstract sockets, on macOS, it waits for nobody. */
+async function waitForOthers(): Promise<void> {
+  if (process.platform !== "linux") return;
+  for (;;) {
+    const path = "\0alknet-docs";
+    const own = createServer((other) => other.unref().on("error", () => {})).listen(path);
+    const isFirst = await once(own, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (isFirst) return void own.unref();
+    // Connected until the other one ends; it may have ended by now.
+    await once(connect(path).resume(), "close").catch(() => {});
+  }
+}
 
 /** How a block ended. */
 interface Ran {

@@ -3,6 +3,8 @@ import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { ed25519PublicKey } from "@alknet/vault/derived-key";
 import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
@@ -176,6 +178,36 @@ test("a second KEXINIT within an exchange of keys is the end", async () => {
   protocol.rekey();
   send(protocol, Buffer.concat([Buffer.of(20), randomBytes(200)]));
   await it.served;
+});
+
+test("clients that vanish from their sessions leave no memory behind", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  async function round(): Promise<number> {
+    for (let each = 0; each < 15; each++) {
+      await using it = await connect();
+      const { client } = await it.login(true);
+      client.on("error", () => {});
+      const channel = await exec(client, "exec cat");
+      channel.write(Buffer.alloc(64 * 1024));
+      it.stream.destroy();
+      await it.served;
+      while (it.handler.sessions > 0) await turn();
+    }
+    // What finalizers let go of is there for the next one.
+    for (let each = 0; each < 5; each++) {
+      collect();
+      await turn();
+    }
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  }
+  // The first ones fill caches, and are compiled.
+  await round();
+  const before = await round();
+  await round();
+  // A connection that stayed would be 100 KiB at least, and thirty 3 MiB.
+  assert.ok((await round()) - before < MiB);
 });
 
 const HOST = makeKey(1);
