@@ -4,7 +4,7 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes, randomInt } from "node:crypto";
 
 export interface SystemAccount extends Disposable {
@@ -16,6 +16,9 @@ export interface SystemAccount extends Disposable {
   readonly gid: number;
 }
 
+/** An exit status of `useradd`. */
+const UID_IN_USE = 4;
+
 /** Only root can. */
 export const CANNOT_MAKE_ACCOUNTS: string | false =
   process.getuid?.() === 0 ? false : "accounts are made by root";
@@ -26,11 +29,8 @@ export function makeAccount(...options: readonly string[]): SystemAccount {
   const group = `${name}-g`;
   execFileSync("groupadd", [group]);
   const home = options.includes("--no-create-home") ? [] : ["--create-home"];
-  // Not the number of the test before, which look-ups still know by that one's name.
-  const uid = ["--uid", String(randomInt(20_000, 60_000))];
-  const words = [...home, ...uid, "--shell", "/bin/bash", "--groups", group, ...options, name];
-  // It says so of a home that it does not make.
-  execFileSync("useradd", words, { stdio: "ignore" });
+  const words = [...home, "--shell", "/bin/bash", "--groups", group, ...options, name];
+  while (!addUser(words));
   const id = (option: string): string => String(execFileSync("id", [option, name])).trim();
   return {
     name,
@@ -43,4 +43,14 @@ export function makeAccount(...options: readonly string[]): SystemAccount {
       execFileSync("groupdel", [group]);
     },
   };
+}
+
+/** @returns whether the number that was drawn is nobody's. */
+function addUser(words: readonly string[]): boolean {
+  // Not the number of the test before, which look-ups still know by that one's name. Options may name another.
+  const uid = ["--uid", String(randomInt(20_000, 60_000))];
+  // It says so of a home that it does not make.
+  const { status } = spawnSync("useradd", [...uid, ...words], { stdio: "ignore" });
+  if (status !== 0 && status !== UID_IN_USE) throw new Error(`useradd ended with ${status}`);
+  return status === 0;
 }
