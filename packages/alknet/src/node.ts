@@ -48,6 +48,8 @@ export interface NodeOptions {
   readonly hostKey: HostKey | undefined;
   /** Unix sockets of this node, which no peer reaches. */
   readonly ownPaths: readonly string[];
+  /** Folders of this node, where no peer has a socket made. */
+  readonly ownFolders: readonly string[];
   /** Who is known beside the configuration. Whoever opened it closes it, after the node. */
   readonly store: IdentityStore;
   /** What answers `alknet/call`. */
@@ -94,7 +96,7 @@ const MAX_TOLD = 256;
  * @throws {Error} with the system's `code` if a port is not to be had; a {@linkcode CommandError} if it is that of SSH.
  */
 export async function startNode(options: NodeOptions): Promise<Node> {
-  const { config, identity, hostKey, ownPaths, store, calls, version, logger } = options;
+  const { config, identity, hostKey, store, calls, version, logger } = options;
   const { fingerprint } = identity;
   const started = performance.now();
   const refusals = new EventLog<RefusalStatus>();
@@ -126,13 +128,18 @@ export async function startNode(options: NodeOptions): Promise<Node> {
 
   // As the configuration has them, until they are bound.
   let ownPorts: readonly HostPort[] = [...config.listen, ...config.ssh.listen];
+  const own = ownSockets({
+    addresses: () => ownPorts,
+    paths: () => options.ownPaths,
+    folders: () => options.ownFolders,
+  });
   const flows = outbound({
     resolve: resolvePeers(() => identities.peers, systemResolve),
     limits: config.tunnel,
-    own: ownSockets({ addresses: () => ownPorts, paths: () => ownPaths }),
+    own,
     proxy: outboundProxy(config.tunnel, config.path),
   });
-  const listeners = inbound({ limits: config.tunnel, logger });
+  const listeners = inbound({ limits: config.tunnel, own, logger });
   const tunnels = tunnel({
     outbound: flows,
     inbound: listeners,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -47,5 +48,29 @@ test(
     } finally {
       rmSync(folder, { recursive: true });
     }
+  },
+);
+
+test(
+  "close() of what bindUnix() made throws nothing when the file must not be removed, and says why",
+  { skip },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "alknet-"));
+    const bound = await bindUnix(join(folder, "socket"), () => {});
+    chmodSync(folder, 0o500);
+    // Root may remove what it likes.
+    const isRoot = process.geteuid?.() === 0;
+    if (isRoot) process.seteuid?.(65_534);
+    let left: Error | undefined;
+    try {
+      left = bound.close();
+    } finally {
+      if (isRoot) process.seteuid?.(0);
+      chmodSync(folder, 0o700);
+    }
+    assert.equal((left as NodeJS.ErrnoException | undefined)?.code, "EACCES");
+    assert.equal(bound.close(), undefined);
+    assert.deepEqual(readdirSync(folder), ["socket"]);
+    rmSync(folder, { recursive: true });
   },
 );

@@ -30,8 +30,13 @@ import { MAX_UNIX_PATH } from "./wire/unix-path.ts";
 export interface BoundServer {
   /** The port that was got; 0 for a Unix socket. */
   readonly port: number;
-  /** Take no new connections; those that stand go on. Idempotent. */
-  close(): void;
+  /**
+   * Take no new connections; those that stand go on. Idempotent, and never throws: it is called where nobody would
+   * hear of it.
+   *
+   * @returns why the file of a Unix socket stays.
+   */
+  close(): Error | undefined;
 }
 
 /** Takes each connection: paused, half-open allowed, without Nagle delay. */
@@ -46,7 +51,14 @@ type Accept = (socket: Socket) => void;
  */
 export async function bindTcp(address: string, port: number, accept: Accept): Promise<BoundServer> {
   const server = await started({ host: address, port, ipv6Only: address.includes(":") }, accept);
-  return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
+  const { port: got } = server.address() as AddressInfo;
+  return {
+    port: got,
+    close() {
+      server.close();
+      return undefined;
+    },
+  };
 }
 
 /**
@@ -84,22 +96,27 @@ async function bindWithin(folder: HeldFolder, name: string, accept: Accept): Pro
   try {
     linkSync(made, place);
     ours = whatIsAt(place);
+    unlinkSync(made);
   } catch (error) {
     server.close();
     const { code } = error as NodeJS.ErrnoException;
     throw code === "EEXIST" ? Object.assign(error as Error, { code: "EADDRINUSE" }) : error;
   }
-  unlinkSync(made);
   let open = true;
   return {
     port: 0,
     close() {
-      if (!open) return;
+      if (!open) return undefined;
       open = false;
       // Which removes what has the first name, at once.
       server.close();
-      if (whatIsAt(place) === ours) unlinkSync(place);
-      folder[Symbol.dispose]();
+      try {
+        using _held = folder;
+        if (whatIsAt(place) === ours) unlinkSync(place);
+        return undefined;
+      } catch (error) {
+        return error as Error;
+      }
     },
   };
 }

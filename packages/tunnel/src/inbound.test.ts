@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
   lchownSync,
+  mkdirSync,
   mkdtempSync,
   rmSync,
   statSync,
@@ -15,8 +17,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { ownerContext } from "@alknet/core/access";
+import { silentLogger } from "@alknet/core/log";
 import { freePort } from "@alknet/core/testing-port";
 import { inbound, type InboundPlace, type Origin, type PeerListener } from "./inbound.ts";
+import { ownSockets } from "./own-sockets.ts";
 import type { FlowRefused } from "./refused.ts";
 import { readAll, tcpServer, testPeer as peer } from "./testing.ts";
 
@@ -323,6 +327,64 @@ test("inbound() never removes what it did not make", async () => {
   listener.close();
   await listener.closed;
   assert.ok(existsSync(path));
+});
+
+test("inbound() listens for nobody where the node's own sockets are, or may be later", async () => {
+  using dir = folder();
+  using other = folder();
+  mkdirSync(dir.at("node/run"), { recursive: true });
+  symlinkSync(dir.at("node"), other.at("link"));
+  const port = await freePort();
+  const own = ownSockets({
+    addresses: () => [{ host: "127.0.0.1", port }],
+    paths: () => [dir.at("node/run/control.sock")],
+    folders: () => [dir.at("node"), dir.at("none yet")],
+  });
+  const listening = inbound({ own });
+  const ask = (place: InboundPlace) =>
+    listening.listen(ownerContext(), place, echo, { signal: never });
+  const paths = ["node/run/vault.sock", "node/any.sock"].map(dir.at);
+  for (const path of [...paths, other.at("link/run/vault.sock")]) {
+    assert.deepEqual(await refusal(ask({ path })), [
+      "not-allowed",
+      `${path}: Alknet's own, where nobody else listens`,
+    ]);
+    assert.equal(existsSync(path), false);
+  }
+  for (const host of ["127.0.0.1", "localhost", "*"]) {
+    assert.deepEqual(await refusal(ask({ host, port })), [
+      "not-allowed",
+      `${host}:${port}: Alknet's own, where nobody else listens`,
+    ]);
+  }
+  // What a peer has no right to, it is not told the owner of.
+  const { auth } = peer(`tunnel:listen:unix:${dir.at("*")}`);
+  const lacks = listening.listen(auth, { path: dir.at("node/x.sock") }, echo, { signal: never });
+  assert.match((await refusal(lacks))[1], /lacks/);
+  assert.equal(listening.listeners, 0);
+  (await ask({ path: dir.at("beside.sock") })).close();
+  (await ask({ host: "127.0.0.1", port: 0 })).close();
+});
+
+test("inbound() ends a listener whose file must not be removed, with its right", async () => {
+  using dir = folder();
+  const { auth, rights } = peer(`tunnel:listen:unix:${dir.at("*")}`);
+  const path = dir.at("x.sock");
+  const warned: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, text: string) => void warned.push(text) };
+  const listener = await inbound({ logger }).listen(auth, { path }, echo, { signal: never });
+  chmodSync(dir.at("."), 0o500);
+  const isRoot = process.geteuid?.() === 0;
+  // Root may remove what it likes.
+  if (isRoot) process.seteuid?.(65_534);
+  try {
+    rights();
+  } finally {
+    if (isRoot) process.seteuid?.(0);
+    chmodSync(dir.at("."), 0o700);
+  }
+  assert.match((await listener.closed)?.message ?? "", /revoked/);
+  assert.deepEqual(warned, ["the file of a listener stays"]);
 });
 
 test("inbound() ends connections to a Unix socket with their right, and with who asked for it", async () => {

@@ -17,6 +17,7 @@ import { parseScope } from "@alknet/core/scope";
 import { type BoundServer, bindTcp, bindUnix } from "./bound-server.ts";
 import { followLinks } from "./follow-links.ts";
 import { isNoAddress, listenFailure } from "./listen-failure.ts";
+import { NOTHING_OWN, type OwnSockets } from "./own-sockets.ts";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
 
@@ -51,6 +52,8 @@ export interface InboundLimits {
 
 export interface InboundOptions {
   limits?: InboundLimits | undefined;
+  /** What is the node's own, where no peer listens; see `ownSockets()`. @default nothing: who has no node has none */
+  own?: OwnSockets | undefined;
   logger?: Logger | undefined;
 }
 
@@ -102,7 +105,7 @@ interface Bound {
 
 /** Make what peers' listeners are opened by; one for a node. */
 export function inbound(options: InboundOptions = {}): Inbound {
-  const { logger = silentLogger } = options;
+  const { own = NOTHING_OWN, logger = silentLogger } = options;
   let limits = limitsOf(options.limits);
   /** Listeners of each peer; one counts as long as a connection of it stands. */
   const perPeer = new Map<string, number>();
@@ -153,7 +156,10 @@ export function inbound(options: InboundOptions = {}): Inbound {
       const { servers } = bound;
       bound = { ...bound, servers: [] };
       if (servers.length === 0) return;
-      for (const server of servers) server.close();
+      for (const server of servers) {
+        const left = server.close();
+        if (left !== undefined) logger.warn({ peer, err: left }, "the file of a listener stays");
+      }
       listeners--;
       logger.debug({ peer, err: error }, "listener closed");
       resolve(error);
@@ -177,7 +183,7 @@ export function inbound(options: InboundOptions = {}): Inbound {
     }
 
     try {
-      bound = await bind(auth, place, accept);
+      bound = await bind(auth, place, own, accept);
     } catch (error) {
       // One of two addresses may have had a caller already.
       over.abort(error);
@@ -221,9 +227,19 @@ function limitsOf(values: InboundLimits = {}): typeof DEFAULT_INBOUND_LIMITS {
   };
 }
 
+function ownPlace(place: InboundPlace): FlowRefused {
+  const text = `${formatPlace(place)}: Alknet's own, where nobody else listens`;
+  return new FlowRefused("not-allowed", text);
+}
+
 type Accept = (socket: Socket) => void;
 
-async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Promise<Bound> {
+async function bind(
+  auth: AuthContext,
+  place: InboundPlace,
+  own: OwnSockets,
+  accept: Accept,
+): Promise<Bound> {
   if ("path" in place) {
     let grant = granted(auth, place, { unixPath: place.path });
     try {
@@ -234,6 +250,7 @@ async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Pro
         grant[Symbol.dispose]();
         grant = ofReal;
       }
+      if (await own.isOwnFolder(folder.real)) throw ownPlace(place);
       const server = await bindUnix(path, accept, true);
       return { place, servers: [server], grants: [grant] };
     } catch (error) {
@@ -247,6 +264,10 @@ async function bind(auth: AuthContext, place: InboundPlace, accept: Accept): Pro
     const mine = addresses.filter((address) =>
       auth.allows("tunnel:listen", { host: host ?? address, port, address }),
     );
+    if (mine.some((address) => own.isOwn(address, port))) {
+      if (place.port === 0) continue;
+      throw ownPlace(place);
+    }
     try {
       return await bindAddresses(auth, { ...place, port }, host, mine, accept);
     } catch (error) {

@@ -26,7 +26,7 @@ import { flowCount } from "./flow-count.ts";
 import { type DialResource, notAllowed } from "./connect-failure.ts";
 import { connectByProxy } from "./connect-proxy.ts";
 import type { Proxy } from "./proxy.ts";
-import type { OwnSockets } from "./own-sockets.ts";
+import { NOTHING_OWN, type OwnSockets } from "./own-sockets.ts";
 import { FlowRefused } from "./refused.ts";
 import { formatTarget } from "./wire/host.ts";
 
@@ -195,8 +195,6 @@ export function outbound(options: OutboundOptions = {}): Outbound {
     },
   };
 }
-
-const NOTHING_OWN: OwnSockets = { isOwn: () => false, isOwnPath: async () => false };
 
 function flowOf({ socket, grant }: Connected, counted: Disposable): OutboundFlow {
   return {

@@ -1,6 +1,7 @@
 /**
  * Sockets that the node itself listens at. No forward leads there: what listens at them takes who is on this
- * machine for its owner, or would let a peer come back as somebody else.
+ * machine for its owner, or would let a peer come back as somebody else. And no peer listens there: the owner's own
+ * programs would take that for the node, or for the vault's agent.
  *
  * @module
  */
@@ -8,6 +9,7 @@
 import { type BigIntStats } from "node:fs";
 import { stat } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
+import { dirname } from "node:path";
 import {
   blockContains,
   formatIp,
@@ -22,7 +24,16 @@ export interface OwnSockets {
   readonly isOwn: (address: string, port: number) => boolean;
   /** Whether `path` is a Unix socket of the node, by whatever name: symbolic and hard links lead to the same file. */
   readonly isOwnPath: (path: string) => Promise<boolean>;
+  /** Whether `folder`, absolute and without links, is one of the node's, or within one: its sockets may be there later. */
+  readonly isOwnFolder: (folder: string) => Promise<boolean>;
 }
+
+/** Of who has no node. */
+export const NOTHING_OWN: OwnSockets = {
+  isOwn: () => false,
+  isOwnPath: async () => false,
+  isOwnFolder: async () => false,
+};
 
 export interface OwnSocketPlaces {
   /**
@@ -33,6 +44,8 @@ export interface OwnSocketPlaces {
   addresses: () => readonly { readonly host: string; readonly port: number }[];
   /** Unix sockets it listens at now: of control, of the vault's agent, of SSH agents. Absolute. */
   paths: () => readonly string[];
+  /** Folders where nothing but the node makes sockets: with its configuration, data, and sockets. Absolute. @default none */
+  folders?: (() => readonly string[]) | undefined;
   /** Addresses of this machine now. @default those of its interfaces; loopback is known */
   localAddresses?: (() => readonly string[]) | undefined;
 }
@@ -44,7 +57,7 @@ export interface OwnSocketPlaces {
  * forwards a port to this node, it cannot know.
  */
 export function ownSockets(places: OwnSocketPlaces): OwnSockets {
-  const { localAddresses = addressesOfInterfaces } = places;
+  const { localAddresses = addressesOfInterfaces, folders = () => [] } = places;
 
   function isLocal(address: IpAddress): boolean {
     if (LOOPBACK.some((block) => blockContains(block, address)) || isUnspecified(address)) {
@@ -75,8 +88,14 @@ export function ownSockets(places: OwnSocketPlaces): OwnSockets {
     async isOwnPath(path) {
       const asked = await fileAt(path);
       if (asked === undefined) return false;
-      const own = await Promise.all(places.paths().map(fileAt));
-      return own.some((file) => file?.dev === asked.dev && file.ino === asked.ino);
+      return await isOneOf(asked, places.paths());
+    },
+    async isOwnFolder(folder) {
+      for (let path = folder; ; path = dirname(path)) {
+        const asked = await fileAt(path);
+        if (asked !== undefined && (await isOneOf(asked, folders()))) return true;
+        if (path === dirname(path)) return false;
+      }
     },
   };
 }
@@ -91,6 +110,11 @@ function addressesOfInterfaces(): readonly string[] {
   return Object.values(networkInterfaces()).flatMap(
     (of) => of?.map(({ address }) => address) ?? [],
   );
+}
+
+async function isOneOf(asked: BigIntStats, paths: readonly string[]): Promise<boolean> {
+  const files = await Promise.all(paths.map(fileAt));
+  return files.some((file) => file?.dev === asked.dev && file.ino === asked.ino);
 }
 
 /** `undefined`: there is none, or none that we may see, and so none that we could connect to. */

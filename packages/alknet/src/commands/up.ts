@@ -6,6 +6,7 @@
 
 import { once } from "node:events";
 import { flushCompileCache } from "node:module";
+import { dirname } from "node:path";
 import { loadConfig } from "@alknet/core/config-file";
 import { watchConfig } from "@alknet/core/config-watch";
 import { formatHostPort } from "@alknet/core/host";
@@ -51,6 +52,7 @@ export async function up(
     identity,
     hostKey: nodeHostKey(home, config, vault.hostKey),
     ownPaths: [home.controlSocket, home.vaultSocket, home.sshAgentSocket],
+    ownFolders: [dirname(home.config), dirname(home.database), home.run],
     store,
     calls: calls.handler,
     version,
