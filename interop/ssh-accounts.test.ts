@@ -10,6 +10,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from "node
 import { dirname } from "node:path";
 import { test } from "node:test";
 import type { Identity } from "@alknet/core/access";
+import { OWN_ACCOUNT } from "@alknet/core/login-name";
 import { nodeAccounts } from "@alknet/ssh/account";
 import type { SshOptions } from "@alknet/ssh/ssh";
 import { type OpenSsh, startOpenSsh } from "./openssh-client.ts";
@@ -187,7 +188,7 @@ test(
       assert.equal((await it.run(["-o", `User=${user}`], "true").ended).status, 255);
       assert.match(
         it.refused.at(-1)?.reason ?? "",
-        /^peer "laptop" has no account here: it may log in as/,
+        /^peer "laptop" may log in as "alknet-test-[^"]+" here, not as/,
       );
     }
     const running = it.run([], "echo $$; setsid sleep 1000 & sleep 1000");
@@ -251,8 +252,10 @@ test(
       });
     }
     // The first is who asks for none.
-    const { name, runAs } = await nodeAccounts(peerOf([user.name, "daemon"]), "");
-    assert.deepEqual([name, runAs], [user.name, { uid: user.uid, gid: user.gid }]);
+    for (const login of ["", OWN_ACCOUNT]) {
+      const { name, runAs } = await nodeAccounts(peerOf([user.name, "daemon"]), login);
+      assert.deepEqual([name, runAs], [user.name, { uid: user.uid, gid: user.gid }]);
+    }
   },
 );
 

@@ -41,6 +41,17 @@ test("ssh reaches a peer by its name, with no key, no known host and no question
   assert.deepEqual(readdirSync(it.at("../home")), []);
 });
 
+test("ssh that asks for no account gets the peer's own, and is told why it gets none", async () => {
+  await using it = await startStockSsh(ALL);
+  const ask = (...words: string[]) => it.run("ssh", ...it.config, ...words).ended;
+  const own = await ask("den.alk", "id -un");
+  assert.deepEqual([own.status, own.stdout, own.stderr], [0, `${it.login}\n`, ""]);
+  const other = await ask("nobody@den.alk", "id -un");
+  assert.equal(other.status, 255);
+  const why = `not let in: peer "laptop" may log in as "${it.login}" here, not as "nobody"`;
+  assert.ok(other.stderr.startsWith(`${why}: alknet peers set laptop --user`), other.stderr);
+});
+
 test("ssh goes over TCP alone as over QUIC alone, and to a node by another port of its own", async () => {
   await using it = await startStockSsh(ALL);
   for (const transport of ["--tcp", "--quic"]) {

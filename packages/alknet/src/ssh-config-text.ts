@@ -6,6 +6,7 @@
  * @module
  */
 
+import { OWN_ACCOUNT } from "@alknet/core/login-name";
 import { SUFFIX } from "./known-hosts.ts";
 import { shellWord } from "./shell-word.ts";
 
@@ -39,6 +40,8 @@ Host *${SUFFIX} *${SUFFIX.toUpperCase()}
   CheckHostIP no
   # TLS has proved who asks, too: a key is needed by nobody, and a password never.
   PreferredAuthentications none,publickey
+  # The account that is ours over there, whatever it is called; for another: ssh NAME@laptop${SUFFIX}
+  User ${OWN_ACCOUNT}
 `;
 }
 

@@ -52,6 +52,8 @@ test("ssh reaches peers by the proxy, and all others as before", async () => {
     assert.match(of.get("knownhostscommand") ?? "", new RegExp(`/cat ${knownHosts}$`));
     assert.equal(of.get("stricthostkeychecking"), "true");
     assert.equal(of.get("preferredauthentications"), "none,publickey");
+    assert.equal(of.get("user"), ".");
+    assert.equal(effective(file, `bob@${host}`).get("user"), "bob");
   }
   for (const host of ["other.example", "alk", "laptop.alk.example"]) {
     const of = effective(file, host);

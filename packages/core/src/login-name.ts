@@ -12,6 +12,12 @@ import { invalidText } from "./invalid-text.ts";
 export const USERS = "user";
 
 /**
+ * The login name that asks for a peer's own account, whatever that is called: clients that have to name one send this.
+ * No account can have it.
+ */
+export const OWN_ACCOUNT = ".";
+
+/**
  * Check a login name as it is written in a configuration: what `useradd` accepts, in any case, and dots.
  *
  * @throws {InvalidText} `USER_INVALID`, for `root` too.

@@ -12,7 +12,7 @@ import { access } from "node:fs/promises";
 import { userInfo } from "node:os";
 import process from "node:process";
 import type { Identity } from "@alknet/core/access";
-import { USERS } from "@alknet/core/login-name";
+import { OWN_ACCOUNT, USERS } from "@alknet/core/login-name";
 import { accountEntry, accountExpiry, nameOfUid } from "./account-lookup.ts";
 
 export interface Account {
@@ -29,7 +29,8 @@ export interface Account {
 }
 
 /**
- * The account of `peer`, for who logs in as `login`. It is asked at each login.
+ * The account of `peer`, for who logs in as `login`: by no name and by `OWN_ACCOUNT`, as its own. It is asked at each
+ * login.
  *
  * @throws {NoAccount} if there is none, and the login is refused.
  */
@@ -60,8 +61,8 @@ function sharedAccount(peer: Identity, login: string): Account {
     const users = usersOf(peer).map(quoted).join(", ");
     throw noAccount(peer, `it is mapped to ${users}, and this node runs as "${own.name}": ${hint}`);
   }
-  if (usersOf(peer).length > 0 && login !== "" && login !== own.name) {
-    throw noAccount(peer, `it may log in as "${own.name}", not as ${quoted(login)}`);
+  if (usersOf(peer).length > 0 && !isOwn(login) && login !== own.name) {
+    throw new NoAccount(mayNot(peer, [own.name], login));
   }
   return { ...own, isOf };
 }
@@ -71,11 +72,8 @@ async function mappedAccount(peer: Identity, login: string): Promise<Account> {
   const [first] = users;
   const set = `alknet peers set ${peer.id} --user NAME`;
   if (first === undefined) throw noAccount(peer, `this node runs as root: ${set}`);
-  const name = login === "" ? first : login;
-  if (!users.includes(name)) {
-    const may = users.map(quoted).join(", ");
-    throw noAccount(peer, `it may log in as ${may}, not as ${quoted(name)}: ${set}`);
-  }
+  const name = isOwn(login) ? first : login;
+  if (!users.includes(name)) throw new NoAccount(`${mayNot(peer, users, name)}: ${set}`);
   const entry = await accountEntry(name);
   if (entry === undefined) {
     throw noAccount(peer, `this machine has no user ${quoted(name)}: useradd -m ${name}`);
@@ -102,6 +100,16 @@ async function mappedAccount(peer: Identity, login: string): Promise<Account> {
   }
   const isOf = (now: Identity): boolean => usersOf(now).includes(name);
   return { name, home, shell, runAs: { uid, gid }, isOf };
+}
+
+/** Whether the peer is to have the account that is its own. */
+function isOwn(login: string): boolean {
+  return login === "" || login === OWN_ACCOUNT;
+}
+
+function mayNot({ id }: Identity, users: readonly string[], login: string): string {
+  const may = users.map(quoted).join(", ");
+  return `peer ${quoted(id)} may log in as ${may} here, not as ${quoted(login)}`;
 }
 
 function usersOf({ resources }: Identity): readonly string[] {

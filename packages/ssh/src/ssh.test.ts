@@ -66,10 +66,23 @@ test("who is nobody, has no right here or no account, is not logged in", async (
     throw new NoAccount("none");
   };
   const noAccount = connect({ tls: LAPTOP.fingerprint, accounts: none });
+  const told: string[][] = [];
   for (const it of [stranger, noRight, noAccount]) {
     await using _closed = it;
-    await assert.rejects(login(await it.open(), {}), /authentication/i);
+    const key = { type: "publickey", username: "me", key: SPARE.privateKey } as const;
+    const authHandler = [{ type: "none", username: "me" } as const, key, key];
+    const banners: string[] = [];
+    told.push(banners);
+    const sock = await it.open();
+    const asked = it === stranger ? {} : { authHandler };
+    await assert.rejects(
+      login(sock, asked, (text) => banners.push(text)),
+      /authentication/i,
+    );
   }
+  // Why, once, to whom TLS has proved; a stranger hears nothing.
+  const noRights = 'not let in: peer "laptop" has no right that SSH serves\r\n';
+  assert.deepEqual(told, [[], [noRights], ["not let in: none\r\n"]]);
 });
 
 test("tries to log in are counted, and the last one ends the connection", async () => {
@@ -348,8 +361,13 @@ function connect(options: ConnectOptions) {
   };
 }
 
-function login(sock: Duplex, options: ssh2.ConnectConfig): Promise<ssh2.Client> {
+function login(
+  sock: Duplex,
+  options: ssh2.ConnectConfig,
+  onbanner: (text: string) => void = () => {},
+): Promise<ssh2.Client> {
   const client = new ssh2.Client();
+  client.on("banner", onbanner);
   const { promise, resolve, reject } = Promise.withResolvers<ssh2.Client>();
   client.once("ready", () => resolve(client));
   client.on("error", reject);

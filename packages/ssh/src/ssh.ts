@@ -29,6 +29,7 @@ import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension/extend.ts";
+import { sendBanner } from "./ssh2-extension/banner.ts";
 import { sendDisconnect } from "./ssh2-extension/disconnect.ts";
 import { forwardingChannels } from "./ssh2-extension/forwarding.ts";
 import type { Subsystems } from "./subsystem.ts";
@@ -214,6 +215,8 @@ export function ssh(options: SshOptions): SshHandler {
     const { channels, rekeyAfter } = limits;
     const extended = extendSshServer(client, { clock, channels, rekeyAfter });
     let failures = 0;
+    /** Why it was refused, as far as the client has been told. */
+    const told = new Set<string>();
     let login: Login | undefined;
     const source = {
       transport: origin.transport,
@@ -293,11 +296,19 @@ export function ssh(options: SshOptions): SshHandler {
       }
       // Clients begin with `none`, to hear which methods there are.
       if (decision.counts) onrefused(undefined, decision.reason);
+      if (decision.counts) tell(decision.reason);
       if (decision.counts && ++failures >= limits.attempts) {
         origin.penalize("auth");
         return leave("too many tries to log in");
       }
       request.reject(["publickey"]);
+    }
+
+    /** Of peers and accounts here those alone hear whom TLS has proved. */
+    function tell(reason: string): void {
+      if (origin.transport?.peer === undefined || told.has(reason)) return;
+      told.add(reason);
+      sendBanner(client, `not let in: ${reason}`);
     }
 
     async function decided(request: Request): Promise<Decision> {

@@ -4,9 +4,8 @@
  * @module
  */
 
-import { createRequire } from "node:module";
 import type { Connection } from "ssh2";
-import { insidesOf, type Protocol } from "./insides.ts";
+import { insidesOf, type Protocol, sendPacket } from "./insides.ts";
 
 const DISCONNECT = 1;
 const BY_APPLICATION = 11;
@@ -21,11 +20,6 @@ interface DisconnectingProtocol extends Protocol {
     };
   };
 }
-
-const require = createRequire(import.meta.url);
-const { sendPacket } = require("ssh2/lib/protocol/utils.js") as {
-  sendPacket(this: void, protocol: Protocol, packet: Buffer, always: true): void;
-};
 
 /** Tell a client why it is let go. The transport is the caller's to end. */
 export function sendDisconnect(client: Connection, reason: string): void {

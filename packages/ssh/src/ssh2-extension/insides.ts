@@ -168,14 +168,19 @@ const { SUPPORTED_KEX } = require("ssh2/lib/protocol/constants.js") as { SUPPORT
 /** What `algorithms.kex` may name. */
 export const supportedExchanges: string[] = SUPPORTED_KEX;
 
-const { doFatalError } = require("ssh2/lib/protocol/utils.js") as {
-  readonly doFatalError: (protocol: Protocol, reason: string) => void;
-};
+interface Utils {
+  doFatalError(this: void, protocol: Protocol, reason: string): void;
+  /** @param always during an exchange of keys, too; else it waits for its end. */
+  sendPacket(this: void, protocol: Protocol, packet: Buffer, always?: boolean): void;
+}
+
+const utils = require("ssh2/lib/protocol/utils.js") as Utils;
+export const sendPacket: Utils["sendPacket"] = utils.sendPacket;
 
 /** End a connection whose peer has broken the protocol. What it has sent beyond that is not looked at. */
 export function fail(protocol: Protocol, reason: string): void {
   if (protocol._destruct === undefined) return;
   // Behind the packet in hand there may be others in the same piece.
   protocol._decipher._onPayload = () => Number.POSITIVE_INFINITY;
-  doFatalError(protocol, reason);
+  utils.doFatalError(protocol, reason);
 }
