@@ -1,22 +1,26 @@
 /**
  * `forward-flows`: memory for each of 1,000 connections that are open through `alknet forward`, of the node and of
- * `forward`, as the system counts it. With `ssh -L` and sshd beside them.
+ * `forward`: what is resident once garbage has been collected. With `ssh -L` and sshd beside them.
  *
  * Each has carried 64 KiB both ways.
  *
  * @module
  */
 
-import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
+import { spawn } from "node:child_process";
 import { freePort } from "@alknet/core/testing-port";
+import { alknetForward, alknetUp, makeHomes } from "./alknet-cli.ts";
 import { type Bench, compare, type Comparison } from "./harness.ts";
+import type { Memory } from "./memory-probe.ts";
 import { openConnections, startEcho } from "./open-connections.ts";
 import { treeResidentBytes } from "./process-tree.ts";
 import { sshForward, sshPeerName } from "./ssh-peer.ts";
+import type { Spawn, Worker } from "./worker.ts";
 
 const FLOWS = 1_000;
 /** Bytes for each flow that we allow an end of ours. */
 const LIMIT = 64 * 1024;
+const PROBE = new URL("memory-probe.ts", import.meta.url);
 
 export const bench: Bench = {
   async run({ say }) {
@@ -25,34 +29,64 @@ export const bench: Bench = {
     const results: Comparison[] = [];
     const facts: Record<string, number> = {};
     for (const transport of ["quic", "tcp"] as const) {
-      await using up = await alknetUp(homes.server);
-      await using forward = await alknetForward(homes.client, target.address, { transport });
-      const [node = 0, client = 0] = await perFlow(forward.ready, [up.pid, forward.pid]);
-      say(`${transport}: ${node} and ${client} bytes for each of ${FLOWS}`);
-      const name = transport === "quic" ? "forward-flows" : "forward-flows over TCP+TLS";
-      const against = { unit: "bytes/flow", better: "lower", peerName: "the limit" } as const;
-      results.push(
-        compare(name, [node], [LIMIT], { ...against, goal: 1 }),
-        compare(`${name}, alknet forward`, [client], [LIMIT], { ...against, goal: 1 }),
-      );
+      await using up = await alknetUp(homes.server, { spawn: probed });
+      const way = { transport, spawn: probed };
+      await using forward = await alknetForward(homes.client, target.address, way);
+      const ends = { node: up, "alknet forward": forward };
+      const look = () => Promise.all(Object.values(ends).map(memoryOf));
+      const grown = await growth(forward.ready, look);
+      for (const [at, end] of Object.keys(ends).entries()) {
+        const { held, resident } = grown(at);
+        say(`${transport}: ${end} ${resident} bytes, of which JavaScript holds ${held}`);
+        results.push(
+          compare(`forward-flows ${transport}, ${end}`, [resident], [LIMIT], {
+            ...{ peerName: "the limit", unit: "bytes/flow", better: "lower" },
+            // On TCP each flow is a TLS connection of its own.
+            goal: transport === "quic" ? 1 : undefined,
+          }),
+        );
+        facts[`${transport}, ${end}: held by JavaScript, bytes/flow`] = held;
+      }
     }
     await using ssh = await sshForward({ target: target.address });
-    const [server = 0, client = 0] = await perFlow(ssh.address, ssh.pids);
-    facts["sshd, bytes/flow"] = server;
-    facts[`${sshPeerName()}, bytes/flow`] = client;
+    const look = () => Promise.resolve(ssh.pids.map(residentOnly));
+    const grown = await growth(ssh.address, look);
+    facts["sshd, bytes/flow"] = grown(0).resident;
+    facts[`${sshPeerName()}, bytes/flow`] = grown(1).resident;
     const [main, ...variants] = results;
     if (main === undefined) throw new Error("no transport was run");
-    return { main, variants, facts };
+    return { main: { ...main, name: "forward-flows" }, variants, facts };
   },
 };
 
-/** What each process has grown by, with what it has started. */
-async function perFlow(address: string, pids: readonly number[]): Promise<number[]> {
+/** What each process has grown by for a flow, in bytes. */
+async function growth(
+  address: string,
+  look: () => Promise<readonly Memory[]>,
+): Promise<(at: number) => Memory> {
   // Compiled, and with the tables grown, before anything is counted.
   using _first = await openConnections(address, 20);
-  const before = pids.map(treeResidentBytes);
+  const before = await look();
   using _flows = await openConnections(address, FLOWS);
-  return pids.map((pid, at) =>
-    Math.round((treeResidentBytes(pid) - (before[at] ?? Number.NaN)) / FLOWS),
-  );
+  const after = await look();
+  return (at) => {
+    const perFlow = (name: keyof Memory): number =>
+      Math.round(((after[at]?.[name] ?? Number.NaN) - (before[at]?.[name] ?? Number.NaN)) / FLOWS);
+    return { held: perFlow("held"), resident: perFlow("resident") };
+  };
 }
+
+async function memoryOf(worker: Worker): Promise<Memory> {
+  process.kill(worker.pid, "SIGUSR2");
+  return worker.ask<Memory>("");
+}
+
+function residentOnly(pid: number): Memory {
+  return { held: Number.NaN, resident: treeResidentBytes(pid) };
+}
+
+const probed: Spawn = (command, words, options) =>
+  spawn(command, words, {
+    ...options,
+    env: { ...options.env, NODE_OPTIONS: `--import=${PROBE.href}` },
+  });
