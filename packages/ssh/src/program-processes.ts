@@ -25,6 +25,8 @@ export interface Leader {
   hasEnded: boolean;
 }
 
+/** When to look again while the system has no descriptor to look with, in milliseconds; and how often. */
+const LOOK_AGAIN = { after: 250, tries: 240 };
 /** How often what may have forked meanwhile is looked for again. */
 const ROUNDS = 100;
 /** Clock ticks of a second in `/proc`; it is the same on all of Linux. */
@@ -51,7 +53,13 @@ export function signalSession(leader: Leader, ...names: readonly NodeJS.Signals[
   signalAll(leader, names, (table) => sessionOf(leader, table));
 }
 
-/** Kill all that a program has started, also what has left its session. */
+/**
+ * Kill all that a program has started, also what has left its session.
+ *
+ * Neither this nor {@linkcode signalSession} throws: they are called when something is over, where nobody would hear of
+ * it. Without a descriptor to look into `/proc` with, the program's group gets the signals at once, and the rest for up to
+ * a minute as soon as there is one.
+ */
 export function killProcesses(leader: Leader): void {
   signalAll(leader, ["SIGKILL"], (table) => belonging(leader, table));
 }
@@ -60,11 +68,24 @@ function signalAll(
   leader: Leader,
   names: readonly NodeJS.Signals[],
   find: (table: readonly Process[]) => readonly number[],
+  triesLeft: number = LOOK_AGAIN.tries,
 ): void {
-  if (process.platform !== "linux") {
-    for (const name of names) signalGroup(leader, name);
-    return;
+  try {
+    if (process.platform === "linux") return signalFound(leader, names, find);
+  } catch {
+    const again = (): void => signalAll(leader, names, find, triesLeft - 1);
+    if (triesLeft > 0) setTimeout(again, LOOK_AGAIN.after).unref();
+    if (triesLeft < LOOK_AGAIN.tries) return;
   }
+  for (const name of names) signalGroup(leader, name);
+}
+
+/** @throws the system's error while it has no descriptors: `EMFILE`, `ENFILE`. */
+function signalFound(
+  leader: Leader,
+  names: readonly NodeJS.Signals[],
+  find: (table: readonly Process[]) => readonly number[],
+): void {
   const met = new Set<number>();
   for (let round = 0; round < ROUNDS; round++) {
     const found = find(processes(leader)).filter((pid) => !met.has(pid));
@@ -110,11 +131,13 @@ function isMarked(pid: number, mark: string): boolean {
   return `\0${read(`/proc/${pid}/environ`) ?? ""}`.includes(`\0${MARK}=${mark}\0`);
 }
 
-/** `undefined`: it has ended, or is another user's. */
+/** `undefined`: it has ended, or is another user's. @throws as {@linkcode signalFound}. */
 function read(path: string): string | undefined {
   try {
     return readFileSync(path, "latin1");
-  } catch {
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EMFILE" || code === "ENFILE") throw error;
     return undefined;
   }
 }
