@@ -19,6 +19,16 @@ test("a command's exit status and signal are those of alknet ssh; its outputs ar
   assert.equal((await it.run(["den.alk", "--", "echo", "-n", "x"])).stdout, "x");
 });
 
+test("who stops reading its output ends alknet ssh, and the program over there", async () => {
+  await using it = await machines(["ssh:exec"]);
+  const process = it.spawn(["den", `echo $$; exec yes`]);
+  const [first] = (await once(process.stdout, "data")) as [Buffer];
+  const ended = once(process, "exit");
+  process.stdout.destroy();
+  await ended;
+  await endOf(Number(String(first).split("\n")[0]));
+});
+
 test("what goes through alknet ssh is binary, both ways", async () => {
   await using it = await machines(["ssh:exec"]);
   const bytes = Buffer.alloc(
@@ -142,3 +152,8 @@ test("--persist does not run a command twice: it is over with its connection", a
   const { status, stdout } = await program.ended;
   assert.deepEqual([status, stdout], [255, "ran\n"]);
 });
+
+/** Resolves when the process is gone. */
+async function endOf(pid: number): Promise<void> {
+  await once(spawn("tail", [`--pid=${pid}`, "-f", "/dev/null"]), "close");
+}

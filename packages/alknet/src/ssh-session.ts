@@ -4,6 +4,7 @@
  * @module
  */
 
+import { once } from "node:events";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { ReadStream, WriteStream } from "node:tty";
@@ -79,17 +80,23 @@ export async function runSession(
     ? type(session, input, { raw, escape: raw && kind.escape, teller, client, screen })
     : undefined;
   if (!kind.input) session.channel.end();
+  // Who has stopped to read us does not take the rest, and its end would never come.
+  const unread = aborted(context.interrupted).then((): SessionEnd => ({ kind: "lost" }));
   const onresize = (): void => session.resize(sizeOf(screen!));
   screen?.on("resize", onresize);
   try {
     passOn(session.channel, output);
     session.stderr.pipe(process.stderr, { end: false });
-    const end = await session.ended;
+    const end = await Promise.race([session.ended, unread]);
     if (end.kind === "killed") teller.note(`ended by ${end.signal} over there`);
     return outcomeOf(end);
   } finally {
     screen?.off("resize", onresize);
   }
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 function passedOf(env: NodeJS.ProcessEnv): Record<string, string> {

@@ -38,6 +38,15 @@ test("connectSsh() runs commands, with exact statuses and signals, stderr apart,
   }
 });
 
+test("a program that is over before its channel is here has its status all the same", async () => {
+  for (const ahead of [false, true]) {
+    await using it = await connect({ ahead, scopes: ["ssh:shell"] });
+    const [, words, end] = await outcome(await run(it.client, "true"));
+    assert.match(String(words), /lacks ssh:exec/);
+    assert.deepEqual(end, { kind: "exited", status: 126 });
+  }
+});
+
 test("connectSsh() ahead: the program runs when the server has heard from us twice, and we from it once", async () => {
   const pair = connectionPair({
     auth: { server: { identities: laptop(), fingerprint: LAPTOP.fingerprint } },

@@ -25,13 +25,15 @@ import {
   flows,
   forwardAgent,
   openSession,
+  type OpenedSession,
   ProgramRefused,
+  type SessionEnd,
   type SessionRequests,
   type WindowSize,
 } from "./ssh2-extension/client.ts";
 import { ALGORITHMS, extendSshClient } from "./ssh2-extension/extend.ts";
 
-export type { SessionRequests, WindowSize } from "./ssh2-extension/client.ts";
+export type { SessionEnd, SessionRequests, WindowSize } from "./ssh2-extension/client.ts";
 
 export interface SshClientOptions {
   readonly user: string;
@@ -102,13 +104,6 @@ export interface SshSession {
   signal(name: string): void;
   close(): void;
 }
-
-export type SessionEnd =
-  | { readonly kind: "exited"; readonly status: number }
-  /** @member signal such as `SIGTERM` */
-  | { readonly kind: "killed"; readonly signal: string }
-  /** It closed and said neither, or the connection did. */
-  | { readonly kind: "lost" };
 
 /** How long a server may take to close its side after our goodbye, in milliseconds. */
 const LINGER = 2_000;
@@ -249,8 +244,7 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
     const foreseen = isFirst ? 0 : undefined;
     isFirst = false;
     try {
-      const opened = await openSession(client, requests, foreseen);
-      return sessionOf(opened.channel, opened);
+      return sessionOf(await openSession(client, requests, foreseen));
     } catch (error) {
       throw await reasonOf(error);
     }
@@ -343,25 +337,12 @@ function refusalOf(cause: Error, user: string): SshClientError {
   return new SshClientError("NOT_CONNECTED", `cannot speak SSH: ${cause.message}`, { cause });
 }
 
-function sessionOf(
-  channel: ClientChannel,
-  { refused, resize, signal }: Pick<SshSession, "refused" | "resize" | "signal">,
-): SshSession {
-  const ended = Promise.withResolvers<SessionEnd>();
-  let end: SessionEnd = { kind: "lost" };
-  channel.on("exit", (status: number | null, name?: string) => {
-    if (status !== null) end = { kind: "exited", status };
-    else if (name !== undefined) end = { kind: "killed", signal: name };
-  });
-  const outputs = [channel, channel.stderr].map(
-    (output) => new Promise<void>((resolve) => void output.once("end", resolve)),
-  );
-  channel.once("close", () => void Promise.all(outputs).then(() => ended.resolve(end)));
+function sessionOf({ channel, refused, ended, resize, signal }: OpenedSession): SshSession {
   return {
     channel,
     stderr: channel.stderr,
     refused,
-    ended: ended.promise,
+    ended,
     resize,
     signal: (name) => signal(name.replace(/^SIG/, "")),
     close: () => channel.close(),

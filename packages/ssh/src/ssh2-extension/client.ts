@@ -195,8 +195,17 @@ export interface SessionRequests {
     | { readonly kind: "subsystem"; readonly name: string };
 }
 
+export type SessionEnd =
+  | { readonly kind: "exited"; readonly status: number }
+  /** @member signal such as `SIGTERM` */
+  | { readonly kind: "killed"; readonly signal: string }
+  /** It closed and said neither, or the connection did. */
+  | { readonly kind: "lost" };
+
 export interface OpenedSession {
   readonly channel: ClientChannel;
+  /** Resolves when the channel is closed and its outputs have been read. */
+  readonly ended: Promise<SessionEnd>;
   /** What the server has not given; the program runs without. */
   readonly refused: readonly ("agent" | "terminal")[];
   resize(size: WindowSize): void;
@@ -230,6 +239,8 @@ export function openSession(
     if (foreseen === undefined) sendRequests(protocol, id, requests);
     else if (id !== foreseen) return fail(protocol, "the server numbers its channels otherwise");
     const refused: ("agent" | "terminal")[] = [];
+    // From now on: a program may have ended in the piece that brought this.
+    const ended = endOf(given as unknown as ClientChannel);
     const { _callbacks: answers } = channel;
     const optional = (name: "agent" | "terminal"): void =>
       void answers.push((isRefused) => {
@@ -245,6 +256,7 @@ export function openSession(
       }
       resolve({
         channel: given as unknown as ClientChannel,
+        ended,
         refused,
         resize({ rows, columns }) {
           if (mayUse()) protocol.windowChange(id, rows, columns, 0, 0);
@@ -263,6 +275,20 @@ export function openSession(
     if (foreseen !== undefined) sendRequests(protocol, foreseen, requests);
   }
   return promise;
+}
+
+function endOf(channel: ClientChannel): Promise<SessionEnd> {
+  let end: SessionEnd = { kind: "lost" };
+  channel.on("exit", (status: number | null, name?: string) => {
+    if (status !== null) end = { kind: "exited", status };
+    else if (name !== undefined) end = { kind: "killed", signal: name };
+  });
+  const outputs = [channel, channel.stderr].map(
+    (output) => new Promise<void>((resolve) => void output.once("end", resolve)),
+  );
+  return new Promise((resolve) => {
+    channel.once("close", () => void Promise.all(outputs).then(() => resolve(end)));
+  });
 }
 
 function sendRequests(protocol: ClientProtocol, id: number, requests: SessionRequests): void {
