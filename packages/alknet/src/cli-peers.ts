@@ -51,8 +51,9 @@ export function addPeersCommands(context: Context, command: MakeCommand): void {
     .argument("<name>")
     .option("--user <login...>", ACCOUNTS)
     .option("--no-user", "no account of its own")
+    .option("--address <host:port...>", "where to dial it, in the place of what is known")
     .action(
-      async (name: string, options: Json & { user?: readonly string[] | false }) =>
+      async (name: string, options: import("./commands/peers.ts").SetOptions) =>
         await (await load()).setPeer(context, name, options),
     );
 

@@ -95,7 +95,7 @@ test("alknet ends what it says of a target that cannot be dialed with what to do
       "mute",
       2,
       /no address is known for it$/m,
-      /add addresses = \["HOST:7433"\] to \[peers\.mute\]/,
+      /alknet peers set mute --address HOST:7433; .*alknet\.toml, addresses = .* in \[peers\.mute\]/,
     ],
     ["off", 2, /this peer is disabled$/m, /\[peers\.off\]/],
     ["nobody", 2, /no peer is called "nobody"$/m, /\[peers\.nobody\], or dial its ticket/],

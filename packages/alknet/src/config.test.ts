@@ -42,6 +42,7 @@ test("alknet config check tells all that is wrong, with the lines, and what prog
     peers: 2,
     apiKeys: 1,
     roles: 1,
+    notes: [],
   });
 
   const other = join(home.folder, "other.toml");

@@ -8,9 +8,10 @@
 
 import type { Config } from "@alknet/core/config";
 import { parseFingerprint } from "@alknet/core/fingerprint";
+import { parseHostPort } from "@alknet/core/host";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { parseLoginName, USERS } from "@alknet/core/login-name";
-import type { PeerEntry } from "@alknet/core/peers";
+import { DEFAULT_PORT, type PeerEntry } from "@alknet/core/peers";
 import { formatScopeEntry, parseScopeEntry } from "@alknet/core/scope-entry";
 import type { Committed } from "@alknet/core/store-change";
 import { parseMoment } from "@alknet/core/time-span";
@@ -89,6 +90,16 @@ export function withAccounts(name: string, users: readonly string[]): PeerChange
     const peer = existing(before, name);
     return { ...peer, resources: withUsers(peer.resources ?? {}, accounts) };
   };
+}
+
+/**
+ * The peer at these addresses, and no others.
+ *
+ * @throws {InvalidText} `ADDRESS_INVALID`
+ */
+export function withAddresses(name: string, addresses: readonly string[]): PeerChange {
+  for (const each of addresses) parseHostPort(each, DEFAULT_PORT);
+  return (before) => ({ ...existing(before, name), addresses });
 }
 
 /**

@@ -48,6 +48,19 @@ test("accounts of a peer are set, shown and taken away; root is none", async () 
   assert.equal(await users(), undefined);
 });
 
+test("addresses of a peer are set, which keeps its key and its rights", async () => {
+  using home = testHome();
+  await ok(home, "peers", "add", "laptop", A, "--grant", "ssh:exec", "--user", "alice");
+  await ok(home, "peers", "set", "laptop", "--address", "a.example:1", "[::1]:2");
+  const shown = await ok(home, "peers", "show", "laptop");
+  assert.deepEqual(shown["addresses"], ["a.example:1", "[::1]:2"]);
+  assert.deepEqual([shown["fingerprints"], shown["scopes"]], [[A], ["ssh:exec"]]);
+  await ok(home, "peers", "set", "laptop", "--address", "b.example", "--no-user");
+  const now = await ok(home, "peers", "show", "laptop");
+  assert.deepEqual([now["addresses"], now["resources"]], [["b.example:7433"], {}]);
+  await fails(home, 2, "peers", "set", "laptop", "--address", "b.example:99999");
+});
+
 test("peers are added, changed and removed, whether a node runs or not", async () => {
   using home = testHome();
   await ok(home, "peers", "add", "laptop", A, "--grant", "ssh:shell", "git:read");
@@ -203,4 +216,11 @@ test("doctor names a peer of the store that counts for nothing, because the file
   home.config('listen = ["127.0.0.1:0"]', "[peers.laptop]", `fingerprint = "${B}"`);
   const { stdout } = await run(home, ["doctor"]);
   assert.match(stdout, /rights: peer laptop counts for nothing: there is a peer of that name/);
+  assert.match(stdout, /fix: .*take \[peers\.laptop\] out of /);
+  const { code, stderr } = await run(home, ["config", "check"]);
+  assert.equal(code, 0);
+  assert.match(
+    stderr,
+    /^note: .*peer laptop counts for nothing: .*\n.*take \[peers\.laptop\] out of /,
+  );
 });

@@ -110,8 +110,12 @@ test("routeTo() refuses what cannot be dialed, and says why", () => {
     routeTo("alknet1raspberry", [{ ...den, peerId: "alknet1raspberry" }]).label,
     "alknet1raspberry",
   );
-  assert.throws(() => routeTo("den", [{ ...den, enabled: false }]), { code: "TARGET_INVALID" });
+  assert.throws(() => routeTo("den", [{ ...den, enabled: false }]), {
+    code: "TARGET_INVALID",
+    hint: /^alknet peers enable den; or, where it stands in alknet\.toml, /,
+  });
   assert.throws(() => routeTo("den", [{ ...den, addresses: [] }]), {
     message: 'cannot dial "den": no address is known for it',
+    hint: /^alknet peers set den --address HOST:7433; or, where it stands in alknet\.toml, /,
   });
 });

@@ -47,18 +47,10 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
   // First, for no name is as long as a ticket; but it may look like the beginning of one.
   const peer = peers.find(({ peerId }) => peerId === target);
   if (peer !== undefined) {
-    const entry = `[peers.${target}] in alknet.toml`;
-    if (!peer.enabled) {
-      throw invalid(
-        target,
-        "this peer is disabled",
-        `to dial it, take enabled = false out of ${entry}`,
-      );
-    }
+    if (!peer.enabled) throw invalid(target, "this peer is disabled", enableHint(target));
     const { fingerprints, addresses = [] } = peer;
     if (addresses.length === 0) {
-      const hint = `add addresses = ["HOST:${DEFAULT_PORT}"] to ${entry}, or dial its ticket`;
-      throw invalid(target, "no address is known for it", hint);
+      throw invalid(target, "no address is known for it", addressHint(target));
     }
     return pinned(fingerprints, addresses, target);
   }
@@ -86,6 +78,17 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
     target,
     'expected the name of a peer, a ticket, "host:port" or "FINGERPRINT@host:port"',
   );
+}
+
+/** A peer of a store stands nowhere else: a table of its name in the file would take its key and its rights away. */
+function addressHint(name: string): string {
+  const inFile = `or, where it stands in alknet.toml, addresses = [...] in [peers.${name}]`;
+  return `alknet peers set ${name} --address HOST:${DEFAULT_PORT}; ${inFile}`;
+}
+
+function enableHint(name: string): string {
+  const inFile = `or, where it stands in alknet.toml, take enabled = false out of [peers.${name}]`;
+  return `alknet peers enable ${name}; ${inFile}`;
 }
 
 function pinned(

@@ -8,6 +8,8 @@ import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import type { IdentityProblem } from "@alknet/core/identity-index";
 import type { IdentityStore } from "@alknet/core/identity-store";
+import { joinIdentities } from "@alknet/core/joined-identities";
+import { staticIdentities } from "@alknet/core/static-identities";
 import { StoreError } from "@alknet/core/store-error";
 import type { Context } from "../context.ts";
 import { databasePath, openStoreToRead } from "../open-store.ts";
@@ -63,7 +65,7 @@ export async function checkStore(context: Context, config: Config): Promise<Chec
   }
 }
 
-export function problemFinding({ subject, message }: IdentityProblem): Finding {
+function problemFinding({ subject, message }: IdentityProblem): Finding {
   const name = subject.replace(/^.* /, "");
   return {
     check: "rights",
@@ -73,6 +75,19 @@ export function problemFinding({ subject, message }: IdentityProblem): Finding {
       ? `look at it: alknet peers show ${printable(name)}`
       : `take it back, and make another: alknet token revoke ${printable(name)}`,
   };
+}
+
+/** Peers of the store that count for nothing, because the configuration has some of their names. */
+export function shadowedEntries(config: Config, store: IdentityStore): Finding[] {
+  const own = new Set(store.problems.map(({ subject }) => subject));
+  const { problems } = joinIdentities([staticIdentities(config.peers), store]);
+  return problems
+    .filter(({ subject }) => !own.has(subject))
+    .map((problem) => {
+      const table = printable(`[peers.${problem.subject.replace(/^peer /, "")}]`);
+      const fix = `take ${table} out of ${config.path}, or write keys and scopes there`;
+      return { ...problemFinding(problem), fix };
+    });
 }
 
 /** A clock that was set back keeps rights alive that are over, and calls fresh invitations expired elsewhere. */

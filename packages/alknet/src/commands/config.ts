@@ -6,12 +6,15 @@
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import type { Config } from "@alknet/core/config";
 import { loadConfig, readConfigText } from "@alknet/core/config-file";
 import type { Counts } from "@alknet/core/config-changes";
 import { configEntries, type ConfigEntry } from "@alknet/core/config-entries";
 import { configTemplate } from "@alknet/core/config-page";
 import { formatTomlPath } from "@alknet/core/config-problem";
 import { configJsonSchema } from "@alknet/core/config-schema";
+import { checkStore, shadowedEntries } from "../checks/store.ts";
+import type { Finding } from "../checks/finding.ts";
 import { CommandError } from "../command-error.ts";
 import { configFault } from "../config-reload.ts";
 import type { Context } from "../context.ts";
@@ -24,10 +27,11 @@ interface Json {
 
 /** Say whether the file can be used; exit code 1 if not. */
 export async function checkConfigFile(
-  { home, terminal }: Context,
+  context: Context,
   file: string | undefined,
   { json }: Json,
 ): Promise<void> {
+  const { home, terminal } = context;
   const path = file === undefined ? home.config : resolve(file);
   const exists = existsSync(path);
   if (file !== undefined && !exists) {
@@ -45,7 +49,9 @@ export async function checkConfigFile(
     apiKeys: config.apiKeys.length,
     roles: config.roles.size,
   };
-  if (json) return printJson(terminal, { path, exists, valid: true, ...counts });
+  const shadowed = path === home.config ? await shadowedBy(context, config) : [];
+  const notes = shadowed.map(({ text }) => text);
+  if (json) return printJson(terminal, { path, exists, valid: true, ...counts, notes });
   if (!exists) {
     terminal.data.write(`there is no ${path}: the defaults hold\n`);
     return say(terminal, "a file to begin with: alknet config show --defaults");
@@ -56,6 +62,14 @@ export async function checkConfigFile(
     plural(counts.roles, "role"),
   ];
   terminal.data.write(`${path}: ok, ${parts.join(", ")}\n`);
+  for (const { text, fix } of shadowed) say(terminal, `note: ${text}\nhint: ${fix}`);
+}
+
+/** What of the store this file takes the place of; nothing, where there is no store that can be read. */
+async function shadowedBy(context: Context, config: Config): Promise<readonly Finding[]> {
+  const { store } = await checkStore(context, config);
+  await using _closed = store;
+  return store === undefined ? [] : shadowedEntries(config, store);
 }
 
 /** Print what holds; each value says whether it is from the file or a default. */

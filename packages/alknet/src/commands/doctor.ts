@@ -7,7 +7,6 @@
 import { styleText } from "node:util";
 import type { Config } from "@alknet/core/config";
 import { formatHostPort } from "@alknet/core/host";
-import type { IdentityProblem } from "@alknet/core/identity-index";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { joinIdentities } from "@alknet/core/joined-identities";
 import type { PeerEntry } from "@alknet/core/peers";
@@ -18,7 +17,7 @@ import { checkConfig, checkIdentity, checkRunFolder } from "../checks/files.ts";
 import type { Finding } from "../checks/finding.ts";
 import { checkNode, checkNodeStore } from "../checks/node.ts";
 import { checkSsh } from "../checks/ssh.ts";
-import { checkStore, problemFinding } from "../checks/store.ts";
+import { checkStore, shadowedEntries } from "../checks/store.ts";
 import { checkPort, checkUdpBuffers } from "../checks/sockets.ts";
 import { checkVault } from "../checks/vault.ts";
 import { CommandError } from "../command-error.ts";
@@ -55,7 +54,7 @@ export async function doctor(
   found(finding);
   for (const each of checked?.findings ?? []) found(each);
   if (config !== undefined && checked?.store !== undefined) {
-    for (const each of shadowedEntries(config, checked.store)) found(problemFinding(each));
+    for (const each of shadowedEntries(config, checked.store)) found(each);
   }
   const key = await checkIdentity(home, config ?? { identity: undefined });
   found(key);
@@ -123,13 +122,6 @@ async function sshFindings(config: Config, store: IdentityStore | undefined): Pr
 function knownPeers(config: Config, store: IdentityStore | undefined): readonly PeerEntry[] {
   const configured = staticIdentities(config.peers);
   return store === undefined ? configured.peers : joinIdentities([configured, store]).peers;
-}
-
-/** Entries of the store that count for nothing, because of what the configuration says. */
-function shadowedEntries(config: Config, store: IdentityStore): readonly IdentityProblem[] {
-  const own = new Set(store.problems.map(({ subject }) => subject));
-  const joined = joinIdentities([staticIdentities(config.peers, { roles: config.roles }), store]);
-  return joined.problems.filter(({ subject }) => !own.has(subject));
 }
 
 /** What would have let somebody in who was refused. */

@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
 import { USERS } from "@alknet/core/login-name";
 import { whyPowerful } from "@alknet/core/powerful-scopes";
+import type { PeerEntry } from "@alknet/core/peers";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { CommandError, ExitCode } from "../command-error.ts";
@@ -27,6 +28,7 @@ import {
   renamed,
   revoked,
   withAccounts,
+  withAddresses,
   withKey,
 } from "../peer-changes.ts";
 import { scopeNotes } from "../scope-notes.ts";
@@ -134,20 +136,28 @@ export async function revokePeer(
   await change(context, name, options, { make, ends: true });
 }
 
-export async function setPeer(
-  context: Context,
-  name: string,
-  options: Json & { readonly user?: readonly string[] | false | undefined },
-): Promise<void> {
-  const { user } = options;
-  if (user === undefined) {
+export interface SetOptions extends Json {
+  /** `false`: none. @default as they are */
+  readonly user?: readonly string[] | false | undefined;
+  /** @default as they are */
+  readonly address?: readonly string[] | undefined;
+}
+
+export async function setPeer(context: Context, name: string, options: SetOptions): Promise<void> {
+  const { user, address } = options;
+  const changes = [
+    ...(user === undefined ? [] : [withAccounts(name, user === false ? [] : user)]),
+    ...(address === undefined ? [] : [withAddresses(name, address)]),
+  ];
+  if (changes.length === 0) {
     throw new CommandError("expected what to set", {
       code: "USAGE",
-      hint: `for example: alknet peers set ${name} --user alice`,
+      hint: `for example: alknet peers set ${name} --user alice, or --address HOST:7433`,
       exitCode: ExitCode.USAGE,
     });
   }
-  const make = withAccounts(name, user === false ? [] : user);
+  const make: PeerChange = (before) =>
+    changes.reduce<PeerEntry | undefined>((peer, each) => each(peer), before);
   await change(context, name, options, { make, ends: false });
 }
 
