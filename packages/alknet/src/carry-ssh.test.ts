@@ -34,7 +34,7 @@ function carrying(onhostkey: (key: Uint8Array) => Promise<void>) {
   const lost: string[] = [];
   const onlost = (why: string): void => void lost.push(why);
   const carried = carrySsh(stream, { input, output }, { onhostkey, onlost });
-  return { stream, server, input, carried, lost, handed: () => Buffer.concat(handedOn) };
+  return { stream, server, input, output, carried, lost, handed: () => Buffer.concat(handedOn) };
 }
 
 test("the piece with the host key is handed on when the key has been used, and no sooner", async () => {
@@ -94,5 +94,18 @@ test("a stream that fails ends it with its error, before the key and after", asy
     while (it.handed().length < bytes.length) await turn();
     it.stream.destroy(new Error("gone"));
     await assert.rejects(it.carried, /gone/);
+  }
+});
+
+test("a client that reads no more is the end, whatever the server still has to say", async () => {
+  for (const bytes of [HELLO, Buffer.concat([HELLO, KEXINIT, REPLY, Buffer.from("x")])]) {
+    const it = carrying(() => Promise.resolve());
+    it.server.write(bytes);
+    while (it.handed().length < bytes.length) await turn();
+    it.output.on("error", () => {});
+    it.output.destroy(Object.assign(new Error("write EPIPE"), { code: "EPIPE" }));
+    it.server.write(Buffer.alloc(100_000));
+    await it.carried;
+    assert.equal(it.stream.destroyed, true);
   }
 });

@@ -16,7 +16,8 @@ export interface HostKeyWatch {
 }
 
 /**
- * Carry both directions until the server has ended its own: SSH is over then. The end of `input` is passed on.
+ * Carry both directions until the server has ended its own, or nobody is there to read `output`: SSH is over then. The
+ * end of `input` is passed on.
  *
  * Rejects with what ended the stream in any other way.
  */
@@ -26,10 +27,20 @@ export async function carrySsh(
   watch: HostKeyWatch,
 ): Promise<void> {
   input.on("error", (error) => stream.destroy(error)).pipe(stream);
-  await untilHostKey(stream, output, watch);
-  stream.pipe(output, { end: false });
-  await finished(stream, { writable: false });
-  // It has handed all on; whether all has left is for the end of the program to wait for.
+  // Without a reader nothing would read on to the end of the stream, and its end is what is waited for.
+  const abandon = (): void => void stream.destroy();
+  output.on("error", abandon).once("close", abandon);
+  if (output.destroyed) abandon();
+  try {
+    await untilHostKey(stream, output, watch);
+    stream.pipe(output, { end: false });
+    await finished(stream, { writable: false });
+    // It has handed all on; whether all has left is for the end of the program to wait for.
+  } catch (error) {
+    if (!output.destroyed) throw error;
+  } finally {
+    output.off("error", abandon).off("close", abandon);
+  }
 }
 
 /** Hand on what comes, up to and with the piece that has the host key. */
