@@ -254,6 +254,37 @@ test("channels of one connection are limited", async () => {
   client.end();
 });
 
+test("channels of one peer are limited, over all its connections", async () => {
+  await using it = connect({
+    tls: LAPTOP.fingerprint,
+    limits: { channels: 2, channelsPerPeer: 3 },
+  });
+  const server = { identities: it.identities, fingerprint: LAPTOP.fingerprint };
+  const pair = connectionPair({ auth: { server } });
+  const served = it.handler.handle(pair.server);
+  await using _second = {
+    async [Symbol.asyncDispose]() {
+      pair.client.abort(0);
+      await served;
+    },
+  };
+  const first = await login(await it.open(), {});
+  const second = await login(await pair.client.open(), {});
+  await exec(first, "read x");
+  await exec(first, "read x");
+  const held = await exec(second, "read x");
+  await assert.rejects(exec(second, "true"), /open failure/i);
+  held.resume().end();
+  await once(held, "close");
+  assert.equal(await run(second, "echo after one has ended"), "after one has ended\n");
+  // What goes with its connection leaves its place, too.
+  first.destroy();
+  await it.served;
+  const more = [await exec(second, "read x"), await exec(second, "read x")];
+  for (const channel of more) channel.end();
+  second.end();
+});
+
 test("what is not listed is refused: forwarding, X11, agents, and kinds of channels without a name here", async () => {
   await using it = connect({ tls: LAPTOP.fingerprint, scopes: ["*"] });
   const client = await login(await it.open(), {});

@@ -67,6 +67,8 @@ export interface SshLimits {
   readonly authDeadline?: number | undefined;
   /** Channels open at once on one connection. @default 2_048 */
   readonly channels?: number | undefined;
+  /** Channels open at once for one peer, over all its connections. @default 4_096, or `channels` if that is more */
+  readonly channelsPerPeer?: number | undefined;
   /** Programs that run at once for one peer, over all its connections; sockets to its agent as many. @default 256 */
   readonly sessionsPerPeer?: number | undefined;
   /** Bytes in both directions after which keys are changed. @default 2^30 */
@@ -78,6 +80,7 @@ export const DEFAULT_SSH_LIMITS: Readonly<Required<{ [K in keyof SshLimits]: num
     attempts: 10,
     authDeadline: 30_000,
     channels: 2_048,
+    channelsPerPeer: 4_096,
     sessionsPerPeer: 256,
     rekeyAfter: 2 ** 30,
   });
@@ -167,6 +170,7 @@ export function ssh(options: SshOptions): SshHandler {
   const expected = new Map<Duplex, (client: Client) => void>();
   const programs = peerCount();
   const agents = peerCount();
+  const channelsOf = peerCount();
   const sessions = new Set<SessionStatus>();
 
   server.on("connection", (client) => {
@@ -212,8 +216,12 @@ export function ssh(options: SshOptions): SshHandler {
   }
 
   function serveClient(client: Client, origin: Origin, { gone, ready, end, work }: Life): void {
-    const { channels, rekeyAfter } = limits;
-    const extended = extendSshServer(client, { clock, channels, rekeyAfter });
+    const { channels: limit, rekeyAfter } = limits;
+    const countChannel = () => {
+      const peer = login?.auth.peer?.id;
+      return peer === undefined ? undefined : channelsOf(peer, limits.channelsPerPeer);
+    };
+    const extended = extendSshServer(client, { clock, channels: limit, countChannel, rekeyAfter });
     let failures = 0;
     /** Why it was refused, as far as the client has been told. */
     const told = new Set<string>();
@@ -388,7 +396,10 @@ export function ssh(options: SshOptions): SshHandler {
 }
 
 function settingsOf({ acceptEnv = DEFAULT_ACCEPT_ENV, limits }: SshSettings) {
-  return { acceptEnv, limits: { ...DEFAULT_SSH_LIMITS, ...limits } as typeof DEFAULT_SSH_LIMITS };
+  const all = { ...DEFAULT_SSH_LIMITS, ...limits } as typeof DEFAULT_SSH_LIMITS;
+  // What one connection may have, its peer may.
+  const channelsPerPeer = limits?.channelsPerPeer ?? Math.max(all.channels, all.channelsPerPeer);
+  return { acceptEnv, limits: { ...all, channelsPerPeer } };
 }
 
 function serverConfig(hostKey: string): ssh2.ServerConfig {

@@ -48,6 +48,8 @@ export interface ChannelOptions {
   readonly clock: Clock;
   /** Channels that may be open at once. */
   readonly channels: number;
+  /** Count one more. @returns what to call at its end; `undefined`: there are too many. @default nobody counts */
+  readonly countChannel?: (() => (() => void) | undefined) | undefined;
 }
 
 export interface Channels {
@@ -74,9 +76,11 @@ interface Opening {
 
 export function extendChannels(insides: Insides, options: ChannelOptions): Channels {
   const { _protocol: protocol, _sock: transport, _chanMgr: numbers } = insides;
-  const { clock, channels: limit } = options;
+  const { clock, channels: limit, countChannel = () => () => {} } = options;
   const windows = receiveWindows();
   const windowOf = new Map<number, ReceiveWindow>();
+  /** How each channel is counted no longer. */
+  const leaveOf = new Map<number, () => void>();
   /** Bytes that wait for their reader, by channel that is adopted. */
   const unread = new WeakMap<Channel, () => number>();
   /** Writes that wait, by channel: one of stdout and one of stderr at most. */
@@ -84,8 +88,20 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
   let roundTrip: number | undefined;
 
   const { add, remove, update } = bound(numbers, ["add", "remove", "update"]);
-  numbers.add = (value) => (numbers._count < limit ? add(value) : -1);
+  numbers.add = (value) => {
+    const mayOpen = numbers._count < limit && !transport.destroyed;
+    const leave = mayOpen ? countChannel() : undefined;
+    if (leave === undefined) return -1;
+    const id = add(value);
+    leaveOf.set(id, leave);
+    return id;
+  };
+  transport.once("close", () => {
+    for (const leave of leaveOf.values()) leave();
+  });
   numbers.remove = (id) => {
+    leaveOf.get(id)?.();
+    leaveOf.delete(id);
     windowOf.get(id)?.release();
     windowOf.delete(id);
     remove(id);

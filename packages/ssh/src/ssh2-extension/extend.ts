@@ -48,6 +48,8 @@ export interface ExtensionOptions {
   readonly clock: Clock;
   /** Channels that may be open at once. */
   readonly channels: number;
+  /** As that of `ChannelOptions`. */
+  readonly countChannel?: (() => (() => void) | undefined) | undefined;
   /** Bytes in both directions after which the keys are changed. @default 2^30 */
   readonly rekeyAfter?: number | undefined;
 }
@@ -111,8 +113,8 @@ export function extendSshClient(client: Client, options: ExtensionOptions): void
 
 function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
   const { _protocol: protocol, _sock: transport } = insides;
-  const { clock, channels: limit, rekeyAfter = 2 ** 30 } = options;
-  const channels = extendChannels(insides, { clock, channels: limit });
+  const { clock, rekeyAfter = 2 ** 30 } = options;
+  const channels = extendChannels(insides, options);
   const keys = extendKeys(protocol, { clock, rekeyAfter, onexchanged: () => channels.resume() });
 
   const write = protocol._onWrite;
