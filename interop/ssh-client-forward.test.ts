@@ -75,6 +75,12 @@ test("a listener that is refused over there ends it at first", async () => {
   assert.match(refused.stderr, /den does not listen on localhost:0[^]*alknet peers grant NAME/);
 });
 
+test("a command does not begin before what is to listen over there does", async () => {
+  await using it = await machines(["ssh:exec"]);
+  const { code, stdout } = await it.run(["-R", "0:localhost:1", "den", "echo ran"]);
+  assert.deepEqual([code, stdout], [3, ""]);
+});
+
 test("-W has stdin and stdout lead to where the far side connects; what is refused is told", async () => {
   await using target = await startTarget(echo);
   const nobody = await freePort();

@@ -171,7 +171,7 @@ test("--persist begins a new shell when the connection is back", async () => {
   await terminal.until(/the connection to den was lost: .*trying again in 1 s/);
   const file = await terminal.file;
   await it.den.restart();
-  await terminal.until(/trying again[^]*[$#] /);
+  await terminal.until(/trying again[^]*connected to den again[^]*[$#] /);
   assert.match(modesOf(file), RAW);
   terminal.press("echo was=$was.; exit 6\r");
   await terminal.until(/was=\.\r\n[^]*code 6\r\n/);

@@ -44,6 +44,7 @@ export function sshTeller(
 ): SshTeller {
   const listening = new Map<SshForward, string>();
   const { words } = terminal;
+  let isLost = false;
   const note = (text: string): void => say(terminal, `alknet: ${text}`);
   return {
     note,
@@ -61,6 +62,8 @@ export function sshTeller(
       }
     },
     connected({ transport, remoteAddress, auth }, { hostKey }) {
+      if (isLost) note(`connected to ${target} again`);
+      isLost = false;
       if (!json) return;
       const { peer, fingerprint } = auth;
       printJson(terminal, {
@@ -117,6 +120,7 @@ export function sshTeller(
       });
     },
     lost(error, delay) {
+      isLost = true;
       const { code, message } = explain(error, dialing.identity.fingerprint);
       const retry = delay / 1_000;
       if (json) printJson(terminal, { event: "lost", code, message, retry });

@@ -23,6 +23,7 @@ import { carryPlace } from "../ssh-carry.ts";
 import type { ForwardPlace, SshForward } from "../ssh-forward-spec.ts";
 import { type LocalForward, listenHere, listenThere, type TellRefused } from "../ssh-forwards.ts";
 import { explained, reachSsh, type ReachedSsh } from "../ssh-reach.ts";
+import { isLasting } from "../ssh-retry.ts";
 import { runSession, type SessionKind } from "../ssh-session.ts";
 import { sshTeller, type SshTeller } from "../ssh-teller.ts";
 
@@ -83,7 +84,7 @@ export async function sshCommand(
     for (;;) {
       const reached = await reach().catch(async (error: unknown) => {
         // At first, what is wrong is told and not tried again.
-        if (!link.hasBeen || isFinal(error)) throw error;
+        if (!link.hasBeen || isLasting(error)) throw error;
         await wait(teller, error as Error, attempt++);
         return undefined;
       });
@@ -118,14 +119,16 @@ export async function sshCommand(
     const stop = (): void => abort();
     interrupted.addEventListener("abort", stop, { once: true });
     try {
-      // With the login, in one flight.
-      const session = options.session && runSession(context, client, options.session, teller);
+      const run = () => options.session && runSession(context, client, options.session, teller);
+      // With the login, in one flight; what listens over there is there first.
+      let session = options.remote.length === 0 ? run() : undefined;
       session?.catch(() => {});
       await client.loggedIn.catch((error: unknown) => {
         throw explained(error, target);
       });
       await listenRemotely(client, options.remote, isFirst && !options.persist, teller);
       teller.connected(connection, client);
+      session ??= run();
       const { carry } = options;
       const carried = carry && carryPlace(context, client, carry, teller);
       const end = await (session ?? carried);
@@ -166,12 +169,6 @@ function splitUser(where: string): { readonly user: string | undefined; readonly
   return user === undefined || host === undefined
     ? { user: undefined, host: where }
     : { user, host };
-}
-
-function isFinal(error: unknown): boolean {
-  if (error instanceof CommandError) return error.exitCode !== ExitCode.NOT_CONNECTED;
-  const { code, final } = error as { code?: unknown; final?: boolean };
-  return final === true || code === "UNAVAILABLE" || code === "REVOKED";
 }
 
 function lostError(teller: SshTeller, target: string, lost: Error): Error {
