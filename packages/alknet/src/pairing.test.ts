@@ -42,7 +42,10 @@ test("invite, join and ping by name, each in a process of its own; nobody joins 
   assert.equal(made.code, 0, made.stderr);
   // One line for programs, words for people.
   assert.match(made.stdout, /^alkinvite1[a-z2-7]+\n$/);
-  assert.match(made.stderr, /note: ssh:shell is a shell of the user that the node runs as/);
+  assert.match(made.stderr, /note: ssh:shell is a shell of the account that the node gives it/);
+  const isNote =
+    /the node is root here, and gives laptop no account by itself: alknet peers set laptop --user LOGIN, once/;
+  assert.equal(isNote.test(made.stderr), process.getuid?.() === 0);
   const ticket = made.stdout.trim();
 
   const joined = await real(laptop, "join", ticket, "--as", "attic");
@@ -51,6 +54,7 @@ test("invite, join and ping by name, each in a process of its own; nobody joins 
     joined.stdout,
     /^node +attic ed25519:[0-9a-f]{64}\nyou are +laptop\nmay +ssh:shell /,
   );
+  assert.match(joined.stderr, /^Try it: alknet ssh attic$/m);
   const pinged = await real(laptop, "ping", "attic", "-c", "1", "--json");
   assert.equal(documentOf(pinged)["peer"], "attic", pinged.stderr);
 

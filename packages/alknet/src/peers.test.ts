@@ -37,7 +37,8 @@ test("accounts of a peer are set, shown and taken away; root is none", async () 
     ((await ok(home, "peers", "show", "laptop"))["resources"] as { user?: string[] }).user;
   await ok(home, "peers", "add", "laptop", A, "--user", "alice", "bob");
   assert.deepEqual(await users(), ["alice", "bob"]);
-  await ok(home, "peers", "set", "laptop", "--user", "carol");
+  const { stderr } = await run(home, ["peers", "set", "laptop", "--user", "carol"]);
+  assert.match(stderr, /^note: this machine has no user "carol": useradd -m carol$/m);
   assert.deepEqual(await users(), ["carol"]);
   assert.match((await run(home, ["peers", "show", "laptop"])).stdout, /^account +carol$/m);
   await fails(home, 2, "peers", "set", "laptop", "--user", "root");
@@ -119,7 +120,7 @@ test("what cannot be done says what to do instead", async () => {
 test("rights that amount to everything are said to be so", async () => {
   using home = testHome();
   const { stderr } = await run(home, ["peers", "add", "laptop", A, "--grant", "ssh:shell"]);
-  assert.match(stderr, /ssh:shell is a shell of the user that the node runs as/);
+  assert.match(stderr, /ssh:shell is a shell of the account that the node gives it/);
 });
 
 test("a key of SSH lets the same machine in", async () => {

@@ -12,8 +12,8 @@ import { parseScope } from "./scope.ts";
 /** Who has one of these can give itself the rest: by changing the node, or as the user that it runs as. */
 const POWERFUL: readonly (readonly [service: string, action: string, why: string])[] = [
   ["node", "admin", "changes this node, rights included"],
-  ["ssh", "shell", "is a shell of the user that the node runs as"],
-  ["ssh", "exec", "runs any command as the user that the node runs as"],
+  ["ssh", "shell", "is a shell of the account that the node gives it"],
+  ["ssh", "exec", "runs any command as the account that the node gives it"],
 ];
 
 /**

@@ -124,6 +124,13 @@ test("connectSsh() logs in by a key where TLS proves nobody, and says when it is
   }
 });
 
+test("connectSsh() says what the server says of a login that it refuses", async () => {
+  await assert.rejects(connect({ scopes: ["call:invoke"] }), {
+    code: "LOGIN_REFUSED",
+    message: 'peer "laptop" has no right that SSH serves',
+  });
+});
+
 test("a shell has a terminal of the asked size, and its changes", async () => {
   await using it = await connect({ scopes: ["ssh:shell"], ahead: true });
   const session = await it.client.session({

@@ -24,6 +24,7 @@ import {
   beginAhead,
   flows,
   forwardAgent,
+  hearMessages,
   openSession,
   type OpenedSession,
   ProgramRefused,
@@ -54,7 +55,7 @@ export interface SshClientOptions {
   readonly keepAlive?: number | undefined;
   /** Channels that may be open at once. @default 4_096 */
   readonly channels?: number | undefined;
-  /** Hears messages that the server has for a person. */
+  /** Hears what the server tells who wants details (RFC 4253 §11.3), such as why it refuses what is refused next. */
   readonly onmessage?: ((text: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly clock?: Clock | undefined;
@@ -105,6 +106,8 @@ export interface SshSession {
   close(): void;
 }
 
+/** Most that is shown of what a server says, in characters. */
+const MAX_TOLD = 1_000;
 /** How long a server may take to close its side after our goodbye, in milliseconds. */
 const LINGER = 2_000;
 const UNKNOWN_ORIGIN: RemoteOrigin = { address: "127.0.0.1", port: 0 };
@@ -142,6 +145,8 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
   let hostKey: SshPublicKey | undefined;
   let ending: SshEnd | undefined;
   let isIn = false;
+  /** What the server has last said to who logs in. */
+  let told: string | undefined;
   // Who does not wait for it hears of it in what fails.
   loggedIn.promise.catch(() => {});
 
@@ -170,6 +175,7 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
     { type: "none", username: user },
     ...(options.keys ?? []).map((key) => ({ type: "publickey" as const, username: user, key })),
   ];
+  client.on("banner", (text) => (told = lineOf(text)));
   client.on("ready", () => {
     isIn = true;
     loggedIn.resolve();
@@ -178,7 +184,7 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
     const { level } = error as { level?: string };
     fail(
       level === "client-authentication" || !isIn || level === "protocol"
-        ? refusalOf(error, user)
+        ? refusalOf(error, told ?? notLetIn(user))
         : new SshClientError("CONNECTION_LOST", `the SSH connection was lost: ${error.message}`, {
             cause: error,
           }),
@@ -217,6 +223,7 @@ export async function connectSsh(stream: Duplex, options: SshClientOptions): Pro
     strictVendor: false,
   });
   extendSshClient(client, { clock, channels });
+  if (options.onmessage !== undefined) hearMessages(client, options.onmessage);
   const flowOf = flows(client);
   const sent = ahead ? beginAhead(client, user) : loggedIn.promise;
   const listeners = remoteListeners(client, flowOf);
@@ -317,11 +324,20 @@ function hostKeyOf(blob: Buffer): SshPublicKey | undefined {
   }
 }
 
+/** One line that can be shown, of what somebody else has sent. */
+function lineOf(text: string): string {
+  const line = text.slice(0, MAX_TOLD).replaceAll(/[\p{Cc}\p{Cf}]+/gu, " ");
+  return line.trim().replace(/^not let in: /, "");
+}
+
+function notLetIn(user: string): string {
+  return `the server does not let us in${user === "" ? "" : ` as ${JSON.stringify(user)}`}`;
+}
+
 /** Why there was no login. */
-function refusalOf(cause: Error, user: string): SshClientError {
+function refusalOf(cause: Error, text: string): SshClientError {
   const { level } = cause as { level?: string };
   if (level === "client-authentication") {
-    const text = `the server does not let us in as ${JSON.stringify(user)}`;
     return new SshClientError("LOGIN_REFUSED", text, { cause });
   }
   if (cause.message.includes("Host denied")) {

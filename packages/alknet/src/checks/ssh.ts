@@ -8,7 +8,7 @@ import type { Identity } from "@alknet/core/access";
 import type { Config } from "@alknet/core/config";
 import { formatHostPort, type HostPort } from "@alknet/core/host";
 import { USERS } from "@alknet/core/login-name";
-import { compileScopes } from "@alknet/core/scope";
+import { hasSsh } from "../account-notes.ts";
 import { isPublicAddress } from "../own-addresses.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable } from "../terminal.ts";
@@ -26,17 +26,11 @@ export interface CheckedSsh {
 
 export function checkSsh({ config, identities, isRoot, noTerminals }: CheckedSsh): Finding[] {
   if (!config.handlers.includes("ssh")) return [];
-  const mayLogIn = identities.filter(hasSshRights);
+  const mayLogIn = identities.filter(({ scopes }) => hasSsh(scopes));
   const found = isRoot ? mayLogIn.filter(hasNoUser).map((each) => withoutUser(each, config)) : [];
   if (noTerminals !== undefined && mayLogIn.length > 0) found.push(withoutTerminals(noTerminals));
   const open = config.ssh.listen.filter(({ host }) => isPublicAddress(host));
   return [...found, ...open.map((each) => openToAll(each, config))];
-}
-
-function hasSshRights({ scopes }: Identity): boolean {
-  const { everything, services, actions } = compileScopes(scopes);
-  const own = [...actions.keys()].some((action) => action.startsWith("ssh:"));
-  return everything || services.has("ssh") || own;
 }
 
 function hasNoUser({ resources }: Identity): boolean {

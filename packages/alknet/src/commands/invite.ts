@@ -26,6 +26,7 @@ import { whyPowerful } from "@alknet/core/powerful-scopes";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import type { Invitation } from "@alknet/core/store-backend";
 import { parseSpan } from "@alknet/core/time-span";
+import { accountNotes } from "../account-notes.ts";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { nodeAddresses } from "../node-addresses.ts";
@@ -76,6 +77,7 @@ export async function invite(context: Context, options: InviteOptions): Promise<
     await store.addInvitation(invitation);
     const warnings = [
       ...warningsOf(scopes, config, addsKey),
+      ...(addsKey ? [] : await accountWarnings(peerId, scopes, config)),
       ...(addresses.every(isLoopback) ? [LOOPBACK] : []),
       ...(config.handlers.includes("register") ? [] : [NOT_SERVED]),
       ...(running ? [] : [NOT_RUNNING]),
@@ -230,6 +232,16 @@ function warningsOf(scopes: readonly string[], { roles }: Config, addsKey: boole
     );
   }
   return warnings;
+}
+
+/** Of a peer that is to come. */
+async function accountWarnings(
+  peerId = "NAME",
+  scopes: readonly string[],
+  { roles }: Config,
+): Promise<string[]> {
+  const notes = await accountNotes({ peerId, scopes }, { roles });
+  return notes.map((note) => `${note}, once it has joined`);
 }
 
 function explain(

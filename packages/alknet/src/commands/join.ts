@@ -71,13 +71,17 @@ export async function joinCommand(
       ]);
       if (before)
         say(terminal, "This machine had joined it before: nothing has changed over there.");
-      say(terminal, `Try it: alknet ping ${node}`);
+      say(terminal, `Try it: alknet ${scopes.some(isOfSsh) ? "ssh" : "ping"} ${node}`);
     } catch (error) {
       throw signal.aborted ? new Interrupted() : explained(error);
     } finally {
       await client.leave();
     }
   });
+}
+
+function isOfSsh(scope: string): boolean {
+  return /^(?:ssh:|\*(?: |$))/.test(scope);
 }
 
 /** Said also to who gets the right: it is to be kept as one. */

@@ -11,6 +11,7 @@ import { whyPowerful } from "@alknet/core/powerful-scopes";
 import type { PeerEntry } from "@alknet/core/peers";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
+import { accountNotes } from "../account-notes.ts";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { tellEffect } from "../effect.ts";
@@ -71,6 +72,7 @@ export async function showPeer(context: Context, name: string, { json }: Json): 
       ...peer.scopes.map((each) => ["may", each + emphasis(each, config)] as const),
       ...(peer.scopes.length === 0 ? [["may", "nothing"] as const] : []),
     ]);
+    for (const note of await accountNotes(peer, config)) say(context.terminal, `note: ${note}`);
   });
 }
 
@@ -213,6 +215,7 @@ async function change(
     const { committed, peer, gained } = await changePeer(store, config, name, make, { to });
     // What it has had for long was said when it was granted.
     const notes = gained.flatMap((scope) => scopeNotes(scope, config.roles));
+    if (peer !== null && !ends) notes.push(...(await accountNotes(peer, config)));
     await tellEffect(context, committed, { json, document: { peer }, ends, notes });
   });
 }
