@@ -81,6 +81,20 @@ test("a command does not begin before what is to listen over there does", async 
   assert.deepEqual([code, stdout], [3, ""]);
 });
 
+test("a port over there that is taken is told apart from one that is not allowed", async () => {
+  await using target = await startTarget(echo);
+  await using it = await machines(["tunnel:listen:localhost:*"]);
+  const taken = await it.run(["-N", "-R", `${target.port}:localhost:1`, "den"]);
+  assert.equal(taken.code, 1);
+  assert.match(taken.stderr, /does not listen on localhost:\d+: .*hint: choose another port/s);
+  const denied = await it.run(["-N", "-R", "*:0:localhost:1", "den"]);
+  assert.equal(denied.code, 3);
+  assert.match(
+    denied.stderr,
+    /lacks [^]*hint: over there: alknet peers grant NAME .*tunnel:listen:/,
+  );
+});
+
 test("-W has stdin and stdout lead to where the far side connects; what is refused is told", async () => {
   await using target = await startTarget(echo);
   const nobody = await freePort();

@@ -93,18 +93,27 @@ test("a peer is reached through others, with TLS from end to end, and the gate's
   await using gate = await it.node("gate", [`tunnel:dial:${it.den.address}`]);
   const through = await it.run(["-J", "gate", "den", "echo", "through"]);
   assert.deepEqual([through.stdout, through.stderr], ["through\n", ""]);
-  assert.equal((await it.run(["-J", "gate,gate", "den", "true"])).code, 4);
+  assert.equal((await it.run(["-J", "gate,gate", "den", "true"])).code, 3);
   await gate.stop();
   await using _closed = await it.node("shut", []);
   const refused = await it.run(["-J", "shut", "den", "true"]);
-  assert.equal(refused.code, 4);
-  assert.match(refused.stderr, /shut[^]*tunnel:dial/);
+  assert.equal(refused.code, 3);
+  assert.match(refused.stderr, /shut[^]*hint: on shut: alknet peers grant NAME tunnel:dial/);
 });
 
 test("who is not let in, or not there, is told what to do, by the exit code too", async () => {
   await using it = await machines(["tunnel:dial:localhost:1"]);
-  const denied = await it.run(["den", "true"]);
-  assert.match(denied.stderr, /may not|alknet: /);
+  for (const [command, scope] of [
+    [["ls", "-l"], "'ssh:exec:ls -l'|ssh:exec"],
+    [[], "ssh:shell"],
+  ] as const) {
+    const denied = await it.run(["den", ...command]);
+    assert.equal(denied.code, 3);
+    assert.match(
+      denied.stderr,
+      new RegExp(`lacks ssh:[^]*hint: over there: alknet peers grant NAME (?:${scope})\n$`),
+    );
+  }
   const unknown = await it.run(["dem", "true"]);
   assert.deepEqual([unknown.code, /did you mean "den/.test(unknown.stderr)], [2, true]);
   await it.den.stop();

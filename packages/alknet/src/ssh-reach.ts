@@ -48,6 +48,8 @@ export interface ReachSshOptions {
 export interface ReachedSsh {
   readonly client: SshClient;
   readonly connection: Connection;
+  /** What the server has told last, beside its answers. */
+  readonly told: () => string | undefined;
   /** End all of it, the ways through others too. */
   readonly abort: () => void;
 }
@@ -68,14 +70,16 @@ export async function reachSsh(dialing: Client, options: ReachSshOptions): Promi
     try {
       const stream = await connection.open();
       const { connectSsh } = await loading;
+      let told: string | undefined;
       const client = await connectSsh(stream, {
         user,
         signal,
         ahead: true,
         checkHostKey: async ({ blob }) => await isHostKey(blob, options),
         connectAgent: options.connectAgent,
+        onmessage: (text) => (told = text),
       });
-      return { client, connection, abort: leave };
+      return { client, connection, told: () => told, abort: leave };
     } catch (error) {
       signal.throwIfAborted();
       throw await refusalOf(connection, error);
@@ -89,6 +93,14 @@ export async function reachSsh(dialing: Client, options: ReachSshOptions): Promi
 /** What a failed login or session is told as. */
 export function explained(error: unknown, target: string): unknown {
   const { code, message } = error as Partial<SshClientError>;
+  if (error instanceof DialError && missingScope(error.cause) !== undefined) {
+    return new CommandError(`not allowed: ${error.message}`, {
+      code: "NOT_ALLOWED",
+      hint: error.hint,
+      exitCode: ExitCode.NOT_ALLOWED,
+      cause: error,
+    });
+  }
   if (code === "LOGIN_REFUSED") {
     return new CommandError(`not allowed: ${target} does not let this node in: ${message}`, {
       code,

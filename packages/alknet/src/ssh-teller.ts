@@ -13,6 +13,7 @@ import { explain } from "./explain.ts";
 import { shellWord } from "./shell-word.ts";
 import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
 import { describeForward } from "./ssh-forwards.ts";
+import { lackingScope, whyNotListening } from "./ssh-told.ts";
 import { printJson, say, type Terminal } from "./terminal.ts";
 
 export interface SshTeller {
@@ -24,8 +25,8 @@ export interface SshTeller {
   refused(forward: SshForward, error: Error, asked: ForwardPlace | undefined): void;
   /** The far side does not connect to where all was to go. @returns what to end with */
   notConnected(to: ForwardPlace, error: Error): CommandError;
-  /** The far side does not listen. @returns what to end with */
-  notListening(forward: SshForward, error: Error): CommandError;
+  /** The far side does not listen. @param told by it, beside that. @returns what to end with */
+  notListening(forward: SshForward, error: Error, told: string | undefined): CommandError;
   /** @param delay until the next try, in milliseconds */
   lost(error: Error, delay: number): void;
   readonly note: (text: string) => void;
@@ -110,12 +111,23 @@ export function sshTeller(
         },
       );
     },
-    notListening(forward, cause) {
-      const scope = `tunnel:listen:${"path" in forward.listen ? `unix:${forward.listen.path}` : formatPlace(forward.listen)}`;
-      return new CommandError(`${target} does not listen on ${formatPlace(forward.listen)}`, {
+    notListening(forward, cause, told) {
+      const place = formatPlace(forward.listen);
+      const why = whyNotListening(told);
+      const text = `${target} does not listen on ${place}${why === undefined ? "" : `: ${why}`}`;
+      const lacking = lackingScope(told);
+      const isAllowed = why !== undefined && lacking === undefined;
+      const scope =
+        lacking ?? `tunnel:listen:${"path" in forward.listen ? `unix:${place}` : place}`;
+      const grant = `over there: alknet peers grant NAME ${shellWord(scope)}`;
+      return new CommandError(text, {
         code: "LISTEN_REFUSED",
-        hint: `the port is taken there, or, over there: alknet peers grant NAME ${shellWord(scope)}`,
-        exitCode: ExitCode.NOT_ALLOWED,
+        hint: isAllowed
+          ? "choose another port over there; 0 takes any that is free"
+          : why === undefined
+            ? `the port is taken there, or, ${grant}`
+            : grant,
+        exitCode: isAllowed ? ExitCode.FAILED : ExitCode.NOT_ALLOWED,
         cause,
       });
     },

@@ -353,14 +353,12 @@ function refusalOf(cause: Error, text: string): SshClientError {
   return new SshClientError("NOT_CONNECTED", `cannot speak SSH: ${cause.message}`, { cause });
 }
 
-function sessionOf({ channel, refused, ended, resize, signal }: OpenedSession): SshSession {
+function sessionOf(opened: OpenedSession): SshSession {
+  const { channel } = opened;
   return {
-    channel,
+    ...opened,
     stderr: channel.stderr,
-    refused,
-    ended,
-    resize,
-    signal: (name) => signal(name.replace(/^SIG/, "")),
+    signal: (name) => opened.signal(name.replace(/^SIG/, "")),
     close: () => channel.close(),
   };
 }

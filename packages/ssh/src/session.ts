@@ -51,6 +51,8 @@ export interface SessionContext {
   readonly gone: AbortSignal;
   /** Hears of what was refused. */
   onrefused(reason: string, scope: string | undefined): void;
+  /** Send a message to who wants details. */
+  tell(text: string): void;
   /** Count a program that begins. @returns what to call at its end; `undefined`: there are too many. */
   begin(status: SessionStatus): (() => void) | undefined;
   /** Hears of the channel of the program, before that begins. */
@@ -151,6 +153,7 @@ export function serveSession(session: Session, context: SessionContext): void {
    */
   function turnAway(channel: ServerChannel, reason: string, scope: string | undefined): void {
     context.onrefused(reason, scope);
+    if (scope !== undefined) context.tell(`alknet: not allowed, this key lacks ${scope}`);
     void leave(channel, { kind: "failed", error: new Error(reason) });
   }
 

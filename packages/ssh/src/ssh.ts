@@ -272,6 +272,7 @@ export function ssh(options: SshOptions): SshHandler {
           recorder,
           clock,
           begin: (status) => begin(status, work),
+          tell: (text) => channels.tell(text),
           onchannel: (channel) => void forwarded.tellRefusals(channel),
         });
       });

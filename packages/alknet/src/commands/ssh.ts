@@ -18,6 +18,7 @@ import { Interrupted } from "../interrupted.ts";
 import { peerCalled } from "../peer-called.ts";
 import { ProgramEnded } from "../program-ended.ts";
 import { makeKnownHosts } from "../known-hosts.ts";
+import { shellWord } from "../shell-word.ts";
 import { sshFiles } from "../ssh-files.ts";
 import { carryPlace } from "../ssh-carry.ts";
 import type { ForwardPlace, SshForward } from "../ssh-forward-spec.ts";
@@ -25,6 +26,7 @@ import { type LocalForward, listenHere, listenThere, type TellRefused } from "..
 import { explained, reachSsh, type ReachedSsh } from "../ssh-reach.ts";
 import { isLasting } from "../ssh-retry.ts";
 import { runSession, type SessionKind } from "../ssh-session.ts";
+import { lackingScope } from "../ssh-told.ts";
 import { sshTeller, type SshTeller } from "../ssh-teller.ts";
 
 export interface SshCommandOptions {
@@ -48,6 +50,8 @@ export interface SshCommandOptions {
 const BACKOFF = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000] as const;
 /** As `ssh` ends where the connection did. */
 const LOST = 255;
+/** As a shell ends that may not run something: so does a node. */
+const TURNED_AWAY = 126;
 
 export async function sshCommand(
   context: Context,
@@ -111,11 +115,12 @@ export async function sshCommand(
 
   /** Use a connection until it is lost. @throws how the program, or the person, has ended it */
   async function serve(
-    { client, connection, abort }: ReachedSsh,
+    reached: ReachedSsh,
     target: string,
     isFirst: boolean,
     teller: SshTeller,
   ): Promise<Error> {
+    const { client, connection, told, abort } = reached;
     const stop = (): void => abort();
     interrupted.addEventListener("abort", stop, { once: true });
     try {
@@ -126,7 +131,7 @@ export async function sshCommand(
       await client.loggedIn.catch((error: unknown) => {
         throw explained(error, target);
       });
-      await listenRemotely(client, options.remote, isFirst && !options.persist, teller);
+      await listenRemotely(reached, options.remote, isFirst && !options.persist, teller);
       teller.connected(connection, client);
       session ??= run();
       const { carry } = options;
@@ -134,6 +139,8 @@ export async function sshCommand(
       const end = await (session ?? carried);
       if (end?.kind === "ended") {
         await goodbye(client);
+        const scope = end.status === TURNED_AWAY ? lackingScope(told()) : undefined;
+        if (scope?.startsWith("ssh:")) throw notAllowed(target, scope);
         throw new ProgramEnded(end.status);
       }
       // Channels end with their connection, a moment before that is told.
@@ -171,6 +178,15 @@ function splitUser(where: string): { readonly user: string | undefined; readonly
     : { user, host };
 }
 
+/** The server has said why on its own. */
+function notAllowed(target: string, scope: string): CommandError {
+  return new CommandError(`not allowed: ${target} does not run that for this node`, {
+    code: "NOT_ALLOWED",
+    hint: `over there: alknet peers grant NAME ${shellWord(scope)}`,
+    exitCode: ExitCode.NOT_ALLOWED,
+  });
+}
+
 function lostError(teller: SshTeller, target: string, lost: Error): Error {
   teller.note(`the connection to ${target} was lost: ${lost.message}`);
   return new ProgramEnded(LOST);
@@ -203,7 +219,7 @@ async function listenLocally(
 
 /** @param isNeeded end if one of them is refused, as at the first time */
 async function listenRemotely(
-  client: SshClient,
+  { client, told }: ReachedSsh,
   forwards: readonly SshForward[],
   isNeeded: boolean,
   teller: SshTeller,
@@ -215,7 +231,7 @@ async function listenRemotely(
       );
       teller.listening(forward, place, "remote");
     } catch (error) {
-      const refused = teller.notListening(forward, error as Error);
+      const refused = teller.notListening(forward, error as Error, told());
       if (isNeeded) throw refused;
       teller.note(refused.message);
     }

@@ -331,6 +331,12 @@ export function forwardAgent(client: Client, connect: () => Promise<Duplex>): vo
   };
 }
 
+/** Have `onmessage` called with what the server tells who wants details (RFC 4253 §11.3). */
+export function hearMessages(client: Client, onmessage: (text: string) => void): void {
+  const handle = (_of: never, _display: boolean, text: string): void => onmessage(text);
+  clientInsides(client)._protocol._handlers["DEBUG"] = handle as never;
+}
+
 /** Makes channels of forwarding of those that a client has opened. */
 export function flows(client: Client): (channel: ClientChannel) => Duplex {
   const { flowOf, breakAll } = flowChannels(insidesOf(client), "server");
