@@ -16,7 +16,7 @@ import type { SshHandler, SshOptions, SshSettings, StreamOrigin } from "@alknet/
 export const SSH_ALPN = "alknet/ssh";
 
 export interface SshServiceOptions extends Omit<SshOptions, "recorder"> {
-  /** Folder for recordings of all sessions; `undefined`: nothing is recorded. */
+  /** Folder for recordings of all sessions on terminals; `undefined`: nothing is recorded. */
   readonly record?: string | undefined;
 }
 
@@ -40,7 +40,8 @@ export function sshService({ record, ...options }: SshServiceOptions): SshServic
     const { recordTo } = await import("@alknet/ssh/recording");
     // A node that is killed later has left its compiled code for the next start.
     flushCompileCache();
-    const recorder = record === undefined ? undefined : recordTo(record);
+    const recorder =
+      record === undefined ? undefined : recordTo(record, { logger: options.logger });
     handler = ssh({ ...options, ...settings, recorder });
     return handler;
   }

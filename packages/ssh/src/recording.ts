@@ -2,8 +2,8 @@
  * Recordings of sessions: what programs printed, and when, in asciicast v2
  * (https://docs.asciinema.org/manual/asciicast/v2/), one file for each.
  *
- * What is typed is not recorded: passwords are. Programs without a terminal are recorded too, or whoever does not want
- * to be would ask for none; bytes that are no text are shown as U+FFFD then.
+ * What is typed is not recorded: passwords are. Programs without a terminal are not recorded: most of what they print is
+ * files.
  *
  * @module
  */
@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { Transform } from "node:stream";
 import { StringDecoder } from "node:string_decoder";
 import { type Clock, systemClock } from "@alknet/core/clock";
+import { type Logger, silentLogger } from "@alknet/core/log";
 import { makeFolders } from "@alknet/core/make-folders";
 import type { SessionStatus } from "./session-status.ts";
 import type { WindowSize } from "./terminal-device.ts";
@@ -43,6 +44,12 @@ export interface SessionRecorder {
   close(): Promise<void>;
 }
 
+export interface RecordOptions {
+  readonly clock?: Clock | undefined;
+  /** Hears why a session could not be recorded. */
+  readonly logger?: Logger | undefined;
+}
+
 /** A session's recording has ended before it. */
 export class RecordingFailed extends Error {
   override readonly name = "RecordingFailed";
@@ -53,18 +60,24 @@ export class RecordingFailed extends Error {
 const NO_SIZE: WindowSize = { columns: 80, rows: 24 };
 
 /**
- * Record each session in a file of its own, for its owner alone (0600), in `folder`, which is made (0700).
+ * Record each session on a terminal in a file of its own, for its owner alone (0600), in `folder`, which is made (0700).
  * Names begin with the date: `20260102T030405Z-laptop-0123456789abcdef.cast`.
  */
-export function recordTo(folder: string, clock: Clock = systemClock): Recorder {
+export function recordTo(folder: string, options: RecordOptions = {}): Recorder {
+  const { clock = systemClock, logger = silentLogger } = options;
   return async (session) => {
+    if (session.terminal === undefined) return undefined;
+    const { peer } = session;
+    const warn = (cause: unknown): void =>
+      logger.warn({ err: cause, peer, folder }, "ssh: a session cannot be recorded");
     const path = join(folder, fileName(session));
     try {
       makeFolders(folder);
       // Not through a link, and not into a file that is there.
       const file = await open(path, "wx", 0o600);
-      return await record(file, session, clock);
+      return await record(file, session, { clock, warn });
     } catch (cause) {
+      warn(cause);
       throw cannotRecord(cause);
     }
   };
@@ -75,7 +88,7 @@ type File = Awaited<ReturnType<typeof open>>;
 async function record(
   file: File,
   session: RecordedSession,
-  clock: Clock,
+  { clock, warn }: { readonly clock: Clock; readonly warn: (cause: unknown) => void },
 ): Promise<SessionRecorder> {
   const began = clock.now();
   const failure = new AbortController();
@@ -92,7 +105,10 @@ async function record(
     if (isClosed || data === "") return writing;
     const time = Number(((clock.now() - began) / 1_000).toFixed(6));
     writing = writing.then(() => (failure.signal.aborted ? undefined : write([time, code, data])));
-    writing = writing.catch((error: unknown) => failure.abort(cannotRecord(error)));
+    writing = writing.catch((error: unknown) => {
+      warn(error);
+      failure.abort(cannotRecord(error));
+    });
     return writing;
   }
 
@@ -158,5 +174,8 @@ function fileName({ peer, since }: RecordedSession): string {
 /** Without the path: peers hear of it. */
 function cannotRecord(cause: unknown): RecordingFailed {
   const { code = "" } = cause as NodeJS.ErrnoException;
-  return new RecordingFailed(`this session cannot be recorded (${code}), and all are`, { cause });
+  return new RecordingFailed(
+    `this session cannot be recorded (${code}), and all on terminals are`,
+    { cause },
+  );
 }

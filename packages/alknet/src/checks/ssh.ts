@@ -10,6 +10,7 @@ import { formatHostPort, type HostPort } from "@alknet/core/host";
 import { USERS } from "@alknet/core/login-name";
 import { hasSsh } from "../account-notes.ts";
 import { isPublicAddress } from "../own-addresses.ts";
+import { recordingsHint, whyUnusable } from "../recordings-folder.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
@@ -30,6 +31,12 @@ export function checkSsh({ config, identities, isRoot, noTerminals }: CheckedSsh
   const found = isRoot ? mayLogIn.filter(hasNoUser).map((each) => withoutUser(each, config)) : [];
   if (noTerminals !== undefined && mayLogIn.length > 0) found.push(withoutTerminals(noTerminals));
   const open = config.ssh.listen.filter(({ host }) => isPublicAddress(host));
+  const { record } = config.ssh;
+  const why = record === undefined ? undefined : whyUnusable(record);
+  if (why !== undefined) {
+    const text = printable(`no session on a terminal begins: cannot record in ${record}: ${why}`);
+    found.push({ check: "ssh", state: "problem", text, fix: recordingsHint(config.path) });
+  }
   return [...found, ...open.map((each) => openToAll(each, config))];
 }
 

@@ -21,6 +21,7 @@ import { createNodeCalls } from "../node-calls.ts";
 import { holdNodeVault } from "../node-vault.ts";
 import { openStore } from "../open-store.ts";
 import type { PassphraseFlags } from "../read-secret.ts";
+import { checkRecordings } from "../recordings-folder.ts";
 import { systemdNotifier } from "../systemd.ts";
 import { printFields, printJson, say, type Terminal } from "../terminal.ts";
 
@@ -42,6 +43,7 @@ export async function up(
     write: (text) => terminal.words.write(text),
   });
   const tellSystemd = systemdNotifier({ socket: process.env["NOTIFY_SOCKET"], logger });
+  checkRecordings(config);
   await using vault = await holdNodeVault(context, config, logger, { passphraseStdin });
   const { identity } = vault;
   const { fingerprint } = identity;
