@@ -48,12 +48,17 @@ test("keys that cannot serve are refused, left as they are, each with the comman
   const encrypted = make("with blank", "-t", "ed25519", "-N", "secret passphrase");
   const other = make("ecdsa", "-t", "ecdsa", "-N", "");
   writeFileSync(at("none"), "no key\n", { mode: 0o600 });
+  const damaged = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+  writeFileSync(at("damaged"), damaged, { mode: 0o600 });
   const open = make("open", "-t", "ed25519", "-N", "");
   chmodSync(open, 0o644);
   for (const [path, text, hint] of [
     [encrypted, /it has a passphrase$/, `ssh-keygen -p -N '' -f '${encrypted}'`],
     [other, /expected one ssh-ed25519 key, found ecdsa-sha2-nistp256$/, "ssh-keygen -t ed25519"],
-    [at("none"), /BEGIN OPENSSH PRIVATE KEY/, "restore it"],
+    [at("none"), /BEGIN OPENSSH PRIVATE KEY/, "host_key in [ssh]"],
+    // Not to be touched by who follows a hint.
+    ["/etc/passwd", /BEGIN OPENSSH PRIVATE KEY/, "restore it, or name another file: host_key"],
+    [at("damaged"), /.+/, "move it away"],
     [open, /others can read or change it \(mode 0644\)/, `chmod 600 ${open}`],
     [it.folder, /cannot read it/, "ls -l"],
   ] as const) {

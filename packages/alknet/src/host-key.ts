@@ -86,19 +86,22 @@ function load(path: string): HostKey | undefined {
   }
   if (found === undefined) return undefined;
   const { text, openTo } = found;
-  if (openTo !== undefined) {
-    const why = `others can read or change it (mode ${openTo}); expected 0600`;
-    throw unusable(path, why, `chmod 600 ${shellWord(path)}`);
-  }
+  let key: HostKey;
   try {
-    return hostKeyOf(readOpensshKeyFile(text));
+    key = hostKeyOf(readOpensshKeyFile(text));
   } catch (error) {
+    if (!(error instanceof OpensshKeyError)) throw error;
     // Not its cause: there is a key around it.
-    if (error instanceof OpensshKeyError)
-      throw unusable(path, error.message, HINTS[error.code](path));
-    throw error;
+    const isKey = text.includes("PRIVATE KEY-----");
+    throw unusable(path, error.message, isKey ? HINTS[error.code](path) : NO_KEY);
   }
+  // Only now: what is no key may have to be open to others.
+  if (openTo === undefined) return key;
+  const why = `others can read or change it (mode ${openTo}); expected 0600`;
+  throw unusable(path, why, `chmod 600 ${shellWord(path)}`);
 }
+
+const NO_KEY = "restore it, or name another file: host_key in [ssh] of alknet.toml";
 
 const HINTS: Readonly<Record<OpensshKeyError["code"], (path: string) => string>> = {
   KEY_ENCRYPTED: (path) => `take the passphrase off: ssh-keygen -p -N '' -f ${shellWord(path)}`,
