@@ -26,3 +26,15 @@ test("resolvePeers() takes NAME.alk for the peer's addresses, and leaves the res
     assert.equal(asked.at(-1), host);
   }
 });
+
+test("resolvePeers() takes those addresses of a peer that resolve, and fails where none does", async () => {
+  const answers = new Map([["laptop.example", ["192.0.2.7"]]]);
+  const resolve = (addresses: readonly string[]) =>
+    resolvePeers(
+      () => [{ ...entry, peerId: "laptop", addresses }],
+      async (host) => answers.get(host) ?? assert.fail(`no ${host}`),
+    )("laptop.alk");
+  assert.deepEqual(await resolve(["moved.example:1", "laptop.example:1"]), ["192.0.2.7"]);
+  assert.deepEqual(await resolve(["moved.example:1", "192.0.2.1:1"]), ["192.0.2.1"]);
+  await assert.rejects(resolve(["moved.example:1", "gone.example:1"]), /no moved\.example/);
+});

@@ -10,7 +10,10 @@ import { DEFAULT_PORT, type PeerEntry } from "@alknet/core/peers";
 import type { Resolve } from "@alknet/tunnel/granted-addresses";
 import { SUFFIX } from "./known-hosts.ts";
 
-/** Have `NAME.alk` mean the addresses of that peer; all else is for `resolve`. */
+/**
+ * Have `NAME.alk` mean the addresses of that peer; all else is for `resolve`. Of names that do not resolve nothing is
+ * said, as long as one address is known.
+ */
 export function resolvePeers(peers: () => readonly PeerEntry[], resolve: Resolve): Resolve {
   return async (host) => {
     if (!host.endsWith(SUFFIX)) return await resolve(host);
@@ -22,6 +25,10 @@ export function resolvePeers(peers: () => readonly PeerEntry[], resolve: Resolve
     const found = hosts.map(async (each) =>
       parseIp(each) === undefined ? await resolve(each) : [each],
     );
-    return [...new Set((await Promise.all(found)).flat())];
+    const ended = await Promise.allSettled(found);
+    const known = ended.flatMap((each) => (each.status === "fulfilled" ? each.value : []));
+    // Then this fails, as that one has.
+    if (known.length === 0) await Promise.all(found);
+    return [...new Set(known)];
   };
 }
