@@ -145,3 +145,17 @@ test("without associateUdp() the proxy refuses UDP", async () => {
   tcp.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
   assert.equal((await readAll(tcp))[1], 7);
 });
+
+test("associateUdp() refuses a client that does not say where it will send from, where that is demanded", async () => {
+  await using target = await echo();
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  await using local = await proxy(node, { announced: true });
+  using client = await association(local, true);
+  const answer = await client.ask(packetFor(LOOPBACK, target.to.port, "hello"));
+  assert.deepEqual(answer, packetFor(LOOPBACK, target.to.port, "re:hello"));
+  const tcp = connect({ host: "127.0.0.1", port: local.address.port });
+  tcp.write(Buffer.of(5, 1, 0));
+  await once(tcp, "data");
+  tcp.write(Buffer.from([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]));
+  assert.equal((await readAll(tcp))[1], 2);
+});

@@ -11,6 +11,7 @@ import { formatIp, ipToBytes, parseIp } from "@alknet/core/ip-address";
 import { bindUdp } from "./bind-udp.ts";
 import type { DialWithConnection } from "./open-flow.ts";
 import { DEFAULT_UDP_IDLE } from "./packet-flow.ts";
+import { FlowRefused } from "./refused.ts";
 import type { Associate, SocksTarget } from "./socks.ts";
 import { udpFlows } from "./udp-flows.ts";
 import { encodeSocksReply, ReplyCode } from "./wire/socks5.ts";
@@ -21,6 +22,11 @@ export interface AssociateOptions {
   maxTargets?: number | undefined;
   /** How long a target may be silent, in milliseconds. @default 60_000 */
   idle?: number | undefined;
+  /**
+   * Refuse clients that do not say which port they will send from: of those, who sends first from the client's address
+   * is taken for it, and whoever is there has not shown the proxy's password. @default false
+   */
+  announced?: boolean | undefined;
   clock?: Clock | undefined;
   /** Hears of each flow that could not be opened, and where it was to lead. @default nobody does */
   onfailure?: ((error: Error, target: SocksTarget) => void) | undefined;
@@ -29,9 +35,10 @@ export interface AssociateOptions {
 /** What serves UDP ASSOCIATE: an option of `socks()`. */
 export function associateUdp(dial: DialWithConnection, options: AssociateOptions = {}): Associate {
   const { maxTargets = 256, idle = DEFAULT_UDP_IDLE, clock = systemClock } = options;
-  const { onfailure = () => {} } = options;
+  const { announced = false, onfailure = () => {} } = options;
 
   return async (socket, from, signal) => {
+    if (announced && from.port === 0) throw UNANNOUNCED;
     const here = plainAddress(socket.localAddress);
     const client = plainAddress(socket.remoteAddress);
     const flows = udpFlows({ dial, max: maxTargets, idle, clock, onfailure });
@@ -59,6 +66,11 @@ export function associateUdp(dial: DialWithConnection, options: AssociateOptions
     socket.end();
   };
 }
+
+const UNANNOUNCED = new FlowRefused(
+  "not-allowed",
+  "UDP behind a login: expected the client to announce its port (RFC 1928 §7), and it sent 0",
+);
 
 /** RFC 1928 §6: the association ends with the connection that it was asked for on. */
 function endOf(socket: Socket, signal: AbortSignal): Promise<void> {

@@ -40,7 +40,8 @@ export async function socks(
       {
         target: undefined,
         listen(tools) {
-          const associate = associateUdp(tools.dial, { onfailure: tools.onfailure });
+          const { onfailure } = tools;
+          const associate = associateUdp(tools.dial, { onfailure, announced: login !== undefined });
           return serveSocks(tools.dial, { host: bind, port, login, associate, ...tools });
         },
       },
