@@ -22,7 +22,7 @@ test("routeTo() finds a peer by its name", () => {
       { host: "den.example", port: 7433 },
       { host: "2001:db8::1", port: 443 },
     ],
-    expected: { kind: "pinned", fingerprints: [LEAF, KEY] },
+    expected: { kind: "pinned", fingerprints: [LEAF, KEY], peer: "den" },
     key: `${LEAF} ${KEY}`,
     label: "den",
   });

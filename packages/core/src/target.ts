@@ -52,7 +52,7 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
     if (addresses.length === 0) {
       throw invalid(target, "no address is known for it", addressHint(target));
     }
-    return pinned(fingerprints, addresses, target);
+    return pinned(fingerprints, addresses, target, target);
   }
   if (looksLikeInvitation(target)) {
     // Nothing of it is shown: who reads it has the right that is in it.
@@ -95,6 +95,8 @@ function pinned(
   fingerprints: readonly string[],
   addresses: readonly string[],
   name?: string,
+  /** Its name in the list of peers. */
+  peer?: string,
 ): Route {
   const label = name ?? addresses[0] ?? fingerprints[0] ?? "";
   if (fingerprints.length === 0) throw invalid(label, "no key is known for it");
@@ -106,7 +108,7 @@ function pinned(
   const known = fingerprints.map((text) => parsed(text, parseFingerprint));
   return {
     addresses: addresses.map(addressOf),
-    expected: { kind: "pinned", fingerprints: known },
+    expected: { kind: "pinned", fingerprints: known, ...(peer === undefined ? {} : { peer }) },
     key: known.toSorted().join(" "),
     label: name ?? formatHostPort(addressOf(addresses[0]!)),
   };

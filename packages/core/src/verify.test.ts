@@ -41,6 +41,10 @@ test("verifyServer() refuses another key, also one that a CA vouches for, and na
     message: `wrong key at ${address}: expected ${node.fingerprint}, and it showed ${leaf}`,
     hint: new RegExp(`dial ${leaf}@192.0.2.1:7433`),
   });
+  assert.throws(() => verifyServer({ ...expected, peer: "den" }, shows(web, true)), {
+    code: "PEER_KEY_MISMATCH",
+    hint: new RegExp(`confirms ${leaf}: alknet peers rotate-key den ${leaf}; or, .*alknet\\.toml`),
+  });
 });
 
 test("verifyServer() takes a name that a CA vouches for, and nothing else without a key", () => {

@@ -21,7 +21,12 @@ import { fingerprintOfLeaf } from "./leaf-fingerprint.ts";
 /** Whom a dial expects. */
 export type Expected =
   /** One of these keys. */
-  | { readonly kind: "pinned"; readonly fingerprints: readonly string[] }
+  | {
+      readonly kind: "pinned";
+      readonly fingerprints: readonly string[];
+      /** Name by which it is known here, if it is. */
+      readonly peer?: string | undefined;
+    }
   /** Whoever the system's CAs say has this name. */
   | { readonly kind: "name"; readonly host: string }
   /** An address and nothing else: nobody is good enough. */
@@ -47,14 +52,20 @@ export class PeerKeyMismatch extends Error {
   readonly expected: readonly string[];
   readonly hint: string;
 
-  constructor(seen: string, expected: readonly string[], address: string, options?: ErrorOptions) {
+  constructor(
+    seen: string,
+    { fingerprints, peer }: Pick<Extract<Expected, { kind: "pinned" }>, "fingerprints" | "peer">,
+    address: string,
+    options?: ErrorOptions,
+  ) {
     super(
-      `wrong key at ${address}: expected ${expected.join(" or ")}, and it showed ${seen}`,
+      `wrong key at ${address}: expected ${fingerprints.join(" or ")}, and it showed ${seen}`,
       options,
     );
     this.seen = seen;
-    this.expected = expected;
-    this.hint = `somebody else answers there, or the peer has a new key: if its owner confirms ${seen}, ${pinning(seen, address)}`;
+    this.expected = fingerprints;
+    const todo = peer === undefined ? `, ${pinning(seen, address)}` : `: ${rotating(seen, peer)}`;
+    this.hint = `somebody else answers there, or the peer has a new key: if its owner confirms ${seen}${todo}`;
   }
 }
 
@@ -71,6 +82,10 @@ export class PeerUnpinned extends Error {
     this.seen = seen;
     this.hint = `if its owner confirms ${seen}, ${pinning(seen, address)}`;
   }
+}
+
+function rotating(seen: string, peer: string): string {
+  return `alknet peers rotate-key ${peer} ${seen}; or, where it stands in alknet.toml, fingerprint = "${seen}" in [peers.${peer}]`;
 }
 
 function pinning(seen: string, address: string): string {
@@ -90,7 +105,7 @@ export function verifyServer(expected: Expected, shown: Shown): string {
   switch (expected.kind) {
     case "pinned":
       if (expected.fingerprints.includes(seen)) return seen;
-      throw new PeerKeyMismatch(seen, expected.fingerprints, address);
+      throw new PeerKeyMismatch(seen, expected, address);
     case "name":
       if (trusted === true) return seen;
       throw new PeerUnpinned(seen, `the system's CAs do not vouch for it: ${trusted}`, address);
