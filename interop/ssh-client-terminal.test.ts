@@ -39,6 +39,14 @@ test("an exit of the shell is passed on", async () => {
   await terminal.until(COOKED);
 });
 
+test("what is told of an end that was no exit begins a line, on a terminal that is as it was", async () => {
+  await using it = await machines(["ssh:exec"]);
+  await using terminal = it.terminal("-t den 'printf half; kill -KILL $$'");
+  // Of what it writes, `until` sees no control sequences.
+  await terminal.until(/half\r\nalknet: ended by SIGKILL over there\r\n[^]*code 137/);
+  await terminal.until(COOKED);
+});
+
 test("~~ sends one ~; -e takes another character, or none", async () => {
   await using it = await machines(["ssh:exec"]);
   const told = async (options: string, keys: string): Promise<string> => {

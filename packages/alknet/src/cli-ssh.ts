@@ -21,9 +21,9 @@ import {
 
 interface SshFlags extends TransportFlags {
   readonly json: boolean;
-  readonly L: readonly SshForward[];
-  readonly R: readonly SshForward[];
-  readonly D: readonly SshForward[];
+  readonly L?: readonly SshForward[];
+  readonly R?: readonly SshForward[];
+  readonly D?: readonly SshForward[];
   /** How often `-t` was given. */
   readonly t: number;
   /** `false`: -T was given. */
@@ -31,11 +31,11 @@ interface SshFlags extends TransportFlags {
   readonly N: boolean;
   readonly n: boolean;
   readonly A: boolean;
-  readonly J: readonly string[];
+  readonly J?: readonly string[];
   readonly l?: string;
   readonly e: number | undefined;
   readonly W?: ForwardPlace;
-  readonly env: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
   readonly persist: boolean;
   readonly acceptNew: boolean;
 }
@@ -62,10 +62,10 @@ export function addSshCommand(context: Context, command: MakeCommand): void {
         user: flags.l,
         session: sessionOf(words, flags),
         carry: flags.W,
-        local: [...flags.L, ...flags.D],
-        remote: flags.R,
+        local: [...(flags.L ?? []), ...(flags.D ?? [])],
+        remote: flags.R ?? [],
         agent: flags.A,
-        gates: flags.J,
+        gates: flags.J ?? [],
         persist: flags.persist,
         acceptNew: flags.acceptNew,
       });
@@ -95,15 +95,14 @@ function withOptions(command: Command): Command {
     .option("-T", "ask for no terminal", false)
     .option("-n", "nothing comes in from here", false)
     .option("-A", "forward the SSH agent", false)
-    .option("-J <peer,...>", "go through these peers, in their order", peersOf, [])
+    .option("-J <peer,...>", "go through these peers, in their order", peersOf)
     .option("-l <user>", "login name there")
-    .option(
-      "-e <character>",
-      "escape character; none: no escapes",
-      (text: string) => parsed(text, parseEscape),
-      TILDE,
+    .addOption(
+      new Option("-e <character>", "escape character; none: no escapes")
+        .argParser((text: string) => parsed(text, parseEscape))
+        .default(TILDE, "~"),
     )
-    .option("--env <name=value>", "a variable over there, where it is let in", addVariable, {})
+    .option("--env <name=value>", "a variable over there, where it is let in", addVariable)
     .option("--persist", "when the connection is lost, dial again, and forward again", false)
     .option(
       "--accept-new",
@@ -120,7 +119,8 @@ const TERMINALS = [undefined, "yes", "always"] as const;
 
 const NOTES = `
 Exit codes: that of the command, 128 and the number of a signal, 255 where the connection was lost;
-before there is one, 3 (not allowed) and 4 (could not connect).
+before there is one, 3 (not allowed), 4 (could not connect) and 1 (a port is taken).
+Other options of ssh are for ssh itself: alknet ssh-config --install, then ssh den.alk.
 
   alknet ssh den
   alknet ssh den -- df -h
@@ -128,9 +128,12 @@ before there is one, 3 (not allowed) and 4 (could not connect).
   alknet ssh -J gate den`;
 
 function many(flags: string, description: string, parse: (text: string) => SshForward): Option {
-  return new Option(flags, description)
-    .default([])
-    .argParser((text: string, before: readonly SshForward[]) => [...before, parsed(text, parse)]);
+  return new Option(flags, description).argParser(
+    (text: string, before: readonly SshForward[] | undefined) => [
+      ...(before ?? []),
+      parsed(text, parse),
+    ],
+  );
 }
 
 function parsed<Value>(text: string, parse: (text: string) => Value): Value {
@@ -145,7 +148,7 @@ function countOf(_none: unknown, before: number): number {
   return before + 1;
 }
 
-function addVariable(text: string, before: SshFlags["env"]): SshFlags["env"] {
+function addVariable(text: string, before: SshFlags["env"] = {}): SshFlags["env"] {
   const [, name, value = ""] = /^([A-Za-z_][A-Za-z0-9_]*)=([^\0]*)$/s.exec(text) ?? [];
   if (name === undefined) throw new InvalidArgumentError("expected NAME=VALUE");
   return { ...before, [name]: value };
@@ -161,7 +164,7 @@ function sessionOf(words: readonly string[], flags: SshFlags) {
   const command = words.length === 0 ? undefined : words.join(" ");
   if (!flags.N && flags.W === undefined) {
     const terminal = flags.T ? "no" : TERMINALS[Math.min(flags.t, 2)];
-    const { A: agent, e: escape, env } = flags;
+    const { A: agent, e: escape, env = {} } = flags;
     return { command, terminal, input: !flags.n, escape, agent, env } as const;
   }
   if (command === undefined) return undefined;

@@ -32,13 +32,20 @@ export interface SessionKind {
 }
 
 export type SessionOutcome =
-  /** With the exit code for this process. */
-  { readonly kind: "ended"; readonly status: number } | { readonly kind: "lost" };
+  /** With the exit code for this process; `by`: the signal that ended it. */
+  | { readonly kind: "ended"; readonly status: number; readonly by?: string }
+  | { readonly kind: "lost" };
 
 /** Variables that go along; the far side takes those that it lets in. */
 const PASSED = /^(?:LANG|LC_[A-Z]+|COLORTERM|NO_COLOR)$/;
 /** Of a signal without a number here. */
 const UNKNOWN_SIGNAL = 255;
+
+/**
+ * To the beginning of a line of the main screen, with a cursor and without colors, reports of the mouse or keys of an
+ * application. Where all is so already, nothing of it moves.
+ */
+const TIDY = "\x1b[?1047l\x1b[?1000;1002;1003;1006;2004l\x1b[?1l\x1b>\x1b[?25h\x1b[m\r\n";
 
 export async function runSession(
   context: Context,
@@ -70,7 +77,7 @@ export async function runSession(
     program:
       kind.command === undefined ? { kind: "shell" } : { kind: "exec", command: kind.command },
   });
-  for (const each of session.refused) teller.note(`the far side gives no ${each}`);
+  for (const each of session.refused) teller.notGiven(each);
   using raw = keyboard === undefined ? undefined : enterRawMode(keyboard);
   const hangUp = (): void => client.abort(new Error("the terminal is gone"));
   // Node would end at once, and leave it raw.
@@ -88,7 +95,8 @@ export async function runSession(
     passOn(session.channel, output);
     session.stderr.pipe(process.stderr, { end: false });
     const end = await Promise.race([session.ended, unread]);
-    if (end.kind === "killed") teller.note(`ended by ${end.signal} over there`);
+    // A program that has not come to its own end has not tidied up either.
+    if (raw && end.kind !== "exited") screen?.write(env["TERM"] === "dumb" ? "\r\n" : TIDY);
     return outcomeOf(end);
   } finally {
     screen?.off("resize", onresize);
@@ -111,7 +119,8 @@ function outcomeOf(end: SessionEnd): SessionOutcome {
       return { kind: "ended", status: end.status & 0xff };
     case "killed": {
       const number = constants.signals[end.signal as NodeJS.Signals] as number | undefined;
-      return { kind: "ended", status: number === undefined ? UNKNOWN_SIGNAL : 128 + number };
+      const status = number === undefined ? UNKNOWN_SIGNAL : 128 + number;
+      return { kind: "ended", status, by: end.signal };
     }
     case "lost":
       return end;

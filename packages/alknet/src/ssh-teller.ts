@@ -7,13 +7,13 @@
 import type { Connection } from "@alknet/core/connection";
 import type { SshClient } from "@alknet/ssh/client";
 import type { SshClientError } from "@alknet/ssh/client-error";
-import type { Client } from "./client.ts";
 import { CommandError, ExitCode } from "./command-error.ts";
 import { explain } from "./explain.ts";
 import { shellWord } from "./shell-word.ts";
 import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
 import { describeForward } from "./ssh-forwards.ts";
 import { lackingScope, whyNotListening } from "./ssh-told.ts";
+import { warningOf } from "./tell-flows.ts";
 import { printJson, say, type Terminal } from "./terminal.ts";
 
 export interface SshTeller {
@@ -27,8 +27,10 @@ export interface SshTeller {
   notConnected(to: ForwardPlace, error: Error): CommandError;
   /** The far side does not listen. @param told by it, beside that. @returns what to end with */
   notListening(forward: SshForward, error: Error, told: string | undefined): CommandError;
-  /** @param delay until the next try, in milliseconds */
-  lost(error: Error, delay: number): void;
+  /** The program runs without what was asked for. */
+  notGiven(what: "agent" | "terminal"): void;
+  /** @param delay until the next try, in milliseconds; `undefined`: there is none */
+  lost(error: Error, delay: number | undefined): void;
   readonly note: (text: string) => void;
   /** Those that listen, in words. */
   forwards(): readonly string[];
@@ -38,10 +40,12 @@ export interface SshTeller {
 const PATIENCE = 1_000;
 /** RFC 4254 §5.1 */
 const PROHIBITED = 1;
+/** Of the SSH client's own error, which is told of already. */
+const LOST_BEFORE = /^the SSH connection was lost: /;
 
 export function sshTeller(
   terminal: Terminal,
-  { json, target, dialing }: { json: boolean; target: string; dialing: Client },
+  { json, target, fingerprint }: { json: boolean; target: string; fingerprint: string },
 ): SshTeller {
   const listening = new Map<SshForward, string>();
   const { words } = terminal;
@@ -76,6 +80,9 @@ export function sshTeller(
       const text = describeForward(forward, place);
       listening.set(forward, text);
       const { target: to } = forward;
+      const warning =
+        side === "local" ? warningOf({ listen: formatPlace(place), target: undefined }) : undefined;
+      if (warning !== undefined) say(terminal, `warning: ${warning.text}\nhint: ${warning.hint}`);
       if (json) {
         const event = { event: "listening", side, listen: formatPlace(place) };
         printJson(terminal, { ...event, target: to && formatPlace(to) });
@@ -131,15 +138,30 @@ export function sshTeller(
         cause,
       });
     },
+    notGiven(what) {
+      note(`${target} gives no ${what}`);
+      if (what === "agent") say(terminal, "hint: over there: alknet peers grant NAME ssh:agent");
+    },
     lost(error, delay) {
       isLost = true;
-      const { code, message } = explain(error, dialing.identity.fingerprint);
-      const retry = delay / 1_000;
+      const { code, message } = explain(error, fingerprint);
+      const retry = delay === undefined ? undefined : delay / 1_000;
       if (json) printJson(terminal, { event: "lost", code, message, retry });
-      note(`the connection to ${target} was lost: ${message}; trying again in ${retry} s`);
+      const again = retry === undefined ? "" : `; trying again in ${retry} s`;
+      note(
+        isRevoked(error)
+          ? `${target} has taken this key's access away${again}`
+          : `the connection to ${target} was lost: ${message.replace(LOST_BEFORE, "")}${again}`,
+      );
     },
     forwards: () => [...listening.values()],
   };
+}
+
+/** Whether the node has ended the connection since the key has no right to it any more. */
+function isRevoked(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as { code?: unknown }).code === "REVOKED" || isRevoked(error.cause);
 }
 
 function hintOf(scope: string | undefined): string | undefined {

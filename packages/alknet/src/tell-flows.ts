@@ -26,6 +26,11 @@ export interface Place {
   readonly far?: boolean | undefined;
 }
 
+export interface FlowWarning {
+  readonly text: string;
+  readonly hint: string;
+}
+
 export interface TellFlowsOptions {
   readonly json: boolean;
   readonly logger: Logger;
@@ -72,8 +77,10 @@ export function tellFlows(terminal: Terminal, options: TellFlowsOptions): FlowTe
         const fields = { peer, address, fingerprint: way.fingerprint, transport };
         logger.info(fields, `${places.map(leads).join(", ")} at ${who} over ${transport}`);
       } else if (!json) for (const line of words) say(terminal, line);
-      for (const place of places.filter(isOpenToOthers)) {
-        const { text, hint } = warningOf(place);
+      for (const place of places) {
+        const warning = warningOf(place);
+        if (warning === undefined) continue;
+        const { text, hint } = warning;
         if (human) say(terminal, `warning: ${text}\nhint: ${hint}`);
         else logger.warn({ listen: place.listen }, text);
       }
@@ -138,10 +145,10 @@ function isOpenToOthers({ listen }: Place): boolean {
   return !/^(?:127\.|\[::1\]:|\[::ffff:127\.|localhost:|\/)/.test(listen);
 }
 
-function warningOf({ listen, target, far }: Place): {
-  readonly text: string;
-  readonly hint: string;
-} {
+/** What to warn of, if others can connect there. */
+export function warningOf(place: Place): FlowWarning | undefined {
+  if (!isOpenToOthers(place)) return undefined;
+  const { listen, target, far } = place;
   if (far === true) {
     const text = `${listen} over there is open to other machines, and whoever connects reaches ${target}`;
     return { text, hint: "without an address it is localhost" };

@@ -68,7 +68,11 @@ export async function sshCommand(
   try {
     const peer = peerCalled(host, dialing.peers);
     const target = peer ?? host;
-    const teller = sshTeller(terminal, { json: options.json, target, dialing });
+    const teller = sshTeller(terminal, {
+      json: options.json,
+      target,
+      fingerprint: dialing.identity.fingerprint,
+    });
     makeKnownHosts(files.knownHosts);
     const reach = (): Promise<ReachedSsh> =>
       teller.whileConnecting(
@@ -102,7 +106,10 @@ export async function sshCommand(
       // A command is not run twice: who knows what it has done.
       const isOnce = options.session?.command !== undefined || options.carry !== undefined;
       const mayGoOn = options.persist && !isOnce;
-      if (!mayGoOn) throw lostError(teller, target, lost);
+      if (!mayGoOn) {
+        teller.lost(lost, undefined);
+        throw new ProgramEnded(LOST);
+      }
       attempt = 0;
       await wait(teller, lost, attempt++);
     }
@@ -138,6 +145,8 @@ export async function sshCommand(
       const carried = carry && carryPlace(context, client, carry, teller);
       const end = await (session ?? carried);
       if (end?.kind === "ended") {
+        // The terminal is as it was by now.
+        if (end.by !== undefined) teller.note(`ended by ${end.by} over there`);
         await goodbye(client);
         const scope = end.status === TURNED_AWAY ? lackingScope(told()) : undefined;
         if (scope?.startsWith("ssh:")) throw notAllowed(target, scope);
@@ -185,11 +194,6 @@ function notAllowed(target: string, scope: string): CommandError {
     hint: `over there: alknet peers grant NAME ${shellWord(scope)}`,
     exitCode: ExitCode.NOT_ALLOWED,
   });
-}
-
-function lostError(teller: SshTeller, target: string, lost: Error): Error {
-  teller.note(`the connection to ${target} was lost: ${lost.message}`);
-  return new ProgramEnded(LOST);
 }
 
 async function listenLocally(
@@ -242,7 +246,7 @@ function agentOf(path: string | undefined): () => Promise<import("node:net").Soc
   if (path === undefined || path === "") {
     throw new CommandError("there is no agent to forward: SSH_AUTH_SOCK is not set", {
       code: "NO_AGENT",
-      hint: 'start one: eval "$(alknet vault ssh-agent)", or eval "$(ssh-agent)"',
+      hint: 'start one: alknet vault agent --background, or eval "$(ssh-agent)"',
     });
   }
   return async () => {
