@@ -100,19 +100,23 @@ export async function listenThere(
   const over = new AbortController();
   void client.closed.then(() => over.abort(new Error("the SSH connection is gone")));
   const listener = await client.listen(forward.listen, ({ accept, refuse }) => {
-    if (target === undefined) return void carrySocks(accept());
-    const socket = connectTo(target);
-    const failed = (error: Error): void => {
-      refuse();
-      onrefused(forward, error);
-    };
-    socket.once("error", failed);
-    socket.once("connect", () => {
-      // What is accepted must not be refused any more: a server ends the whole connection for that.
-      socket.off("error", failed);
-      void joinChannel(socket, accept(), over.signal);
-    });
+    if (target === undefined) void carrySocks(accept());
+    else void carry(target, accept, refuse);
   });
+
+  async function carry(to: ForwardPlace, accept: () => Duplex, refuse: () => void): Promise<void> {
+    let socket: Socket;
+    try {
+      socket = await dial(to, over.signal);
+    } catch (error) {
+      if (over.signal.aborted) return;
+      refuse();
+      return onrefused(forward, error as Error);
+    }
+    if (over.signal.aborted) return void socket.destroy();
+    // What is accepted must not be refused any more: a server ends the whole connection for that.
+    await joinChannel(socket, accept(), over.signal);
+  }
 
   /** Somebody over there asks, by SOCKS, for a connection from here. */
   async function carrySocks(channel: Duplex): Promise<void> {
@@ -120,8 +124,7 @@ export async function listenThere(
     let request: ProxyRequest | undefined;
     try {
       request = await readSocks(channel, over.signal);
-      const socket = connectTo(request);
-      await once(socket, "connect");
+      const socket = await dial(request, over.signal);
       channel.write(request.accepted);
       await joinChannel(socket, channel, over.signal);
     } catch (error) {
@@ -134,10 +137,17 @@ export async function listenThere(
   return listener.place;
 }
 
-function connectTo(target: ForwardPlace): Socket {
-  const options = { allowHalfOpen: true, noDelay: true };
-  if ("path" in target) return connect({ path: target.path, ...options });
-  return connect({ host: target.host, port: target.port, ...options });
+/** @throws the system's error, or one of `signal`. */
+async function dial(target: ForwardPlace, signal: AbortSignal): Promise<Socket> {
+  const place = "path" in target ? { path: target.path } : { host: target.host, port: target.port };
+  const socket = connect({ ...place, allowHalfOpen: true, noDelay: true });
+  try {
+    await once(socket, "connect", { signal });
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
 }
 
 /** `127.0.0.1:8080 -> db:5432` @param place where it listens */
