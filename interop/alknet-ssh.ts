@@ -38,6 +38,8 @@ export interface Node extends AsyncDisposable {
   /** `host:port` */
   readonly address: string;
   stop(): Promise<void>;
+  /** Give laptop these rights there, and no others, while it runs. */
+  allow(scopes: readonly string[]): void;
   /** Again, at the same address. */
   restart(): Promise<void>;
 }
@@ -108,12 +110,14 @@ export async function machines(scopes: readonly string[]): Promise<Machines> {
     listen = "127.0.0.1:0",
   ): Promise<Node> {
     const home = testHome();
-    const up = async (at: string) => {
+    const write = (at: string, allowed: readonly string[]): void =>
       home.config(
         `listen = ["${at}"]`,
         ...["[peers.laptop]", `fingerprint = "${here.fingerprint}"`, `user = "${account}"`],
-        `scopes = ${JSON.stringify(rights)}`,
+        `scopes = ${JSON.stringify(allowed)}`,
       );
+    const up = async (at: string) => {
+      write(at, rights);
       const program = start(home, ["up", "--json"]);
       const { addresses } = await program.ready;
       return { program, address: (addresses as string[])[0]! };
@@ -125,6 +129,10 @@ export async function machines(scopes: readonly string[]): Promise<Machines> {
       async stop() {
         program.child.kill("SIGTERM");
         await program.exited;
+      },
+      allow(allowed) {
+        write(listen, allowed);
+        program.child.kill("SIGHUP");
       },
       async restart() {
         ({ program } = await up(address));

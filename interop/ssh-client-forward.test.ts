@@ -95,6 +95,17 @@ test("a port over there that is taken is told apart from one that is not allowed
   );
 });
 
+test("a listener over there whose right is taken back is told, and the last one ends alknet ssh", async () => {
+  await using it = await machines(["ssh:exec", "tunnel:listen:localhost:*"]);
+  const program = follow(it.spawn(["--json", "-N", "-R", "0:localhost:1", "den"]), "alknet ssh");
+  await program.waitFor(/"event":"connected"/);
+  it.den.allow(["ssh:exec"]);
+  const { status, stdout, stderr } = await program.ended;
+  assert.equal(status, 3);
+  assert.match(stdout, /"event":"closed","side":"remote","listen":"localhost:\d+"/);
+  assert.match(stderr, /listens no more on localhost:\d+: not allowed any more[^]*hint: /);
+});
+
 test("-W has stdin and stdout lead to where the far side connects; what is refused is told", async () => {
   await using target = await startTarget(echo);
   const nobody = await freePort();

@@ -40,6 +40,8 @@ export interface ReachSshOptions {
   readonly knownHosts: string;
   readonly knownNodes: string;
   readonly connectAgent: (() => Promise<Duplex>) | undefined;
+  /** Hears what the server tells, beside its answers. */
+  readonly ontold: (text: string) => void;
   /** Hears what is worth a line. */
   readonly note: (text: string) => void;
   readonly signal: AbortSignal;
@@ -77,7 +79,10 @@ export async function reachSsh(dialing: Client, options: ReachSshOptions): Promi
         ahead: true,
         checkHostKey: async ({ blob }) => await isHostKey(blob, options),
         connectAgent: options.connectAgent,
-        onmessage: (text) => (told = text),
+        onmessage: (text) => {
+          told = text;
+          options.ontold(text);
+        },
       });
       return { client, connection, told: () => told, abort: leave };
     } catch (error) {

@@ -14,7 +14,7 @@ import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-s
 import { describeForward } from "./ssh-forwards.ts";
 import { lackingScope, whyNotListening } from "./ssh-told.ts";
 import { warningOf } from "./tell-flows.ts";
-import { printJson, say, type Terminal } from "./terminal.ts";
+import { printable, printJson, say, type Terminal } from "./terminal.ts";
 
 export interface SshTeller {
   /** Show that it takes its time, on a terminal. */
@@ -27,6 +27,8 @@ export interface SshTeller {
   notConnected(to: ForwardPlace, error: Error): CommandError;
   /** The far side does not listen. @param told by it, beside that. @returns what to end with */
   notListening(forward: SshForward, error: Error, told: string | undefined): CommandError;
+  /** The far side listens there no more. */
+  stopped(place: string): void;
   /** The program runs without what was asked for. */
   notGiven(what: "agent" | "terminal"): void;
   /** @param delay until the next try, in milliseconds; `undefined`: there is none */
@@ -137,6 +139,10 @@ export function sshTeller(
         exitCode: isAllowed ? ExitCode.FAILED : ExitCode.NOT_ALLOWED,
         cause,
       });
+    },
+    stopped(place) {
+      if (json) printJson(terminal, { event: "closed", side: "remote", listen: place });
+      note(`${target} listens no more on ${printable(place)}: not allowed any more`);
     },
     notGiven(what) {
       note(`${target} gives no ${what}`);

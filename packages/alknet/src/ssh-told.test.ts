@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { lackingScope, whyNotListening } from "./ssh-told.ts";
+import { lackingScope, listensNoMore, whyNotListening } from "./ssh-told.ts";
 
 test("what a node tells of a refusal names the scope that lacks, and what is no scope is none", () => {
   const lacks = "alknet: not allowed, this key lacks";
@@ -16,4 +16,9 @@ test("why it does not listen is told behind that it cannot", () => {
   assert.equal(why, "localhost:80: the port is taken");
   for (const told of [undefined, "", "another message"])
     assert.equal(whyNotListening(told), undefined);
+});
+
+test("a listener that is no more is told with its place", () => {
+  assert.equal(listensNoMore("alknet: listens no more on *:80"), "*:80");
+  assert.equal(listensNoMore("alknet: listens"), undefined);
 });

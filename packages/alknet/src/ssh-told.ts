@@ -12,6 +12,11 @@ export function whyNotListening(told: string | undefined): string | undefined {
   return /^alknet: cannot listen: (.+)$/s.exec(told ?? "")?.[1];
 }
 
+/** Where it listens no more, since its right is gone; `undefined`: it was not about that. */
+export function listensNoMore(told: string): string | undefined {
+  return /^alknet: listens no more on (.+)$/s.exec(told)?.[1];
+}
+
 /** The scope that lacks; `undefined`: none was told. The text comes from the peer, and may say anything. */
 export function lackingScope(told: string | undefined): string | undefined {
   const [, scope] = / this key lacks (.+)$/s.exec(told ?? "") ?? [];

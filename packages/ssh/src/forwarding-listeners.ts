@@ -101,7 +101,10 @@ export function serveListeners(client: Client, context: ForwardingContext): List
     const key = keyOf(bound);
     listeners.set(key, listener);
     void listener.closed.then(() => {
-      if (listeners.get(key) === listener) listeners.delete(key);
+      if (listeners.get(key) !== listener) return;
+      listeners.delete(key);
+      // SSH has no message for it, and the client would wait for ever.
+      if (!gone.aborted) channels.tell(`alknet: listens no more on ${textOf(bound)}`);
     });
     return "path" in bound ? undefined : bound.port;
   }
@@ -137,6 +140,10 @@ function placeOf(info: unknown): ForwardPlace {
   return socketPath === undefined
     ? { host: String(bindAddr), port: Number(bindPort) }
     : { path: String(socketPath) };
+}
+
+function textOf(place: ForwardPlace): string {
+  return "path" in place ? place.path : `${place.host === "" ? "*" : place.host}:${place.port}`;
 }
 
 function keyOf(place: ForwardPlace): string {

@@ -26,7 +26,7 @@ import { type LocalForward, listenHere, listenThere, type TellRefused } from "..
 import { explained, reachSsh, type ReachedSsh } from "../ssh-reach.ts";
 import { isLasting } from "../ssh-retry.ts";
 import { runSession, type SessionKind } from "../ssh-session.ts";
-import { lackingScope } from "../ssh-told.ts";
+import { lackingScope, listensNoMore } from "../ssh-told.ts";
 import { sshTeller, type SshTeller } from "../ssh-teller.ts";
 
 export interface SshCommandOptions {
@@ -63,6 +63,11 @@ export async function sshCommand(
   const dialing = await openClient(context);
   const locals: LocalForward[] = [];
   const link = currentLink();
+  const isForRemote =
+    options.session === undefined && options.carry === undefined && options.local.length === 0;
+  const nothingLeft = Promise.withResolvers<never>();
+  nothingLeft.promise.catch(() => {});
+  let left = options.remote.length;
   const files = sshFiles(home);
   const connectAgent = options.agent ? agentOf(process.env["SSH_AUTH_SOCK"]) : undefined;
   try {
@@ -85,6 +90,7 @@ export async function sshCommand(
           knownNodes: files.knownNodes,
           connectAgent,
           note: teller.note,
+          ontold: (text) => told(text, target, teller),
           signal: interrupted,
         }),
       );
@@ -154,7 +160,7 @@ export async function sshCommand(
       }
       // Channels end with their connection, a moment before that is told.
       const closed = await (end === undefined
-        ? client.closed
+        ? Promise.race([client.closed, nothingLeft.promise])
         : Promise.race([client.closed, immediate(undefined)]));
       interrupted.throwIfAborted();
       if (closed?.kind === "lost") return closed.error;
@@ -165,6 +171,22 @@ export async function sshCommand(
       interrupted.removeEventListener("abort", stop);
       abort();
     }
+  }
+
+  function told(text: string, target: string, teller: SshTeller): void {
+    const place = listensNoMore(text);
+    if (place === undefined) return;
+    teller.stopped(place);
+    if (options.persist || !isForRemote || --left > 0) return;
+    const error = new CommandError(
+      `not allowed any more: ${target} does not listen for this node`,
+      {
+        code: "ACCESS_REVOKED",
+        hint: `over there: alknet peers grant NAME ${shellWord(`tunnel:listen:${place}`)}`,
+        exitCode: ExitCode.NOT_ALLOWED,
+      },
+    );
+    nothingLeft.reject(error);
   }
 
   async function wait(teller: SshTeller, error: Error, attempt: number): Promise<void> {
