@@ -162,7 +162,7 @@ test("parseConfig() reads every key", () => {
       hostKey: "/etc/ssh/ssh_host_ed25519_key",
       acceptEnv: ["LANG"],
       record: "/etc/alknet/sessions",
-      limits: { attempts: 3, authDeadline: 20_000, channels: 256, sessionsPerPeer: 256 },
+      limits: { attempts: 3, authDeadline: 20_000, channels: 2_048, sessionsPerPeer: 256 },
     },
     log: { level: "debug" },
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },

@@ -163,7 +163,7 @@ export const DEFAULT_SSH: ConfigSsh = Object.freeze({
   limits: Object.freeze({
     attempts: 10,
     authDeadline: 30_000,
-    channels: 256,
+    channels: 2_048,
     sessionsPerPeer: 256,
   }),
 });
