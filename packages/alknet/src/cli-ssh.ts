@@ -53,7 +53,8 @@ export function addSshCommand(context: Context, command: MakeCommand): void {
       // As in ssh, options may follow the peer, up to the command.
       const { operands, unknown } = given.parseOptions(rest);
       const words = [...operands, ...unknown];
-      if (words[0]?.startsWith("-") === true) given.error(`error: unknown option '${words[0]}'`);
+      if (words[0]?.startsWith("-") === true)
+        given.error(`error: unknown option '${words[0]}'`, { code: "commander.unknownOption" });
       const flags = given.opts<SshFlags>();
       const { sshCommand } = await import("./commands/ssh.ts");
       await sshCommand(context, peer, {

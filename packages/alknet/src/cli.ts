@@ -101,10 +101,12 @@ function wrongUsage(
   if (code === "commander.help") return { message: "expected a command", hint: undefined };
   const help = command === undefined ? "alknet --help" : `alknet ${command} --help`;
   const example = command === undefined ? undefined : EXAMPLES[command];
-  const hint =
-    code === "commander.missingArgument" && example !== undefined
-      ? `for example: ${example}; there, alknet ticket prints the TICKET. More: ${help}`
-      : help;
+  let hint = help;
+  if (code === "commander.missingArgument" && example !== undefined) {
+    hint = `for example: ${example}; there, alknet ticket prints the TICKET. More: ${help}`;
+  } else if (code === "commander.unknownOption" && command === "ssh") {
+    hint = `${help}; for all options of ssh: alknet ssh-config --install, then ssh den.alk`;
+  }
   return { message: message.replace(/^error: /, ""), hint };
 }
 
