@@ -98,7 +98,12 @@ test("alknet ends what it says of a target that cannot be dialed with what to do
       /alknet peers set mute --address HOST:7433; .*alknet\.toml, addresses = .* in \[peers\.mute\]/,
     ],
     ["off", 2, /this peer is disabled$/m, /\[peers\.off\]/],
-    ["nobody", 2, /no peer is called "nobody"$/m, /\[peers\.nobody\], or dial its ticket/],
+    [
+      "nobody",
+      2,
+      /no peer is called "nobody"$/m,
+      /see who is known: alknet peers; or dial its ticket/,
+    ],
     [`${key}@nowhere.invalid:1`, 4, /no address is known for "nowhere\.invalid"$/m, /getent hosts/],
     [`${key}@192.0.2.1:0`, 2, /port 0 cannot be dialed$/m, /alknet ticket/],
     ["a b", 2, /expected the name of a peer/, /alknet ticket/],

@@ -4,16 +4,15 @@
  * @module
  */
 
-import { nearestWord } from "@alknet/core/nearest-word";
 import { isPeerName, type PeerEntry } from "@alknet/core/peers";
-import { CommandError, ExitCode } from "./command-error.ts";
+import { noSuchPeer } from "@alknet/core/target";
 import { SUFFIX } from "./known-hosts.ts";
 
 /**
  * The name of the peer that `host` means; upper and lower case count as one.
  *
  * @returns `undefined` if it is no name.
- * @throws {CommandError} `PEER_UNKNOWN`
+ * @throws {DialError} `PEER_UNKNOWN`
  */
 export function peerCalled(host: string, peers: readonly PeerEntry[]): string | undefined {
   const isAlk = host.toLowerCase().endsWith(SUFFIX);
@@ -21,11 +20,5 @@ export function peerCalled(host: string, peers: readonly PeerEntry[]): string | 
   const names = peers.map(({ peerId }) => peerId);
   const found = names.find((each) => each.toLowerCase() === name);
   if (found !== undefined || (!isAlk && !isPeerName(host))) return found;
-  const near = nearestWord(name, names);
-  throw new CommandError(`no peer is called ${JSON.stringify(name)}`, {
-    code: "PEER_UNKNOWN",
-    hint:
-      near === undefined ? "see who is known: alknet peers" : `did you mean "${near}${SUFFIX}"?`,
-    exitCode: ExitCode.USAGE,
-  });
+  throw noSuchPeer(name, peers, (near) => (isAlk ? `${near}${SUFFIX}` : near));
 }

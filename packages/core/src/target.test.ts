@@ -110,6 +110,13 @@ test("routeTo() refuses what cannot be dialed, and says why", () => {
     routeTo("alknet1raspberry", [{ ...den, peerId: "alknet1raspberry" }]).label,
     "alknet1raspberry",
   );
+  for (const [name, hint] of [
+    ["dem", 'did you mean "den"?'],
+    ["attic", "see who is known: alknet peers; or dial its ticket"],
+  ] as const) {
+    const message = `no peer is called "${name}"`;
+    assert.throws(() => routeTo(name, [den]), { code: "PEER_UNKNOWN", message, hint });
+  }
   assert.throws(() => routeTo("den", [{ ...den, enabled: false }]), {
     code: "TARGET_INVALID",
     hint: /^alknet peers enable den; or, where it stands in alknet\.toml, /,

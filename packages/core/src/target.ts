@@ -9,6 +9,7 @@ import { parseFingerprint } from "./fingerprint.ts";
 import { formatHostPort, type HostPort, parseHostPort } from "./host.ts";
 import { looksLikeInvitation } from "./invitation-ticket.ts";
 import { parseIp } from "./ip-address.ts";
+import { nearestWord } from "./nearest-word.ts";
 import { DEFAULT_PORT, isPeerName, type PeerEntry } from "./peers.ts";
 import { looksLikeTicket, parseTicket, type Ticket } from "./ticket.ts";
 import type { Expected } from "./verify.ts";
@@ -69,15 +70,35 @@ export function routeTo(target: Target, peers: readonly PeerEntry[]): Route {
   if (at >= 0) return pinned([target.slice(0, at)], [target.slice(at + 1)]);
   if (target.includes(":") || target.includes(".")) return byAddress(target);
   if (isPeerName(target)) {
-    throw new DialError("PEER_UNKNOWN", `no peer is called ${JSON.stringify(target)}`, {
-      final: true,
-      hint: `name it in alknet.toml under [peers.${target}], or dial its ticket`,
-    });
+    throw noSuchPeer(target, peers);
   }
   throw invalid(
     target,
     'expected the name of a peer, a ticket, "host:port" or "FINGERPRINT@host:port"',
   );
+}
+
+/**
+ * Nobody has this name; the hint is the one that was probably meant.
+ *
+ * @param shown how a name is written there. @default as it is
+ */
+export function noSuchPeer(
+  name: string,
+  peers: readonly PeerEntry[],
+  shown: (peerId: string) => string = String,
+): DialError {
+  const near = nearestWord(
+    name,
+    peers.map(({ peerId }) => peerId),
+  );
+  return new DialError("PEER_UNKNOWN", `no peer is called ${JSON.stringify(name)}`, {
+    final: true,
+    hint:
+      near === undefined
+        ? "see who is known: alknet peers; or dial its ticket"
+        : `did you mean "${shown(near)}"?`,
+  });
 }
 
 /** A peer of a store stands nowhere else: a table of its name in the file would take its key and its rights away. */

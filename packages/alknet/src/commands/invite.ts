@@ -22,7 +22,6 @@ import {
   parseInvitation,
 } from "@alknet/core/invitation-ticket";
 import { mayBePeerId } from "@alknet/core/peers";
-import { whyPowerful } from "@alknet/core/powerful-scopes";
 import { parseScopeEntry } from "@alknet/core/scope-entry";
 import type { Invitation } from "@alknet/core/store-backend";
 import { parseSpan } from "@alknet/core/time-span";
@@ -34,6 +33,7 @@ import { nodeFingerprint } from "../node-identity.ts";
 import { withStore } from "../open-store.ts";
 import { ownName } from "../own-name.ts";
 import { qrCode } from "../qr-code.ts";
+import { scopeNotes } from "../scope-notes.ts";
 import { printable, printFields, printJson, say, type Terminal } from "../terminal.ts";
 
 interface Json {
@@ -217,21 +217,8 @@ function isLoopback(address: string): boolean {
 }
 
 function warningsOf(scopes: readonly string[], { roles }: Config, addsKey: boolean): string[] {
-  const warnings: string[] = [];
-  for (const scope of scopes) {
-    const why = whyPowerful(scope, roles);
-    if (why !== undefined) warnings.push(`${scope} ${why}`);
-    const entry = parseScopeEntry(scope);
-    if (entry.kind === "role" && !roles.has(entry.role)) {
-      warnings.push(`there is no role ${entry.role} in alknet.toml: ${scope} grants nothing`);
-    }
-  }
-  if (scopes.length === 0 && !addsKey) {
-    warnings.push(
-      "it grants nothing: --grant SCOPE gives rights, now or later: alknet peers grant",
-    );
-  }
-  return warnings;
+  if (scopes.length > 0 || addsKey) return scopes.flatMap((scope) => scopeNotes(scope, roles));
+  return ["it grants nothing: --grant SCOPE gives rights, now or later: alknet peers grant"];
 }
 
 /** Of a peer that is to come. */
