@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { createMachine } from "./machine.ts";
 import { createNamespace, joinByCable } from "./netns.ts";
 
-test("a peer with every right reaches no socket of the node itself", async () => {
+test("a peer with every right reaches no socket of the node itself, and listens at none", async () => {
   await using here = await createNamespace("den");
   await using there = await createNamespace("laptop");
   await joinByCable(
@@ -23,7 +23,8 @@ test("a peer with every right reaches no socket of the node itself", async () =>
 name = "den"
 [peers.laptop]
 fingerprint = "${key}"
-scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:unix:/**"]
+scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:unix:/**",
+  "tunnel:listen:localhost:*", "tunnel:listen:unix:/**"]
 `);
   await using node = den.start("up");
   const [ticket] = await node.waitFor(/alknet1[a-z2-7]+/);
@@ -52,5 +53,14 @@ scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:
     assert.equal(refusal, "not-allowed", target);
     assert.match(message, /Alknet's own socket/);
     await asked.ended;
+  }
+  // No vault's agent runs there: nobody may take its place.
+  for (const place of [
+    join(den.home, "run", "vault.sock"),
+    join(den.home, "x.sock"),
+    "127.0.0.1:7433",
+  ]) {
+    const { stderr } = await laptop.run("expose", ticket, `${place}:localhost:1`);
+    assert.match(stderr, /Alknet's own, where nobody else listens/, place);
   }
 });
