@@ -167,7 +167,7 @@ function cannotListen(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { code } = error as NodeJS.ErrnoException;
   if (code !== "EADDRINUSE") return error;
-  return new CommandError(`cannot listen: ${error.message}`, {
+  return new CommandError(`cannot listen: ${error.message.replace(/^listen /, "")}`, {
     code,
     hint: "choose another local port; 0 takes any that is free",
     cause: error,

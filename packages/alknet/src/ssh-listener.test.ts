@@ -65,6 +65,7 @@ test("a connection counts as a handshake until somebody is logged in, then as th
   await using it = await listening();
   const { origin, socket, stream } = await it.connect();
   assert.match(origin.remoteAddress ?? "", /^127\.0\.0\.1:[0-9]+$/);
+  assert.equal(origin.localAddress, `127.0.0.1:${it.listener.addresses[0]?.port}`);
   assert.deepEqual(it.limits.stats(), { pending: 1, connections: 0, blocks: 1 });
   assert.equal(origin.onlogin?.("laptop"), true);
   assert.deepEqual(it.limits.stats(), { pending: 0, connections: 1, blocks: 1 });

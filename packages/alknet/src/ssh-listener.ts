@@ -53,6 +53,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
   function take(socket: net.Socket): void {
     socket.on("error", (error) => logger.debug({ err: error }, "ssh: a connection failed"));
     const { remoteAddress: address = "", remotePort: port = 0 } = socket;
+    const { localAddress: host = "", localPort = 0 } = socket;
     const drop = (): void => void socket.destroy();
     const admission = limits.begin({ address, validated: true }, "tcp", drop);
     if (admission.outcome !== "accept") {
@@ -69,6 +70,7 @@ export async function listenSsh(options: SshListenerOptions): Promise<SshListene
     const served = ssh.serve(socket, {
       identities,
       remoteAddress: formatHostPort({ host: address, port }),
+      localAddress: formatHostPort({ host, port: localPort }),
       draining: draining.signal,
       penalize(earned) {
         if (slot === undefined) penalty ??= earned;

@@ -180,7 +180,7 @@ test("alknet forward that is not let in, or cannot listen, says so and ends", as
   const specs = ["0:localhost:80", `${taken.to.port}:localhost:80`];
   const busy = await run(laptop, ["forward", known.ticket, ...specs]);
   assert.equal(busy.code, 1);
-  assert.match(busy.stderr, /^alknet: cannot listen: .*EADDRINUSE.*\nhint: /);
+  assert.match(busy.stderr, /^alknet: cannot listen: EADDRINUSE.*\nhint: /);
 });
 
 test("alknet forward reconnects by itself when the node was restarted", async () => {

@@ -50,7 +50,7 @@ export async function sshConfig(context: Context, options: SshConfigOptions): Pr
     );
   }
   if (remove) {
-    if (before !== undefined) writeConfig(file, before, withoutInclude(before));
+    if (before !== undefined) removeInclude(file, before);
     fs.rmSync(own.config, { force: true });
   }
   if (json) printJson(terminal, { text, file, include: own.config, installed });
@@ -101,6 +101,13 @@ function writeConfig(file: string, before: string | undefined, after: string): v
   } catch (error) {
     throw unusable(file, "write", error as Error);
   }
+}
+
+/** What had nothing but our lines goes with them. */
+function removeInclude(file: string, before: string): void {
+  const after = withoutInclude(before);
+  writeConfig(file, before, after);
+  if (after === "" && before !== "" && targetOf(file) === file) fs.rmSync(file);
 }
 
 /** The file that a link leads to, if it is one: it may not be there yet. */

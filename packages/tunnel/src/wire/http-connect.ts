@@ -58,7 +58,7 @@ export function decodeConnectRequest(bytes: Uint8Array): ConnectRequest | undefi
   if (method !== "CONNECT") {
     throw new HttpError(
       405,
-      "this proxy serves CONNECT only: it carries connections, not requests",
+      "this proxy carries connections, not requests: use it by CONNECT (curl -p) or as socks5h://",
     );
   }
   return { ...authorityOf(target), login: loginOf(fields), length: end + 4 };
