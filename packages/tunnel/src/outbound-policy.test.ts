@@ -30,6 +30,8 @@ const bits = (address: readonly number[]): string =>
 /** Blocks that only a block within them opens. */
 const SPECIAL = [
   bits([169, 254, 169, 254]),
+  bits([192, 0, 0, 192]),
+  bits([255, 255, 255, 255]),
   bits([169, 254]),
   bits([127]),
   bits([0]),
@@ -64,6 +66,8 @@ const address = fc.oneof(
     [127, 0, 0, 1],
     [169, 254, 169, 254],
     [169, 254, 1, 1],
+    [192, 0, 0, 192],
+    [255, 255, 255, 255],
     [0, 0, 0, 0],
     [10, 0, 0, 1],
   ),
