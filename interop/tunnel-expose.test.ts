@@ -7,6 +7,9 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { createMachine, type Machine } from "./machine.ts";
@@ -18,7 +21,11 @@ const WEB = 3000;
 const COUNT = 3001;
 const FAR = 8080;
 
+/** For sockets: not in a folder of the node's own, where no peer listens. */
+const folder = mkdtempSync(join(tmpdir(), "alknet-exposed-"));
+
 const stack = new AsyncDisposableStack();
+stack.defer(() => rmSync(folder, { recursive: true, force: true }));
 let den: Machine;
 let laptop: Machine;
 let web: WebServer;
@@ -48,7 +55,7 @@ before(async () => {
   await counter.waitFor(/up/);
   const key = (await laptop.run("id")).stdout.trim();
   den.configure('name = "den"\n');
-  const scopes = ["tunnel:listen:localhost:*", `tunnel:listen:unix:${den.home}/*`];
+  const scopes = ["tunnel:listen:localhost:*", `tunnel:listen:unix:${folder}/*`];
   const added = await den.run("peers", "add", "laptop", key, "--grant", ...scopes);
   assert.equal(added.status, 0, added.stderr);
   await startNode();
@@ -94,7 +101,7 @@ async function refused(port: number): Promise<void> {
 
 for (const transport of ["quic", "tcp"]) {
   test(`what is exposed is reached by curl, several ports and a socket at once (${transport})`, async () => {
-    const socket = `${den.home}/web.sock`;
+    const socket = join(folder, `${transport}.sock`);
     await using program = await expose(
       transport,
       `${FAR}:localhost:${WEB}`,
