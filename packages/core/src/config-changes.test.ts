@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { defaultConfig } from "./config.ts";
 import { configChanges, isUnchanged, RESTART_KEYS, restartKeys } from "./config-changes.ts";
 import { parseConfig } from "./config-parse.ts";
-import { schemaAt } from "./config-schema.ts";
+import { schemaAt } from "./config-json-schema.ts";
 
 const parse = (...lines: string[]) => parseConfig(lines.join("\n"), "/x.toml");
 const nothing = { added: 0, removed: 0, changed: 0 };

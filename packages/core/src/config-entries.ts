@@ -6,7 +6,7 @@
  * @module
  */
 
-import { configJsonSchema } from "./config-schema.ts";
+import { configJsonSchema } from "./config-json-schema.ts";
 import { parseDocument } from "./config-parse.ts";
 import type { TomlPath } from "./toml-positions.ts";
 

@@ -6,7 +6,7 @@ import { parse } from "smol-toml";
 import { defaultConfig } from "./config.ts";
 import { EXAMPLE_CONFIG, configPage, configTemplate } from "./config-page.ts";
 import { parseConfig } from "./config-parse.ts";
-import { configJsonSchema, type JsonSchema } from "./config-schema.ts";
+import { configJsonSchema, type JsonSchema } from "./config-json-schema.ts";
 
 /** What `value` breaks of `schema`: the part of draft 2020-12 that ours uses, which must be all of it. */
 function violations(schema: JsonSchema, value: unknown, at = ""): string[] {

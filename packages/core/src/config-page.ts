@@ -7,7 +7,7 @@
  */
 
 import { RESTART_KEYS } from "./config-changes.ts";
-import { configJsonSchema, type JsonSchema } from "./config-schema.ts";
+import { configJsonSchema, type JsonSchema } from "./config-json-schema.ts";
 
 /** A file that shows all there is, for the page and for tests. */
 export const EXAMPLE_CONFIG: string = `name = "den"

@@ -5,7 +5,7 @@ import { stringify } from "smol-toml";
 import { type Config, DEFAULT_SSH, defaultConfig } from "./config.ts";
 import { ConfigInvalid } from "./config-problem.ts";
 import { parseConfig } from "./config-parse.ts";
-import { configJsonSchema, type JsonSchema } from "./config-schema.ts";
+import { configJsonSchema, type JsonSchema } from "./config-json-schema.ts";
 import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
 
 const A = `ed25519:${"a".repeat(64)}`;

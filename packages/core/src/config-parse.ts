@@ -10,13 +10,8 @@ import { parse, TomlError } from "smol-toml";
 import { type Config, DEFAULT_LISTEN } from "./config.ts";
 import { conflicts } from "./config-conflicts.ts";
 import { ConfigInvalid, type ConfigProblem, MAX_PROBLEMS, problemAt } from "./config-problem.ts";
-import {
-  type JsonSchema,
-  readSchema,
-  schemaAt,
-  type SchemaIssue,
-  valueAt,
-} from "./config-schema.ts";
+import { type JsonSchema, schemaAt } from "./config-json-schema.ts";
+import { readSchema, type SchemaIssue, valueAt } from "./config-schema.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { type TomlPath, tomlPositions } from "./toml-positions.ts";
 

@@ -11,7 +11,7 @@
  * scopes = ["tunnel:dial:localhost:5432"]
  * ```
  *
- * All keys are in docs/configuration.md, and in config-schema.ts, from which that page is made.
+ * All keys are in docs/configuration.md, and in config-sections/, from which that page is made.
  *
  * @module
  */

@@ -12,7 +12,7 @@ import type { Counts } from "@alknet/core/config-changes";
 import { configEntries, type ConfigEntry } from "@alknet/core/config-entries";
 import { configTemplate } from "@alknet/core/config-page";
 import { formatTomlPath } from "@alknet/core/config-problem";
-import { configJsonSchema } from "@alknet/core/config-schema";
+import { configJsonSchema } from "@alknet/core/config-json-schema";
 import { checkStore, shadowedEntries } from "../checks/store.ts";
 import type { Finding } from "../checks/finding.ts";
 import { CommandError } from "../command-error.ts";
