@@ -44,7 +44,10 @@ await obey("", {
     const begin = now() + WARM_UP;
     await sleep(WARM_UP + number(words, "seconds") * 1_000);
     for (const socket of sockets) socket.destroy();
-    return summary(messages.filter(({ sent }) => sent > begin));
+    return summary(
+      messages.filter(({ sent }) => sent > begin),
+      sockets.length,
+    );
   },
 });
 
@@ -90,7 +93,7 @@ function hear(socket: Socket, heard: (sent: number) => void): void {
 }
 
 /** How many messages came late, and of how many connections those were that were sent within one interval. */
-function summary(messages: readonly Message[]): object {
+function summary(messages: readonly Message[], connections: number): object {
   const fastest = messages.reduce((least, { delay }) => Math.min(least, delay), Infinity);
   const late = messages.filter(({ delay }) => delay > fastest + LATE);
   const together = new Map<number, Set<number>>();
@@ -99,9 +102,12 @@ function summary(messages: readonly Message[]): object {
     together.set(interval, (together.get(interval) ?? new Set()).add(flow));
   }
   const flows = [...together.values()].reduce((sum, { size }) => sum + size, 0);
+  const share = late.length / messages.length;
   return {
     messages: messages.length,
     late: late.length,
-    together: flows / Math.max(1, together.size),
+    together: flows / together.size,
+    // Of those intervals in which anybody is late at all.
+    independent: (connections * share) / (1 - (1 - share) ** connections),
   };
 }
