@@ -7,8 +7,8 @@
  * @module
  */
 
-import type { AuditEntry, ChangedNames, EncryptedData, StoreTransaction } from "./store-backend.ts";
-import type { ChangeOptions, Committed } from "./store-change.ts";
+import type { EncryptedData } from "./store-backend.ts";
+import type { ChangeOptions, Committed, StoreCommit, StoreNote } from "./store-change.ts";
 import { checkCredential } from "./store-rules.ts";
 
 /** A sealed secret, and whose it is. */
@@ -55,18 +55,8 @@ export interface CredentialStore {
 export interface CredentialStoreParts {
   /** What look-ups see now; never changed, but replaced. */
   readonly snapshot: () => ReadonlyMap<string, EncryptedData>;
-  /** Run a transaction that says what it has changed; `undefined`: nothing. Resolves when the snapshot has it. */
-  readonly commit: (
-    run: (transaction: StoreTransaction) => Promise<ChangedNames | undefined>,
-  ) => Promise<Committed>;
-  /** Write a line of the audit. */
-  readonly note: (
-    transaction: StoreTransaction,
-    actor: string,
-    action: string,
-    subject: string,
-    detail: AuditEntry["detail"],
-  ) => Promise<void>;
+  readonly commit: StoreCommit;
+  readonly note: StoreNote;
 }
 
 /**

@@ -2,7 +2,7 @@
  * What a database has to do for a store of identities: rows, transactions, and the news that rows have changed.
  *
  * The rules (what may be written, what is noted of it, what look-ups see) are the store's, and the same for
- * all; see `identity-store.ts`. `@alknet/core/conformance` tests a backend beneath a store.
+ * all; see `identity-store.ts` and `store-follower.ts`. `@alknet/core/conformance` tests a backend beneath a store.
  *
  * @module
  */
