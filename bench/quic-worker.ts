@@ -14,7 +14,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { QuicConnection } from "@alknet/quic/connection";
-import { bind, type EndpointOptions, type QuicEndpoint } from "@alknet/quic/endpoint";
+import { bind, type QuicEndpoint } from "@alknet/quic/endpoint";
+import type { EndpointOptions } from "@alknet/quic/endpoint-options";
 import type { QuicStream, RawStream } from "@alknet/quic/stream";
 import { TlsClientConfig, TlsServerConfig } from "@alknet/quic/tls";
 import { inParallel, number, obey, parseWords, stopwatch, text, usage } from "./commands.ts";

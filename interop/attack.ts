@@ -4,7 +4,8 @@
  * @module
  */
 
-import { bind, type TransportOptions } from "@alknet/quic/endpoint";
+import { bind } from "@alknet/quic/endpoint";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 import { createDialer, type Dialer } from "@alknet/core/dialer";
 import {
   createEndpoint,

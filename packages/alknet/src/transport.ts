@@ -5,7 +5,7 @@
  */
 
 import type { Config } from "@alknet/core/config";
-import type { TransportOptions } from "@alknet/quic/endpoint";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 
 /**
  * What the configuration says, and datagrams that grow to what the path carries: on loopback and in networks with

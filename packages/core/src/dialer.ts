@@ -9,7 +9,8 @@
  */
 
 import type { Duplex } from "node:stream";
-import type { QuicEndpoint, TransportOptions } from "@alknet/quic/endpoint";
+import type { QuicEndpoint } from "@alknet/quic/endpoint";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
 import {
   type Candidate,

@@ -11,14 +11,10 @@
 
 import type { QuicCloseReason } from "@alknet/quic/close-reason";
 import type { QuicConnection } from "@alknet/quic/connection";
-import {
-  bind,
-  type Configuration,
-  type QuicEndpoint,
-  type Source,
-  type TransportOptions,
-} from "@alknet/quic/endpoint";
+import { bind, type QuicEndpoint } from "@alknet/quic/endpoint";
+import type { Configuration, Source } from "@alknet/quic/handshake";
 import { TlsServerConfig } from "@alknet/quic/tls";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 import net from "node:net";
 import type { SecureContext } from "node:tls";
 import { authenticate, type Credential, type IdentityProvider } from "./access.ts";

@@ -7,8 +7,9 @@
 import { X509Certificate } from "node:crypto";
 import { describe, type QuicCloseReason, QuicConnectionClosed } from "@alknet/quic/close-reason";
 import type { QuicConnection } from "@alknet/quic/connection";
-import type { QuicEndpoint, TransportOptions } from "@alknet/quic/endpoint";
+import type { QuicEndpoint } from "@alknet/quic/endpoint";
 import { type ServerVerification, TlsClientConfig } from "@alknet/quic/tls";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 import type { OwnedAuthContext } from "./access.ts";
 import type { Clock } from "./clock.ts";
 import { ConnectionClosed, type OwnedConnection } from "./connection.ts";

@@ -7,13 +7,8 @@ import { buffer, text } from "node:stream/consumers";
 import { suite, test } from "node:test";
 import { type QuicCloseReason, QuicConnectionClosed } from "./close-reason.ts";
 import type { QuicConnection } from "./connection.ts";
-import {
-  type Admission,
-  bind,
-  type ClientHello,
-  type HandshakeFailure,
-  type Source,
-} from "./endpoint.ts";
+import { bind } from "./endpoint.ts";
+import type { Admission, ClientHello, HandshakeFailure, Source } from "./handshake.ts";
 import { run, start } from "./test-child.ts";
 import { ALPN, clientTls, dial, LOOPBACK, pair, serve, serverTls } from "./test-identity.ts";
 import { relay } from "./test-relay.ts";

@@ -6,13 +6,9 @@
 
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import type { QuicConnection } from "./connection.ts";
-import {
-  bind,
-  type ConnectOptions,
-  type EndpointOptions,
-  type QuicEndpoint,
-  type ServerOptions,
-} from "./endpoint.ts";
+import { bind, type QuicEndpoint } from "./endpoint.ts";
+import type { ConnectOptions, EndpointOptions } from "./endpoint-options.ts";
+import type { ServerOptions } from "./handshake.ts";
 import { type SelfSigned, selfSigned } from "./self-signed.ts";
 import {
   TlsClientConfig,
