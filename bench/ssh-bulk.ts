@@ -63,45 +63,39 @@ async function run(folder: string, options: RunOptions): Promise<Outcome> {
   const times = new Map<string, number[]>();
 
   /** Megabytes a second of one connection, from its beginning to its end. */
-  const flow =
-    (port: number | string, direction: "down" | "up", cipher?: string, file = at("file")) =>
-    async () => {
-      const server = port === ours.ready ? ours.pid : theirs.program.pid;
-      const before = await restingCpuSeconds(server);
-      const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
-      const words = [
-        ...["-F", "none", "-T", "-p", String(port), "-i", at("user")],
-        ...set("UserKnownHostsFile", at("known")),
-        ...set("GlobalKnownHostsFile", "none"),
-        ...set("IdentitiesOnly", "yes"),
-        ...set("IdentityAgent", "none"),
-        ...set("BatchMode", "yes"),
-        ...(cipher === undefined ? [] : ["-c", cipher]),
-        ...["127.0.0.1", direction === "down" ? `cat ${file}` : "cat >/dev/null"],
-      ];
-      const [input, output] = [openSync(file, "r"), openSync("/dev/null", "w")];
-      const stdio = [direction === "up" ? input : "ignore", output, "inherit"] as const;
-      const begin = performance.now();
-      const status = await new Promise((resolve) => {
-        spawn("ssh", words, { stdio: [...stdio] }).once("close", resolve);
-      });
-      const seconds = (performance.now() - begin) / 1_000;
-      closeSync(input);
-      closeSync(output);
-      if (status !== 0) throw new Error(`ssh ended with ${String(status)}`);
-      const name = [direction, cipher, port === ours.ready ? "ours" : "sshd", "s/GB"].join(" ");
-      const spent = (await restingCpuSeconds(server)) - before;
-      times.set(name, [...(times.get(name) ?? []), spent / (bytes / 1e9)]);
-      return bytes / 1e6 / seconds;
-    };
+  const flow = (port: number | string, direction: "down" | "up", cipher?: string) => async () => {
+    const server = port === ours.ready ? ours.pid : theirs.program.pid;
+    const before = await restingCpuSeconds(server);
+    const set = (name: string, value: string): string[] => ["-o", `${name}=${value}`];
+    const words = [
+      ...["-F", "none", "-T", "-p", String(port), "-i", at("user")],
+      ...set("UserKnownHostsFile", at("known")),
+      ...set("GlobalKnownHostsFile", "none"),
+      ...set("IdentitiesOnly", "yes"),
+      ...set("IdentityAgent", "none"),
+      ...set("BatchMode", "yes"),
+      ...(cipher === undefined ? [] : ["-c", cipher]),
+      ...["127.0.0.1", direction === "down" ? `cat ${at("file")}` : "cat >/dev/null"],
+    ];
+    const [input, output] = [openSync(at("file"), "r"), openSync("/dev/null", "w")];
+    const stdio = [direction === "up" ? input : "ignore", output, "inherit"] as const;
+    const begin = performance.now();
+    const status = await new Promise((resolve) => {
+      spawn("ssh", words, { stdio: [...stdio] }).once("close", resolve);
+    });
+    const seconds = (performance.now() - begin) / 1_000;
+    closeSync(input);
+    closeSync(output);
+    if (status !== 0) throw new Error(`ssh ended with ${String(status)}`);
+    const name = [direction, cipher, port === ours.ready ? "ours" : "sshd", "s/GB"].join(" ");
+    const spent = (await restingCpuSeconds(server)) - before;
+    times.set(name, [...(times.get(name) ?? []), spent / (bytes / 1e9)]);
+    return bytes / 1e6 / seconds;
+  };
 
-  // A node has run for a while; its code is compiled by then.
-  writeFileSync(at("small"), "");
-  truncateSync(at("small"), 64 * 2 ** 20);
+  // A node has run for a while: its code is compiled by then. And whoever reads the file first waits for its pages.
   for (const cipher of [undefined, GCM]) {
-    for (const direction of ["down", "up"] as const) {
-      await flow(ours.ready, direction, cipher, at("small"))();
-    }
+    for (const direction of ["down", "up"] as const) await flow(ours.ready, direction, cipher)();
   }
   times.clear();
 
