@@ -16,11 +16,11 @@ import { ownAccount } from "@alknet/ssh/account";
 import {
   ssh,
   type SshHandler,
-  type SshLimits,
   type SshOptions,
   type SshRefusal,
   type StreamOrigin,
 } from "@alknet/ssh/ssh";
+import type { SshLimits } from "@alknet/ssh/ssh-settings";
 import { follow, type Program } from "./program.ts";
 
 /** A server on loopback, and a peer `laptop` who has the key that `run` logs in with. */

@@ -8,7 +8,7 @@ import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
-import type { SshLimits } from "@alknet/ssh/ssh";
+import type { SshLimits } from "@alknet/ssh/ssh-settings";
 import { inbound, type Inbound } from "@alknet/tunnel/inbound";
 import { outbound, type Outbound, type OutboundOptions } from "@alknet/tunnel/outbound";
 import {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_SSH } from "@alknet/core/config";
-import { DEFAULT_ACCEPT_ENV, DEFAULT_SSH_LIMITS, ssh } from "@alknet/ssh/ssh";
+import { ssh } from "@alknet/ssh/ssh";
+import { DEFAULT_ACCEPT_ENV, DEFAULT_SSH_LIMITS } from "@alknet/ssh/ssh-settings";
 import { hostKeyOf } from "./host-key.ts";
 import { sshService } from "./ssh-service.ts";
 

@@ -10,7 +10,8 @@ import { flushCompileCache } from "node:module";
 import type { Duplex } from "node:stream";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import type { SessionStatus } from "@alknet/ssh/session-status";
-import type { SshHandler, SshOptions, SshSettings, StreamOrigin } from "@alknet/ssh/ssh";
+import type { SshHandler, SshOptions, StreamOrigin } from "@alknet/ssh/ssh";
+import type { SshSettings } from "@alknet/ssh/ssh-settings";
 
 /** As that of `@alknet/ssh/ssh`. */
 export const SSH_ALPN = "alknet/ssh";

@@ -19,32 +19,32 @@ import { deadlines } from "@alknet/core/deadlines";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Penalty } from "@alknet/core/limits";
 import { type Logger, silentLogger } from "@alknet/core/log";
-import ssh2, { type AuthContext as Request, type Connection as Client } from "ssh2";
+import ssh2, { type Connection as Client } from "ssh2";
 import { type Accounts, nodeAccounts } from "./account.ts";
+import { connectionEnv } from "./connection-env.ts";
 import { serveForwarding } from "./forwarding.ts";
 import type { Inbound, Outbound } from "./forwarding-services.ts";
 import { serveSessionForwarding } from "./forwarding-session.ts";
+import { answerLogins } from "./login-requests.ts";
 import { peerCount } from "./peer-count.ts";
 import type { Recorder } from "./recording.ts";
 import { serveSession } from "./session.ts";
 import type { SessionStatus } from "./session-status.ts";
+import { type SshSettings, settingsOf } from "./ssh-settings.ts";
 import { ALGORITHMS, batchWrites, extendSshServer, transportOf } from "./ssh2-extension/extend.ts";
-import { sendBanner } from "./ssh2-extension/banner.ts";
 import { sendDisconnect } from "./ssh2-extension/disconnect.ts";
 import { forwardingChannels } from "./ssh2-extension/forwarding.ts";
 import type { Subsystems } from "./subsystem.ts";
-import { decide, type Decision, type Login } from "./user-auth.ts";
+import type { Login } from "./user-auth.ts";
 
 /** The ALPN of this protocol. */
 export const ALPN: string = "alknet/ssh";
 
-export interface SshOptions {
+export interface SshOptions extends SshSettings {
   /** Private Ed25519 key as OpenSSH keeps it, unencrypted: `-----BEGIN OPENSSH PRIVATE KEY-----` and so on. */
   readonly hostKey: string;
   /** Which account a peer has. @default the node's own; while it runs as root, that which the peer is mapped to */
   readonly accounts?: Accounts | undefined;
-  /** Variables that a client may set. @default {@linkcode DEFAULT_ACCEPT_ENV} */
-  readonly acceptEnv?: readonly string[] | undefined;
   /** Connects for peers (`-L`, `-D`, `-W`, `-J`). @default nobody is connected anywhere */
   readonly outbound?: Outbound | undefined;
   /** Listens for peers (`-R`). @default nobody is listened for */
@@ -53,42 +53,11 @@ export interface SshOptions {
   readonly subsystems?: Subsystems | undefined;
   /** Records what programs print. @default nothing is recorded */
   readonly recorder?: Recorder | undefined;
-  readonly limits?: SshLimits | undefined;
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
   /** Hears of each login and request that was refused. */
   readonly onrefused?: ((refused: SshRefusal) => void) | undefined;
 }
-
-export interface SshLimits {
-  /** Tries to log in on one connection; the one after these ends it. @default 10 */
-  readonly attempts?: number | undefined;
-  /** Time from the first byte until somebody is logged in, in milliseconds. @default 30_000 */
-  readonly authDeadline?: number | undefined;
-  /** Channels open at once on one connection. @default 2_048 */
-  readonly channels?: number | undefined;
-  /** Channels open at once for one peer, over all its connections. @default 4_096, or `channels` if that is more */
-  readonly channelsPerPeer?: number | undefined;
-  /** Programs that run at once for one peer, over all its connections; sockets to its agent as many. @default 256 */
-  readonly sessionsPerPeer?: number | undefined;
-  /** Bytes in both directions after which keys are changed. @default 2^30 */
-  readonly rekeyAfter?: number | undefined;
-}
-
-export const DEFAULT_SSH_LIMITS: Readonly<Required<{ [K in keyof SshLimits]: number }>> =
-  Object.freeze({
-    attempts: 10,
-    authDeadline: 30_000,
-    channels: 2_048,
-    channelsPerPeer: 4_096,
-    sessionsPerPeer: 256,
-    rekeyAfter: 2 ** 30,
-  });
-
-/** What says how text is shown, and git's version of its protocol. */
-export const DEFAULT_ACCEPT_ENV: readonly string[] = Object.freeze([
-  ...["LANG", "LC_*", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"],
-]);
 
 /** How long programs may take to end by themselves when the node is shutting down, in milliseconds. */
 const GRACE = 1_000;
@@ -118,9 +87,6 @@ export interface StreamOrigin {
   /** Hears who has logged in, once. @returns whether there is room for one more of that peer. */
   readonly onlogin?: ((peer: string) => boolean) | undefined;
 }
-
-/** What of the options can be changed while it serves. */
-export type SshSettings = Pick<SshOptions, "acceptEnv" | "limits">;
 
 export interface SshHandler extends ProtocolHandler {
   /** Serve one stream, such as a connection of a plain TCP listener. Resolves at its end; never rejects. */
@@ -216,24 +182,30 @@ export function ssh(options: SshOptions): SshHandler {
   }
 
   function serveClient(client: Client, origin: Origin, { gone, ready, end, work }: Life): void {
+    let login: Login | undefined;
     const { channels: limit, rekeyAfter } = limits;
     const countChannel = () => {
       const peer = login?.auth.peer?.id;
       return peer === undefined ? undefined : channelsOf(peer, limits.channelsPerPeer);
     };
     const extended = extendSshServer(client, { clock, channels: limit, countChannel, rekeyAfter });
-    let failures = 0;
-    /** Why it was refused, as far as the client has been told. */
-    const told = new Set<string>();
-    let login: Login | undefined;
-    const source = {
-      transport: origin.transport,
-      identify: (fingerprint: string) => origin.identify(fingerprint),
-      accounts,
-    };
 
     client.on("error", (error) => logger.debug({ err: error }, "ssh: the connection failed"));
-    client.on("authentication", (request) => void authenticated(request));
+    answerLogins(client, {
+      source: {
+        transport: origin.transport,
+        identify: (fingerprint) => origin.identify(fingerprint),
+        accounts,
+      },
+      ...{ gone, logger },
+      attempts: () => limits.attempts,
+      onaccept: (accepted) => void (login = accepted),
+      onrefused: (reason) => onrefused(undefined, reason),
+      onexhausted() {
+        origin.penalize("auth");
+        leave("too many tries to log in");
+      },
+    });
     client.on("ready", () => {
       ready();
       const peer = login?.auth.peer?.id;
@@ -293,42 +265,6 @@ export function ssh(options: SshOptions): SshHandler {
     const { draining } = origin;
     if (draining?.aborted === true) drain();
     draining?.addEventListener("abort", drain, { once: true, signal: gone });
-
-    /** ssh2 asks for one at a time. */
-    async function authenticated(request: Request): Promise<void> {
-      const decision = await decided(request);
-      if (gone.aborted) return;
-      if (decision.kind === "probe") return request.accept();
-      if (decision.kind === "accept") {
-        login = decision;
-        return request.accept();
-      }
-      // Clients begin with `none`, to hear which methods there are.
-      if (decision.counts) onrefused(undefined, decision.reason);
-      if (decision.counts) tell(decision.reason);
-      if (decision.counts && ++failures >= limits.attempts) {
-        origin.penalize("auth");
-        return leave("too many tries to log in");
-      }
-      request.reject(["publickey"]);
-    }
-
-    /** Of peers and accounts here those alone hear whom TLS has proved. */
-    function tell(reason: string): void {
-      if (origin.transport?.peer === undefined || told.has(reason)) return;
-      told.add(reason);
-      sendBanner(client, `not let in: ${reason}`);
-    }
-
-    async function decided(request: Request): Promise<Decision> {
-      try {
-        return await decide(request, source);
-      } catch (error) {
-        // Of an identity store, or of a key that OpenSSL cannot read: who cannot be looked up is nobody.
-        logger.warn({ err: error }, "ssh: a login could not be decided");
-        return { kind: "reject", reason: "the login could not be decided", counts: true };
-      }
-    }
   }
 
   function begin(status: SessionStatus, work: Set<Promise<void>>): (() => void) | undefined {
@@ -396,13 +332,6 @@ export function ssh(options: SshOptions): SshHandler {
   };
 }
 
-function settingsOf({ acceptEnv = DEFAULT_ACCEPT_ENV, limits }: SshSettings) {
-  const all = { ...DEFAULT_SSH_LIMITS, ...limits } as typeof DEFAULT_SSH_LIMITS;
-  // What one connection may have, its peer may.
-  const channelsPerPeer = limits?.channelsPerPeer ?? Math.max(all.channels, all.channelsPerPeer);
-  return { acceptEnv, limits: { ...all, channelsPerPeer } };
-}
-
 function serverConfig(hostKey: string): ssh2.ServerConfig {
   const parsed = ssh2.utils.parseKey(hostKey);
   if (parsed instanceof Error || parsed.type !== "ssh-ed25519" || !parsed.isPrivateKey()) {
@@ -414,20 +343,4 @@ function serverConfig(hostKey: string): ssh2.ServerConfig {
     ident: "Alknet",
     algorithms: ALGORITHMS,
   };
-}
-
-/** As sshd sets it. */
-function connectionEnv({ remoteAddress, localAddress }: Origin): Record<string, string> {
-  const remote = addressAndPort(remoteAddress);
-  if (remote === undefined) return {};
-  const local = addressAndPort(localAddress) ?? ["UNKNOWN", "65535"];
-  return {
-    SSH_CLIENT: [...remote, local[1]].join(" "),
-    SSH_CONNECTION: [...remote, ...local].join(" "),
-  };
-}
-
-function addressAndPort(text: string | undefined): readonly [string, string] | undefined {
-  const [, host, port] = /^\[?([^\]]+)\]?:(\d+)$/.exec(text ?? "") ?? [];
-  return host === undefined || port === undefined ? undefined : [host, port];
 }
