@@ -69,7 +69,7 @@ function compile(folder: string, out: string): void {
       paths,
     },
     include: [join("..", folder, "src")],
-    exclude: ["../**/*.test.ts"],
+    exclude: ["../**/*.test.ts", "../**/test-*.ts"],
   });
   const { status } = spawnSync("node_modules/.bin/tsc", ["-p", config], { stdio: "inherit" });
   rmSync(config);

@@ -3,14 +3,14 @@
  *
  * A package may depend on those before it in the list, but not on its siblings; it imports only what
  * its manifest names; relative imports stay inside it; `wire/` imports nothing outside itself. The insides of ssh2 are
- * known to one folder.
+ * known to one folder. What only the tests of a package use is `test-*.ts`: not published, and held to as tests are.
  *
  * @module
  */
 
 import { globSync, readFileSync } from "node:fs";
 import { isBuiltin } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 
 /** Packages that do not know each other. A store is handed in: only the top names one. */
@@ -44,7 +44,7 @@ function* wrongDependencies({ folder, run, dev }: (typeof packages)[number], ran
 
 function* wrongImports({ folder, name, run, dev }: (typeof packages)[number]) {
   for (const file of globSync(`${folder}/src/**/*.ts`)) {
-    const isTest = file.endsWith(".test.ts");
+    const isTest = file.endsWith(".test.ts") || basename(file).startsWith("test-");
     const allowed = isTest ? new Set([name, ...run, ...dev, ...root.dev]) : run;
     // A test reads the package's vectors too.
     const home = isTest ? `${folder}/` : (/^.*\/wire\//.exec(file)?.[0] ?? `${folder}/src/`);

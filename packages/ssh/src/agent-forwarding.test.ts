@@ -5,15 +5,13 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { ownerContext } from "@alknet/core/access";
 import { connectionPair } from "@alknet/core/testing";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import { opensshPrivateKeyFile } from "@alknet/vault/openssh-key";
 import { ownAccount } from "./account.ts";
 import { connectSsh } from "./client.ts";
 import { ssh } from "./ssh.ts";
+import { HOST } from "./test-keys.ts";
 
 test("sockets of agents are as many as the programs that a peer may have, over all its connections", async () => {
-  const seed = Buffer.alloc(32, 1);
-  const hostKey = Buffer.from(opensshPrivateKeyFile(seed, ed25519PublicKey(seed), "")).toString();
+  const hostKey = HOST.privateKey;
   const handler = ssh({ hostKey, accounts: ownAccount, limits: { sessionsPerPeer: 1 } });
   await using made = new AsyncDisposableStack();
   async function session(command: string) {

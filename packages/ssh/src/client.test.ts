@@ -9,16 +9,14 @@ import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { systemClock } from "@alknet/core/clock";
-import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { connectionPair } from "@alknet/core/testing";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
 import { ownAccount } from "./account.ts";
 import { connectSsh, type SshClient, type SshClientOptions, type SshSession } from "./client.ts";
 import { batchWrites, extendSshServer } from "./ssh2-extension/extend.ts";
 import { ssh } from "./ssh.ts";
+import { HOST, LAPTOP, STRANGER } from "./test-keys.ts";
 
 test("connectSsh() runs commands, with exact statuses and signals, stderr apart, and an end of stdin", async () => {
   for (const ahead of [false, true]) {
@@ -244,24 +242,6 @@ test("an agent is forwarded, channel by channel", async () => {
   assert.equal(String((await once(channel, "data"))[0]), "sign this");
 });
 
-interface Key {
-  readonly privateKey: string;
-  readonly fingerprint: string;
-}
-
-/** The key whose seed is `number`, as a vault writes it. */
-function makeKey(number: number): Key {
-  const seed = Buffer.alloc(32);
-  seed.writeUInt8(number, 31);
-  const publicKey = ed25519PublicKey(seed);
-  const privateKey = Buffer.from(opensshPrivateKeyFile(seed, publicKey, "")).toString();
-  const { fingerprint } = parseSshPublicKey(sshPublicKeyLine(publicKey, ""));
-  return { privateKey, fingerprint };
-}
-
-const HOST = makeKey(1);
-const LAPTOP = makeKey(2);
-const STRANGER = makeKey(5);
 const OPTIONS: SshClientOptions = {
   user: "me",
   checkHostKey: ({ fingerprint }) => fingerprint === HOST.fingerprint,

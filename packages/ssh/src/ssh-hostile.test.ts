@@ -5,19 +5,16 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import * as fc from "fast-check";
-import type ssh2 from "ssh2";
-import { CHANNELS, connectHostile, type Hostile, send, string, u32 } from "./testing-hostile.ts";
+import { exec } from "./test-exec.ts";
+import { CHANNELS, connectHostile, send, string, u32 } from "./test-hostile.ts";
 
 const MiB = 2 ** 20;
 const IDENTIFICATION = Buffer.from("SSH-2.0-t\r\n");
 
 test("lengths of packets that cannot be are the end, and nothing is kept for them", async () => {
   for (const length of [0, 1, 4, 7, 35_001, 2 ** 31, 2 ** 32 - 1]) {
-    await using it = await connect();
+    await using it = await connectHostile();
     const head = Buffer.alloc(64);
     head.writeUInt32BE(length);
     it.stream.write(Buffer.concat([IDENTIFICATION, head]));
@@ -41,7 +38,7 @@ test("whatever comes before the keys are exchanged is the end, or waited for", a
   );
   await fc.assert(
     fc.asyncProperty(sent, async (bytes) => {
-      await using it = await connect();
+      await using it = await connectHostile();
       it.stream.resume();
       it.stream.end(bytes);
       await it.served;
@@ -59,7 +56,7 @@ for (const state of ["before a login", "after it"] as const) {
     const message = fc.tuple(kinds, fc.array(part, { maxLength: 6 }));
     await fc.assert(
       fc.asyncProperty(fc.array(message, { maxLength: 12 }), async (messages) => {
-        await using it = await connect();
+        await using it = await connectHostile();
         const { protocol } = await it.login(state === "after it");
         for (const [kind, parts] of messages) {
           send(protocol, Buffer.concat([Buffer.of(kind), ...parts]));
@@ -77,7 +74,7 @@ for (const state of ["before a login", "after it"] as const) {
 test("bytes that are changed on their way end the connection, wherever they are", async () => {
   await fc.assert(
     fc.asyncProperty(fc.nat(5_000), fc.integer({ min: 1, max: 255 }), async (at, mask) => {
-      await using it = await connect();
+      await using it = await connectHostile();
       let passed = 0;
       const write = it.stream.write.bind(it.stream) as (data: Buffer) => boolean;
       it.stream.write = ((data: Buffer) => {
@@ -102,7 +99,7 @@ test("bytes that are changed on their way end the connection, wherever they are"
 });
 
 test("ten thousand channels are refused beyond the limit, and the connection goes on", async () => {
-  await using it = await connect();
+  await using it = await connectHostile();
   const { client, protocol } = await it.login(true);
   const open = (number: number) =>
     Buffer.concat([Buffer.of(90), string("session"), u32(number), u32(MiB), u32(32_768)]);
@@ -118,7 +115,7 @@ test("ten thousand channels are refused beyond the limit, and the connection goe
 });
 
 test("global requests, and messages that mean nothing, cost nothing that stays", async () => {
-  await using it = await connect();
+  await using it = await connectHostile();
   const { client, protocol } = await it.login(true);
   const asked = Buffer.concat([Buffer.of(80), string("no-such@example"), Buffer.of(1)]);
   let answered = 0;
@@ -137,7 +134,7 @@ test("global requests, and messages that mean nothing, cost nothing that stays",
 });
 
 test("a client that grants 4 GiB and reads nothing is not written to without end", async () => {
-  await using it = await connect();
+  await using it = await connectHostile();
   const { client, protocol } = await it.login(true);
   const channel = await exec(client, "yes");
   const { outgoing } = channel as unknown as { outgoing: { id: number } };
@@ -155,7 +152,7 @@ test("a client that grants 4 GiB and reads nothing is not written to without end
 });
 
 test("packets of one byte, for a program that does not read, take little more than their bytes", async () => {
-  await using it = await connect();
+  await using it = await connectHostile();
   const { client, protocol } = await it.login(true);
   const channel = await exec(client, "exec sleep 1000");
   const { outgoing } = channel as unknown as { outgoing: { id: number } };
@@ -173,7 +170,7 @@ test("packets of one byte, for a program that does not read, take little more th
 });
 
 test("a second KEXINIT within an exchange of keys is the end", async () => {
-  await using it = await connect();
+  await using it = await connectHostile();
   const { protocol } = await it.login(true);
   protocol.rekey();
   send(protocol, Buffer.concat([Buffer.of(20), randomBytes(200)]));
@@ -185,7 +182,7 @@ test("clients that vanish from their sessions leave no memory behind", async () 
   const collect = runInNewContext("gc") as () => void;
   async function round(): Promise<number> {
     for (let each = 0; each < 15; each++) {
-      await using it = await connect();
+      await using it = await connectHostile();
       const { client } = await it.login(true);
       client.on("error", () => {});
       const channel = await exec(client, "exec cat");
@@ -209,30 +206,6 @@ test("clients that vanish from their sessions leave no memory behind", async () 
   // A connection that stayed would be 100 KiB at least, and thirty 3 MiB.
   assert.ok((await round()) - before < MiB);
 });
-
-const HOST = makeKey(1);
-const LAPTOP = makeKey(2);
-
-function makeKey(number: number) {
-  const seed = Buffer.alloc(32, number);
-  const publicKey = ed25519PublicKey(seed);
-  return {
-    privateKey: Buffer.from(opensshPrivateKeyFile(seed, publicKey, "")).toString(),
-    fingerprint: parseSshPublicKey(sshPublicKeyLine(publicKey, "")).fingerprint,
-  };
-}
-
-function connect(): Promise<Hostile> {
-  return connectHostile({ host: HOST.privateKey, peer: LAPTOP });
-}
-
-function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientChannel> {
-  return new Promise((resolve, reject) => {
-    client.exec(command, (error, channel) =>
-      error === undefined ? resolve(channel) : reject(error),
-    );
-  });
-}
 
 /** RFC 4253 §6, before there are keys. */
 function packet(payload: Buffer): Buffer {

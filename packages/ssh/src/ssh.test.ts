@@ -5,18 +5,14 @@ import type { Duplex } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
 import { type StaticIdentities, staticIdentities } from "@alknet/core/static-identities";
 import { connectionPair, FakeClock } from "@alknet/core/testing";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import {
-  opensshPrivateKeyFile,
-  sshPublicKeyBlob,
-  sshPublicKeyLine,
-} from "@alknet/vault/openssh-key";
+import { sshPublicKeyBlob } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
 import { NoAccount, ownAccount } from "./account.ts";
 import { ssh, type SshOptions, type SshRefusal } from "./ssh.ts";
+import { exec } from "./test-exec.ts";
+import { HOST, LAPTOP, STRANGER, testKey } from "./test-keys.ts";
 
 test("handle() logs in a peer whom TLS has proved, without a key of SSH's, on every kind of connection", async () => {
   for (const multiplexed of [true, false]) {
@@ -322,33 +318,11 @@ test("a right that is taken back ends what stands on it; the key, the connection
   await it.served;
 });
 
-interface Key {
-  readonly privateKey: string;
-  readonly publicKey: Uint8Array;
-  readonly fingerprint: string;
-}
-
-/**
- * The key whose seed is `number`, as a vault writes it. Not of ssh2's own making: of a public key that begins with a
- * zero byte it drops that, and cannot read what is left.
- */
-function makeKey(number: number): Key {
-  const seed = Buffer.alloc(32);
-  seed.writeUInt8(number, 31);
-  const publicKey = ed25519PublicKey(seed);
-  const privateKey = Buffer.from(opensshPrivateKeyFile(seed, publicKey, "")).toString();
-  const line = sshPublicKeyLine(publicKey, "");
-  return { privateKey, publicKey, fingerprint: parseSshPublicKey(line).fingerprint };
-}
-
-const HOST = makeKey(1);
-const LAPTOP = makeKey(2);
-const SPARE = makeKey(3);
-const OTHER = makeKey(4);
-const STRANGER = makeKey(5);
+const SPARE = testKey(3);
+const OTHER = testKey(4);
 /** Their public keys begin with two zero bytes, and with one before a byte of 0x1f. */
-const ZEROS = makeKey(36);
-const ZERO = makeKey(218);
+const ZEROS = testKey(36);
+const ZERO = testKey(218);
 
 interface ConnectOptions extends Partial<SshOptions> {
   /** Key that TLS has proved. @default none */
@@ -406,14 +380,6 @@ function login(
   // Those of the stream itself are told by the client.
   client.connect({ sock: sock as never, username: "me", ...options });
   return promise;
-}
-
-function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientChannel> {
-  return new Promise((resolve, reject) => {
-    client.exec(command, (error, channel) =>
-      error === undefined ? resolve(channel) : reject(error),
-    );
-  });
 }
 
 async function run(client: ssh2.Client, command: string): Promise<string> {

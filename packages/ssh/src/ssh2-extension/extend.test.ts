@@ -7,10 +7,10 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { FakeClock } from "@alknet/core/testing";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import { opensshPrivateKeyFile } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
 import { ML_KEM_EXCHANGE } from "../ml-kem-exchange.ts";
+import { exec } from "../test-exec.ts";
+import { HOST } from "../test-keys.ts";
 import {
   ALGORITHMS,
   batchWrites,
@@ -257,14 +257,15 @@ interface ConnectOptions {
 /** A client and a server, both extended, that are logged in. `cat` is a command there; others are what it answers. */
 async function connect(options: ConnectOptions): Promise<Ends> {
   const [clientStream, serverStream] = duplexPair();
-  const seed = Buffer.alloc(32, 7);
-  const key = Buffer.from(opensshPrivateKeyFile(seed, ed25519PublicKey(seed), "")).toString();
   const { serverClock = systemClock, hostVerifier = () => true } = options;
   const sessions: ssh2.ServerChannel[] = [];
   let extended: ExtendedClient | undefined;
   const kex = options.serverKex ?? ALGORITHMS.kex;
   const accepted = Promise.withResolvers<ssh2.Connection>();
-  const server = new ssh2.Server({ hostKeys: [key], algorithms: { ...ALGORITHMS, kex } });
+  const server = new ssh2.Server({
+    hostKeys: [HOST.privateKey],
+    algorithms: { ...ALGORITHMS, kex },
+  });
   server.on("connection", (connection) => {
     const { serverRekeyAfter: rekeyAfter } = options;
     extended = extendSshServer(connection, { clock: serverClock, channels: 16, rekeyAfter });
@@ -300,12 +301,7 @@ async function connect(options: ConnectOptions): Promise<Ends> {
     extended,
     sessions,
     exchanges,
-    exec: (command) =>
-      new Promise((resolve, reject) => {
-        client.exec(command, (error, channel) =>
-          error === undefined ? resolve(channel) : reject(error),
-        );
-      }),
+    exec: (command) => exec(client, command),
     async forward() {
       await new Promise<void>((resolve, reject) => {
         client.forwardIn("127.0.0.1", 1, (error) =>

@@ -2,20 +2,11 @@ import assert from "node:assert/strict";
 import { duplexPair } from "node:stream";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { parseSshPublicKey } from "@alknet/core/ssh-public-key";
-import { ed25519PublicKey } from "@alknet/vault/derived-key";
-import { opensshPrivateKeyFile, sshPublicKeyLine } from "@alknet/vault/openssh-key";
 import ssh2 from "ssh2";
 import { connectSsh } from "../client.ts";
 import { batchWrites } from "./extend.ts";
-import {
-  connectHostile,
-  type Hostile,
-  type Protocol,
-  send,
-  string,
-  u32,
-} from "../testing-hostile.ts";
+import { connectHostile, type Protocol, send, string, u32 } from "../test-hostile.ts";
+import { HOST } from "../test-keys.ts";
 
 /** RFC 4250 §4.1.2 */
 const DISCONNECT = 1;
@@ -135,7 +126,7 @@ const ASKED_FOR_KEY: Message = [PK_OK, "ssh-ed25519", KEY];
 for (const state of ["before a login", "after it"] as const) {
   test(`a server ${state} ends the connection when a field is longer than its message`, async () => {
     for (const mutated of mutations(FROM_CLIENT)) {
-      await using it = await connect();
+      await using it = await connectHostile();
       const { client, protocol } = await it.login(state === "after it");
       client.on("error", () => {});
       if (state === "after it") await opened(client);
@@ -159,22 +150,6 @@ for (const state of ["before a login", "after it"] as const) {
       for (let each = 0; each < 4; each++) await turn();
     }
   });
-}
-
-const HOST = makeKey(1);
-const LAPTOP = makeKey(2);
-
-function makeKey(number: number) {
-  const seed = Buffer.alloc(32, number);
-  const publicKey = ed25519PublicKey(seed);
-  return {
-    privateKey: Buffer.from(opensshPrivateKeyFile(seed, publicKey, "")).toString(),
-    fingerprint: parseSshPublicKey(sshPublicKeyLine(publicKey, "")).fingerprint,
-  };
-}
-
-function connect(): Promise<Hostile> {
-  return connectHostile({ host: HOST.privateKey, peer: LAPTOP });
 }
 
 function ofChannel(...requests: readonly [string, ...Field[]][]): Message[] {

@@ -1,5 +1,5 @@
 /**
- * For tests: a client that sends whatever it likes to a server of ours, in memory.
+ * For tests of this package: a client that sends whatever it likes to a server of ours, in memory.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import { connectionPair, FakeClock } from "@alknet/core/testing";
 import ssh2 from "ssh2";
 import { ownAccount } from "./account.ts";
 import { ssh } from "./ssh.ts";
+import { HOST, LAPTOP } from "./test-keys.ts";
 
 /** Channels of one connection, at most. */
 export const CHANNELS: number = 256;
@@ -32,13 +33,6 @@ export function send({ _cipher: cipher }: Protocol, payload: Buffer): void {
   cipher.encrypt(packet);
 }
 
-export interface HostileKeys {
-  /** Private key of the host, in OpenSSH's format. */
-  readonly host: string;
-  /** Of the one peer that the server knows. */
-  readonly peer: { readonly privateKey: string; readonly fingerprint: string };
-}
-
 export interface Hostile extends AsyncDisposable {
   readonly stream: Duplex;
   readonly handler: ReturnType<typeof ssh>;
@@ -49,14 +43,14 @@ export interface Hostile extends AsyncDisposable {
 }
 
 /** A stream to a server that knows one peer. */
-export async function connectHostile(keys: HostileKeys): Promise<Hostile> {
-  const { fingerprint, privateKey } = keys.peer;
+export async function connectHostile(): Promise<Hostile> {
+  const { fingerprint, privateKey } = LAPTOP;
   const peer = { peerId: "laptop", fingerprints: [fingerprint], scopes: ["ssh:exec"] };
   const identities = staticIdentities([{ ...peer, enabled: true }]);
   const clock = new FakeClock();
   const accounts = () => ({ ...ownAccount(), shell: "/bin/sh" });
   const limits = { channels: CHANNELS };
-  const handler = ssh({ hostKey: keys.host, accounts, clock, limits });
+  const handler = ssh({ hostKey: HOST.privateKey, accounts, clock, limits });
   const pair = connectionPair({ auth: { server: { identities, fingerprint: undefined } } });
   const served = handler.handle(pair.server);
   const stream = await pair.client.open();
