@@ -69,6 +69,7 @@ accept_env = ["LANG"]
 record = "sessions"
 attempts = 3
 auth_deadline = "20s"
+channels_per_peer = 9
 
 [log]
 level = "debug"
@@ -162,7 +163,13 @@ test("parseConfig() reads every key", () => {
       hostKey: "/etc/ssh/ssh_host_ed25519_key",
       acceptEnv: ["LANG"],
       record: "/etc/alknet/sessions",
-      limits: { attempts: 3, authDeadline: 20_000, channels: 2_048, sessionsPerPeer: 256 },
+      limits: {
+        attempts: 3,
+        authDeadline: 20_000,
+        channels: 2_048,
+        channelsPerPeer: 9,
+        sessionsPerPeer: 256,
+      },
     },
     log: { level: "debug" },
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },

@@ -130,6 +130,8 @@ export interface ConfigSshLimits {
   readonly attempts: number;
   readonly authDeadline: number;
   readonly channels: number;
+  /** `undefined`: the handler's own, which is never less than `channels`. */
+  readonly channelsPerPeer: number | undefined;
   readonly sessionsPerPeer: number;
 }
 
@@ -164,6 +166,7 @@ export const DEFAULT_SSH: ConfigSsh = Object.freeze({
     attempts: 10,
     authDeadline: 30_000,
     channels: 2_048,
+    channelsPerPeer: undefined,
     sessionsPerPeer: 256,
   }),
 });

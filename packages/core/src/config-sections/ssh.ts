@@ -46,6 +46,16 @@ export const ssh: ConfigPart<ConfigSsh> = part(
       [100, 600_000],
     ),
     channels: count("Channels of one connection at once.", DEFAULT_SSH.limits.channels, 65_536),
+    channels_per_peer: z.optional(
+      z.int().check(
+        z.gte(1),
+        z.lte(1_000_000),
+        z.meta({
+          description:
+            "Channels of one peer at once, over all its connections. Without it: 4096, or `channels` if that is more.",
+        }),
+      ),
+    ),
     sessions_per_peer: count(
       "Programs of one peer at once, over all its connections.",
       DEFAULT_SSH.limits.sessionsPerPeer,
@@ -64,6 +74,7 @@ export const ssh: ConfigPart<ConfigSsh> = part(
         attempts: ssh.attempts,
         authDeadline: parseDuration(ssh.auth_deadline),
         channels: ssh.channels,
+        channelsPerPeer: ssh.channels_per_peer,
         sessionsPerPeer: ssh.sessions_per_peer,
       }),
     }),
