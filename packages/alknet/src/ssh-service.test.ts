@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEFAULT_SSH } from "@alknet/core/config";
 import { ssh } from "@alknet/ssh/ssh";
-import { DEFAULT_ACCEPT_ENV, DEFAULT_SSH_LIMITS } from "@alknet/ssh/ssh-settings";
+import { DEFAULT_ACCEPT_ENV, DEFAULT_SSH_LIMITS, settingsOf } from "@alknet/ssh/ssh-settings";
 import { hostKeyOf } from "./host-key.ts";
 import { sshService } from "./ssh-service.ts";
 
@@ -19,5 +19,5 @@ test("sshService() looks like the handler that it loads", () => {
 
 test("the defaults of [ssh] are those of the handler", () => {
   assert.deepEqual(DEFAULT_SSH.acceptEnv, DEFAULT_ACCEPT_ENV);
-  assert.deepEqual({ ...DEFAULT_SSH_LIMITS, ...DEFAULT_SSH.limits }, DEFAULT_SSH_LIMITS);
+  assert.deepEqual(settingsOf(DEFAULT_SSH).limits, DEFAULT_SSH_LIMITS);
 });
