@@ -199,7 +199,7 @@ function commands(context: Context): Command {
 
   command("forward", "make ports of another machine local ones")
     .argument("<target>", TARGET)
-    .argument("<forward...>", "[bind:]port:host:hostport, as in ssh -L")
+    .argument("<forward...>", "[bind:]port:host:hostport, as in ssh -L; sockets by their path")
     .option("--udp", "UDP ports, and not TCP", false)
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())

@@ -12,8 +12,8 @@ import type { Logger } from "@alknet/core/log";
 import { inTurns } from "@alknet/tunnel/in-turns";
 import type { DialWithConnection } from "@alknet/tunnel/open-flow";
 import { ALPN } from "@alknet/tunnel/tunnel";
+import { cannotListen } from "./cannot-listen.ts";
 import { openClient } from "./client.ts";
-import { CommandError } from "./command-error.ts";
 import type { Context } from "./context.ts";
 import { setHeapBudget } from "./heap-budget.ts";
 import { Interrupted } from "./interrupted.ts";
@@ -125,7 +125,7 @@ export async function runLocalListeners(
       };
       const tools = { dial, logger, signal: interrupted, onfailure, onlost, onback };
       const listener = await listen(tools).catch((error: unknown) => {
-        throw interrupted.aborted ? new Interrupted() : cannotListen(error);
+        throw interrupted.aborted ? new Interrupted() : listenError(error);
       });
       listeners.push(listener);
       places.push({ listen: whereOf(listener), target: to, far });
@@ -163,13 +163,8 @@ function whereOf({ address }: Running): string {
   return formatHostPort({ host: address.address, port: address.port });
 }
 
-function cannotListen(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  const { code } = error as NodeJS.ErrnoException;
-  if (code !== "EADDRINUSE") return error;
-  return new CommandError(`cannot listen: ${error.message.replace(/^listen /, "")}`, {
-    code,
-    hint: "choose another local port; 0 takes any that is free",
-    cause: error,
-  });
+/** What the far side says of itself is explained elsewhere. */
+function listenError(error: unknown): unknown {
+  const ours = error as NodeJS.ErrnoException;
+  return ours.code === "EADDRINUSE" || ours.path !== undefined ? cannotListen(ours) : error;
 }

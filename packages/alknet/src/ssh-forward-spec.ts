@@ -26,8 +26,10 @@ export interface SshForward {
 }
 
 /** `-L`. @throws {SyntaxError} that quotes the text */
-export function parseLocalForward(text: string): SshForward {
-  return forwardOf(text, bindOf, false);
+export function parseLocalForward(text: string): SshForward & { readonly target: ForwardPlace } {
+  const { target, ...forward } = forwardOf(text, bindOf, false);
+  if (target === undefined) throw wrongSpec(text, EXPECTED);
+  return { ...forward, target };
 }
 
 /**

@@ -12,8 +12,7 @@ import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { SshClient } from "@alknet/ssh/client";
 import { joinChannel } from "@alknet/ssh/forwarding-join";
-import { bindUnix } from "@alknet/tunnel/bound-server";
-import { listen } from "@alknet/tunnel/listener";
+import { listen, listenUnix } from "@alknet/tunnel/listener";
 import type { ProxyRequest } from "@alknet/tunnel/proxy-request";
 import { readSocks, refuseSocks } from "./ssh-socks.ts";
 import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
@@ -30,7 +29,11 @@ export interface LocalForward {
   close(): Promise<void>;
 }
 
-/** Listen here. @throws the system's error */
+/**
+ * Listen here; at a Unix socket for this user alone, in the place of one that nobody listens at any more.
+ *
+ * @throws the system's error
+ */
 export async function listenHere(
   forward: SshForward,
   current: CurrentClient,
@@ -59,33 +62,16 @@ export async function listenHere(
       if (request !== undefined) await refuseSocks(socket, request, error);
     }
   };
-  if ("path" in place) return await listenOnPath(place.path, serve);
-  const listener = await listen(place, serve);
-  const { address: host, port } = listener.address;
+  const listener = await ("path" in place ? listenUnix(place, serve) : listen(place, serve));
+  const { address } = listener;
   return {
-    place: { host, port },
+    place:
+      typeof address === "string"
+        ? { path: address }
+        : { host: address.address, port: address.port },
     async close() {
       listener.abort();
       await listener.close();
-    },
-  };
-}
-
-/** A Unix socket for this user alone. One that is there already is not ours to take away. */
-async function listenOnPath(
-  path: string,
-  serve: (socket: Socket, signal: AbortSignal) => Promise<void>,
-): Promise<LocalForward> {
-  const over = new AbortController();
-  const server = await bindUnix(path, (socket) => {
-    socket.on("error", () => {});
-    void serve(socket, over.signal).finally(() => socket.destroy());
-  });
-  return {
-    place: { path },
-    async close() {
-      over.abort(new Error("closed"));
-      server.close();
     },
   };
 }

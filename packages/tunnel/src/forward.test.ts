@@ -1,11 +1,22 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
+import {
+  linkSync,
+  mkdtempDisposableSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { freePort } from "@alknet/core/testing-port";
-import { forward } from "./forward.ts";
+import { forward, forwardUnix } from "./forward.ts";
 import type { Listener } from "./listener.ts";
+import type { FlowRefused } from "./refused.ts";
 import { dialOver, memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
 
 function connectTo({ address: { address, port } }: Listener): Socket {
@@ -125,4 +136,78 @@ test("forward() rejects when the port is taken", async () => {
   await using node = tunnelPair([]);
   const options = { port: taken.to.port, target: { host: "a", port: 1 } };
   await assert.rejects(forward(dialOver(node.client), options), { code: "EADDRINUSE" });
+});
+
+test("forwardUnix() carries each connection to a socket of this user alone, which goes with it", async () => {
+  await using target = await tcpServer((socket) => {
+    void readAll(socket).then((asked) => socket.end(Buffer.concat([asked, Buffer.from("!")])));
+  });
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  using folder = mkdtempDisposableSync(join(tmpdir(), "alknet-"));
+  const path = join(folder.path, "socket");
+  await using local = await forwardUnix(node.dial, { path, target: target.to });
+  assert.equal(local.address, path);
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  const socket = connect({ path, allowHalfOpen: true });
+  socket.end("half-closed");
+  assert.equal(String(await readAll(socket)), "half-closed!");
+  await local.close();
+  assert.deepEqual(readdirSync(folder.path), []);
+});
+
+test("forwardUnix() closes what is refused, and says why", async () => {
+  await using node = tunnelPair([]);
+  using folder = mkdtempDisposableSync(join(tmpdir(), "alknet-"));
+  const path = join(folder.path, "socket");
+  const target = { host: "localhost", port: 1 };
+  const failed = Promise.withResolvers<Error>();
+  await using _local = await forwardUnix(node.dial, { path, target, onfailure: failed.resolve });
+  const socket = connect({ path, allowHalfOpen: true });
+  assert.equal(String(await readAll(socket)), "");
+  assert.equal(((await failed.promise) as FlowRefused).refusal, "not-allowed");
+});
+
+test("forwardUnix() takes the place of a dead socket and says so, and of nothing else", async () => {
+  await using node = tunnelPair([]);
+  using folder = mkdtempDisposableSync(join(tmpdir(), "alknet-"));
+  const path = join(folder.path, "socket");
+  const target = { host: "localhost", port: 1 };
+  const server = createServer().listen(`${path}.made`);
+  await once(server, "listening");
+  linkSync(`${path}.made`, path);
+  server.close();
+  await once(server, "close");
+  const { log, logger } = memoryLog();
+  await using _local = await forwardUnix(node.dial, { path, target, logger });
+  assert.deepEqual(
+    log.map(({ message }) => message),
+    [`replaces ${path}: nobody listened there any more`],
+  );
+  const file = join(folder.path, "file");
+  writeFileSync(file, "another's");
+  for (const [taken, error] of [
+    [path, { code: "EADDRINUSE", message: `EADDRINUSE: something is there already, ${path}` }],
+    [file, { code: "EADDRINUSE" }],
+    [join(folder.path, "none/socket"), { code: "ENOENT", message: /its folder does not exist/ }],
+    [`/${"x".repeat(200)}`, { code: "ENAMETOOLONG" }],
+  ] as const) {
+    await assert.rejects(forwardUnix(node.dial, { path: taken, target }), error);
+  }
+  assert.equal(readFileSync(file, "utf8"), "another's");
+});
+
+test("forwardUnix() closes connections above its limit at once", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  using folder = mkdtempDisposableSync(join(tmpdir(), "alknet-"));
+  const path = join(folder.path, "socket");
+  const options = { path, target: target.to, maxConnections: 1 };
+  await using local = await forwardUnix(node.dial, options);
+  const first = connect({ path, allowHalfOpen: true });
+  first.write("x");
+  await once(first, "data");
+  assert.equal(String(await readAll(connect(path))), "");
+  assert.equal(local.connections, 1);
+  first.end();
+  await once(first, "close");
 });

@@ -1,16 +1,23 @@
 /**
- * Forward a local port: each connection to it becomes a flow to one target on the far side.
+ * Forward a local port, or a Unix socket: each connection to it becomes a flow to one target on the far side.
  *
  * @module
  */
 
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { join } from "./join.ts";
-import { listen, type Listener, type ListenerOptions } from "./listener.ts";
+import {
+  listen,
+  type Listener,
+  type ListenerOptions,
+  listenUnix,
+  type ServeLocal,
+  type UnixListenerOptions,
+} from "./listener.ts";
 import { beginFlow, type DialTunnel, type FlowTarget } from "./open-flow.ts";
 import { FlowRefused } from "./refused.ts";
 
-export interface ForwardOptions extends ListenerOptions {
+interface ForwardingOptions {
   /** What the far side connects to. */
   target: FlowTarget;
   logger?: Logger | undefined;
@@ -18,14 +25,33 @@ export interface ForwardOptions extends ListenerOptions {
   onfailure?: ((error: Error) => void) | undefined;
 }
 
+export interface ForwardOptions extends ListenerOptions, ForwardingOptions {}
+
+export interface UnixForwardOptions extends UnixListenerOptions, ForwardingOptions {}
+
 /**
  * Listen, and forward what connects. A connection whose flow is refused is reset.
  *
  * The far side is dialled for each connection, so it may be away at first, go, and come back.
  */
 export function forward(dial: DialTunnel, options: ForwardOptions): Promise<Listener> {
-  const { target, logger = silentLogger, onfailure, ...where } = options;
-  return listen(where, async (socket, signal) => {
+  return listen(options, forwardEach(dial, options));
+}
+
+/**
+ * The same at a Unix socket, as {@linkcode listenUnix} makes it. It knows no reset: a flow that is refused or cut off
+ * closes the connection.
+ */
+export function forwardUnix(
+  dial: DialTunnel,
+  options: UnixForwardOptions,
+): Promise<Listener<string>> {
+  return listenUnix(options, forwardEach(dial, options));
+}
+
+function forwardEach(dial: DialTunnel, options: ForwardingOptions): ServeLocal {
+  const { target, logger = silentLogger, onfailure } = options;
+  return async (socket, signal) => {
     const given = new AbortController();
     socket.once("close", () => given.abort(new Error("the local connection was closed")));
     try {
@@ -42,7 +68,7 @@ export function forward(dial: DialTunnel, options: ForwardOptions): Promise<List
       else onfailure(error as Error);
       logger.debug({ err: error }, (error as Error).message);
     }
-  });
+  };
 }
 
 /** No target at a level that is on by default: whom people talk to is their own affair. */

@@ -1,11 +1,10 @@
 /**
- * `alknet forward`: ports of another machine as local ones.
+ * `alknet forward`: ports and Unix sockets of another machine as local ones.
  *
  * @module
  */
 
-import type { HostPort } from "@alknet/core/host";
-import { forward as forwardPort } from "@alknet/tunnel/forward";
+import { forward as forwardPort, forwardUnix } from "@alknet/tunnel/forward";
 import { forwardUdp } from "@alknet/tunnel/forward-udp";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
@@ -45,27 +44,27 @@ function tcpLocal(text: string): Local {
   const { listen, target } = parseSpec(text);
   return {
     target: formatPlace(target),
-    listen: (tools) => forwardPort(tools.dial, { ...listen, target, ...tools }),
+    listen: (tools) =>
+      "path" in listen
+        ? forwardUnix(tools.dial, { ...listen, target, ...tools })
+        : forwardPort(tools.dial, { ...listen, target, ...tools }),
   };
 }
 
 function udpLocal(text: string): Local {
   const { listen, target } = parseSpec(text);
-  if ("path" in target)
-    throw invalid(`cannot forward ${JSON.stringify(text)} by UDP: it leads to a Unix socket`);
+  if ("path" in listen || "path" in target) {
+    throw invalid(`cannot forward ${JSON.stringify(text)} by UDP: expected ports on both sides`);
+  }
   return {
     target: formatPlace(target),
     listen: (tools) => forwardUdp(tools.dial, { ...listen, target, ...tools }),
   };
 }
 
-function parseSpec(text: string): { readonly listen: HostPort; readonly target: ForwardPlace } {
+function parseSpec(text: string): { readonly listen: ForwardPlace; readonly target: ForwardPlace } {
   try {
-    const { listen, target } = parseLocalForward(text);
-    if (!("path" in listen) && target !== undefined) return { listen, target };
-    throw new SyntaxError(
-      `cannot parse ${JSON.stringify(text.slice(0, 200))}: expected [bind:]port:host:hostport or [bind:]port:/socket`,
-    );
+    return parseLocalForward(text);
   } catch (error) {
     throw invalid((error as Error).message, error);
   }

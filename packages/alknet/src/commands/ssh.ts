@@ -12,6 +12,7 @@ import { connect as connectSocket } from "node:net";
 import { setImmediate as immediate, setTimeout as pause } from "node:timers/promises";
 import type { SshClient } from "@alknet/ssh/client";
 import { openClient } from "../client.ts";
+import { cannotListen } from "../cannot-listen.ts";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
 import { Interrupted } from "../interrupted.ts";
@@ -233,12 +234,7 @@ async function listenLocally(
     }
   } catch (error) {
     for (const made of listening) await made.close();
-    const { code, message } = error as NodeJS.ErrnoException;
-    throw new CommandError(`cannot listen: ${message}`, {
-      code,
-      hint: "choose another local port; 0 takes any that is free",
-      cause: error,
-    });
+    throw cannotListen(error as NodeJS.ErrnoException);
   }
   return listening;
 }
