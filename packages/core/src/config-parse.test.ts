@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { stringify } from "smol-toml";
-import { type Config, DEFAULT_SSH, defaultConfig } from "./config.ts";
+import { type Config, defaultConfig } from "./config.ts";
 import { ConfigInvalid } from "./config-problem.ts";
 import { parseConfig } from "./config-parse.ts";
 import { configJsonSchema, type JsonSchema } from "./config-json-schema.ts";
 import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
+import { fails } from "./test-config.ts";
 
 const A = `ed25519:${"a".repeat(64)}`;
 const B = `SHA256:${"b".repeat(64)}`;
@@ -81,21 +82,6 @@ path = "/var/lib/alknet.db"
 lock_after = "never"
 key_file = "vault.key"
 `;
-
-function fails(text: string, line: number, column: number, message: RegExp): void {
-  assert.throws(
-    () => parseConfig(text, "/etc/alknet.toml"),
-    (error) => {
-      assert.ok(error instanceof ConfigInvalid, String(error));
-      assert.equal(error.code, "CONFIG_INVALID");
-      assert.ok(error.message.startsWith(`/etc/alknet.toml:${error.line}:${error.column}: `));
-      assert.match(error.message, message);
-      assert.deepEqual([error.line, error.column], [line, column], error.message);
-      return true;
-    },
-    text,
-  );
-}
 
 test("parseConfig() reads every key", () => {
   const end = Date.UTC(2126, 11, 31, 18) / 1_000;
@@ -175,43 +161,6 @@ test("parseConfig() reads every key", () => {
     store: { path: "/var/lib/alknet.db", url: undefined, passwordFile: undefined },
     vault: { lockAfter: undefined, keyring: false, keyFile: "/etc/alknet/vault.key" },
   } satisfies Config);
-});
-
-test("a vault locks itself after a time, or never, and is opened by one thing at most", () => {
-  assert.equal(parseConfig('[vault]\nlock_after = "8h"', "x.toml").vault.lockAfter, 28_800_000);
-  assert.equal(parseConfig("", "x.toml").vault.lockAfter, 3_600_000);
-  for (const wrong of ["0s", "31d", "Never", "1h x"])
-    fails(`[vault]\nlock_after = "${wrong}"`, 2, 1, /expected/);
-  fails('[vault]\nkeyring = true\nkey_file = "k"', 3, 1, /cannot use key_file beside keyring/);
-});
-
-test("a store on a server has an address here, and its password elsewhere", () => {
-  const url = "postgres://alknet@db.example:5433,two/alknet?sslrootcert=/etc/ca.pem";
-  const { store } = parseConfig(`[store]\nurl = "${url}"\npassword_file = "p"`, "/etc/x.toml");
-  assert.deepEqual(store, { path: undefined, url, passwordFile: "/etc/p" });
-  const socket = "postgres:///alknet?host=/var/run/postgresql";
-  assert.equal(parseConfig(`store.url = "${socket}"`, "x.toml").store.url, socket);
-  fails('[store]\nurl = "mysql://db/x"', 2, 1, /expected postgres:\/\/user@host:port\/database$/);
-  fails('[store]\nurl = "postgres://db/x"\npath = "y"', 2, 1, /cannot use url beside path/);
-  fails('[store]\npassword_file = "y"', 2, 1, /cannot use password_file: expected url beside it/);
-  const withPassword = [
-    "postgres://u:hunter2@db/x",
-    "postgresql://u:hunter2@a:1,b/x",
-    "postgres://u:hun@hunter2@db/x",
-    "postgres://u@db/x?password=hunter2&port=1",
-    "postgres://u@db/x?PASSWORD=hunter2",
-  ];
-  for (const each of withPassword) {
-    assert.throws(
-      () => parseConfig(`[store]\nurl = "${each}"`, "x.toml"),
-      (error) => {
-        assert.ok(error instanceof ConfigInvalid);
-        assert.match(error.message, /expected it in a file, named by password_file/);
-        assert.ok(!`${error.stack} ${JSON.stringify(error)}`.includes("hunter2"), error.message);
-        return true;
-      },
-    );
-  }
 });
 
 test("an empty configuration is the defaults, which are known without the schema", () => {
@@ -312,41 +261,6 @@ test("every key of the schema changes what the configuration says", () => {
   assert.ok(keys > 40, String(keys));
 });
 
-test("login names of a peer are its resource `user`", () => {
-  const users = (lines: string) => parseConfig(`[peers.a]\n${lines}`, "x.toml").peers[0]?.resources;
-  assert.deepEqual(users('user = "alice"'), { user: ["alice"] });
-  const resources = 'resources = { mailbox = "m" }';
-  assert.deepEqual(users(`user = ["alice", "bob"]\n${resources}`), {
-    mailbox: ["m"],
-    user: ["alice", "bob"],
-  });
-  fails('[peers.a]\nuser = ["alice", "root"]', 2, 18, /"root": no peer is ever root$/);
-  fails('[peers.a]\nuser = "-x"', 2, 1, /cannot parse login name "-x"/);
-  fails(
-    '[peers.a]\nuser = "alice"\nresources = { user = "bob" }',
-    3,
-    15,
-    /expected "user" or "resources.user", not both$/,
-  );
-});
-
-test("a proxy is a URL without a password, which has a file of its own", () => {
-  fails('[tunnel]\nproxy = "ftp://p"', 2, 1, /expected socks5:\/\/host:port/);
-  fails('[tunnel]\nproxy = "http://a:secret@p"', 2, 1, /named by proxy_password_file = "…"$/);
-  fails('[tunnel]\nproxy_password_file = "p"', 2, 1, /expected proxy beside it$/);
-});
-
-test("[ssh] is off the network unless it is told where to listen", () => {
-  assert.deepEqual(parseConfig("", "x.toml").ssh, DEFAULT_SSH);
-  const { listen } = parseConfig('[ssh]\nlisten = ["127.0.0.1", "[::1]:22"]', "x.toml").ssh;
-  assert.deepEqual(listen, [
-    { host: "127.0.0.1", port: 2222 },
-    { host: "::1", port: 22 },
-  ]);
-  fails('handlers = ["ping"]\n[ssh]\nlisten = "[::]"', 3, 1, /expected "ssh" among "handlers"$/);
-  fails('[ssh]\naccept_env = ["A B"]', 2, 15, /cannot use variable "A B"/);
-});
-
 test("what is not TOML is reported where it goes wrong", () => {
   fails(`name = "den\n`, 1, 12, /not TOML: /);
   fails(`name = "a"\nname = "b"\n`, 2, 1, /not TOML: .*redefine/);
@@ -443,12 +357,6 @@ test("numbers, durations, services and times have to make sense", () => {
   fails("[[api_keys]]\n", 1, 1, /expected "prefix" in \[\[api_keys\]\]: text in quotes$/);
   fails(key(key("")), 5, 1, /another API key with the prefix "alk_abcd"$/);
   fails(key('scopes = ["@x"]'), 4, 11, /unknown role "x": add it to \[roles\]$/);
-});
-
-test("roles have scopes alone, and are defined", () => {
-  fails('[roles]\nadmin = ["@other"]', 2, 10, /cannot parse scope "@other"/);
-  fails('[roles]\n"a b" = []', 2, 1, /cannot use role "a b"/);
-  fails('[roles]\nadmin = []\n[peers.a]\nscopes = "@admn"', 4, 1, /did you mean "@admin"\?$/);
 });
 
 test("all that is wrong is told, in the order of the file, with the line and a caret", () => {
