@@ -47,6 +47,18 @@ test("what is told of an end that was no exit begins a line, on a terminal that 
   await terminal.until(COOKED);
 });
 
+test("why a right is gone is told when the program's screen is", async () => {
+  await using it = await machines(["ssh:exec"]);
+  await using terminal = it.terminal("-t den 'printf shown; sleep 1000'");
+  await terminal.until(/shown/);
+  it.den.allow(["ssh:shell"]);
+  // What leaves that screen ends with a line of its own.
+  await terminal.until(
+    /shown\r\nalknet: access revoked: [^\r]*ssh:exec\r\nalknet: ended by SIGKILL over there\r\n/,
+  );
+  await terminal.until(COOKED);
+});
+
 test("~~ sends one ~; -e takes another character, or none", async () => {
   await using it = await machines(["ssh:exec"]);
   const told = async (options: string, keys: string): Promise<string> => {

@@ -38,6 +38,8 @@ export type SessionOutcome =
 
 /** Variables that go along; the far side takes those that it lets in. */
 const PASSED = /^(?:LANG|LC_[A-Z]+|COLORTERM|NO_COLOR)$/;
+/** Most that is kept of what comes beside the output of a terminal, in bytes: more than words, and it is not ours to keep. */
+const MAX_HELD = 8_192;
 /** Of a signal without a number here. */
 const UNKNOWN_SIGNAL = 255;
 
@@ -91,16 +93,42 @@ export async function runSession(
   const unread = aborted(context.interrupted).then((): SessionEnd => ({ kind: "lost" }));
   const onresize = (): void => session.resize(sizeOf(screen!));
   screen?.on("resize", onresize);
+  let release = (): void => {};
   try {
     passOn(session.channel, output);
-    session.stderr.pipe(process.stderr, { end: false });
+    if (raw === undefined) session.stderr.pipe(process.stderr, { end: false });
+    else release = holdBack(session.stderr, process.stderr);
     const end = await Promise.race([session.ended, unread]);
     // A program that has not come to its own end has not tidied up either.
     if (raw && end.kind !== "exited") screen?.write(env["TERM"] === "dumb" ? "\r\n" : TIDY);
     return outcomeOf(end);
   } finally {
     screen?.off("resize", onresize);
+    release();
   }
+}
+
+/**
+ * On a terminal all that a program prints comes as output, and beside it are the last words of its server, such as of a
+ * right that was taken back. They are kept until the terminal is as it was: on an application's screen nobody reads them.
+ *
+ * @returns how to let them go
+ */
+function holdBack(from: Readable, to: Writable): () => void {
+  const held: Buffer[] = [];
+  let size = 0;
+  const hold = (bytes: Buffer): void => {
+    held.push(bytes);
+    size += bytes.length;
+    if (size > MAX_HELD) release();
+  };
+  const release = (): void => {
+    from.off("data", hold);
+    for (const bytes of held.splice(0)) to.write(bytes);
+    from.pipe(to, { end: false });
+  };
+  from.on("data", hold);
+  return release;
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
