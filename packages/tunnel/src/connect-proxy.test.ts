@@ -7,8 +7,8 @@ import { FakeClock } from "@alknet/core/testing";
 import { freePort } from "@alknet/core/testing-port";
 import { outbound } from "./outbound.ts";
 import { parseProxy } from "./proxy.ts";
-import { FlowRefused } from "./refused.ts";
 import { tcpServer, testPeer } from "./testing.ts";
+import { refusal } from "./test-refusal.ts";
 
 const never = new AbortController().signal;
 const target = { host: "db.example", port: 5432 };
@@ -37,15 +37,6 @@ async function scripted(...answers: readonly (string | Uint8Array)[]) {
       }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
-}
-
-async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
-  const error = await promise.then(
-    () => assert.fail("expected a refusal"),
-    (error: unknown) => error,
-  );
-  assert.ok(error instanceof FlowRefused, String(error));
-  return error;
 }
 
 const CONNECTED = Buffer.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0);

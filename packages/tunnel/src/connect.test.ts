@@ -6,8 +6,8 @@ import { AccessRevoked } from "@alknet/core/access";
 import { FakeClock } from "@alknet/core/testing";
 import { freePort } from "@alknet/core/testing-port";
 import { connectTarget, type Reach, systemConnect, systemConnectLarge } from "./connect.ts";
-import { FlowRefused } from "./refused.ts";
 import { tcpServer, testPeer } from "./testing.ts";
+import { refusal } from "./test-refusal.ts";
 
 const never = new AbortController().signal;
 
@@ -23,15 +23,6 @@ function fakeReach(addresses: readonly string[], connect: Reach["connect"]) {
 }
 
 const systemError = (code: string) => Object.assign(new Error(code), { code });
-
-async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
-  const error = await promise.then(
-    () => assert.fail("expected a refusal"),
-    (error: unknown) => error,
-  );
-  assert.ok(error instanceof FlowRefused, String(error));
-  return error;
-}
 
 test("connectTarget() connects to what the rights allow, and holds the grant", async () => {
   await using server = await tcpServer((socket) => socket.end("hello"));

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { ownerContext } from "@alknet/core/access";
 import { type Auth, connectionPair, FakeClock } from "@alknet/core/testing";
-import { exposeServer, type ExposeStream } from "./expose-server.ts";
+import { type ExposeServer, exposeServer, type ExposeStream } from "./expose-server.ts";
 import { framed } from "./framed.ts";
 import { inbound } from "./inbound.ts";
 import { readHead } from "./read-head.ts";
@@ -28,8 +28,8 @@ async function single(server: Auth): Promise<{
   };
 }
 
-test("a connection is claimed once, by its own token, and by nobody but the peer it is for", async () => {
-  const server = exposeServer();
+/** The owner has `server` listen, over a connection of one stream. */
+async function listen(server: ExposeServer) {
   const ours = await single(ownerContext());
   const request = { kind: "listen-tcp", host: "127.0.0.1", port: 0 } as const;
   const listening = server.listen(ours.server, request);
@@ -37,6 +37,12 @@ test("a connection is claimed once, by its own token, and by nobody but the peer
   assert.ok(reply.kind === "open");
   const { place } = decodeListening("listen-tcp", reply.body);
   assert.ok("port" in place);
+  return { ours, listening, place };
+}
+
+test("a connection is claimed once, by its own token, and by nobody but the peer it is for", async () => {
+  const server = exposeServer();
+  const { ours, listening, place } = await listen(server);
 
   const socket = connect({ ...place, allowHalfOpen: true });
   const control = framed(ours.client.stream);
@@ -73,13 +79,7 @@ test("a connection is claimed once, by its own token, and by nobody but the peer
 test("a peer that reads no announcements has no more of them wait than it could claim", async () => {
   const clock = new FakeClock();
   const server = exposeServer({ clock });
-  const ours = await single(ownerContext());
-  const request = { kind: "listen-tcp", host: "127.0.0.1", port: 0 } as const;
-  const listening = server.listen(ours.server, request);
-  const { value: reply } = await readHead(ours.client.stream, decodeReply);
-  assert.ok(reply.kind === "open");
-  const { place } = decodeListening("listen-tcp", reply.body);
-  assert.ok("port" in place);
+  const { ours, listening, place } = await listen(server);
   for (let round = 0; round < 16; round++) {
     const closed = Array.from({ length: 257 }, () => {
       const socket = connect(place).on("error", () => {});

@@ -48,6 +48,19 @@ function exposingPair(
 
 const echo = (): Promise<TcpServer> => tcpServer((socket) => socket.pipe(socket));
 
+/** An echo that is exposed, and a socket that has had an answer from it. */
+async function exposedEcho(multiplexed: boolean) {
+  await using made = new AsyncDisposableStack();
+  const target = made.use(await echo());
+  const node = made.use(exposingPair([SCOPE], { multiplexed }));
+  const exposed = await expose(node.dialExpose, { place: PLACE, target: target.to });
+  const socket = connectTo(exposed);
+  socket.write("x");
+  await once(socket, "data");
+  const owned = made.move();
+  return { node, exposed, socket, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
 async function ask(exposed: Exposed, words: string): Promise<string> {
   const socket = connectTo(exposed);
   socket.end(words);
@@ -150,12 +163,8 @@ for (const multiplexed of [true, false]) {
   });
 
   test(`a right that is taken back ends what is exposed by it, in the midst of a transfer (${name})`, async () => {
-    await using target = await echo();
-    await using node = exposingPair([SCOPE], { multiplexed });
-    const exposed = await expose(node.dialExpose, { place: PLACE, target: target.to });
-    const socket = connectTo(exposed);
-    socket.write("x");
-    await once(socket, "data");
+    await using it = await exposedEcho(multiplexed);
+    const { node, exposed, socket } = it;
     const failed = readAll(socket);
     node.rights("tunnel:listen:[::1]:*");
     await assert.rejects(failed, { code: "ECONNRESET" });
@@ -165,12 +174,8 @@ for (const multiplexed of [true, false]) {
   });
 
   test(`expose() leaves nothing over there when who asked has gone (${name})`, async () => {
-    await using target = await echo();
-    await using node = exposingPair([SCOPE], { multiplexed });
-    const exposed = await expose(node.dialExpose, { place: PLACE, target: target.to });
-    const socket = connectTo(exposed);
-    socket.write("x");
-    await once(socket, "data");
+    await using it = await exposedEcho(multiplexed);
+    const { node, exposed, socket } = it;
     const failed = readAll(socket);
     node.client.abort(6, "gone");
     await assert.rejects(failed, { code: "ECONNRESET" });
@@ -179,12 +184,8 @@ for (const multiplexed of [true, false]) {
   });
 
   test(`a node that drains listens no more, and finishes what came (${name})`, async () => {
-    await using target = await echo();
-    await using node = exposingPair([SCOPE], { multiplexed });
-    const exposed = await expose(node.dialExpose, { place: PLACE, target: target.to });
-    const socket = connectTo(exposed);
-    socket.write("begun, ");
-    await once(socket, "data");
+    await using it = await exposedEcho(multiplexed);
+    const { node, exposed, socket } = it;
     node.server.drain();
     assert.match(String(await exposed.closed), /stopped listening/);
     assert.equal(node.inbound.listeners, 0);
@@ -194,12 +195,8 @@ for (const multiplexed of [true, false]) {
   });
 
   test(`what stands goes on when close() is called, and nothing new is taken (${name})`, async () => {
-    await using target = await echo();
-    await using node = exposingPair([SCOPE], { multiplexed });
-    const exposed = await expose(node.dialExpose, { place: PLACE, target: target.to });
-    const socket = connectTo(exposed);
-    socket.write("begun, ");
-    await once(socket, "data");
+    await using it = await exposedEcho(multiplexed);
+    const { exposed, socket } = it;
     const closed = exposed.close();
     await exposed.closed;
     assert.equal(

@@ -6,19 +6,10 @@ import { test } from "node:test";
 import { AccessRevoked } from "@alknet/core/access";
 import { freePort } from "@alknet/core/testing-port";
 import { outbound, type OutboundTarget } from "./outbound.ts";
-import { FlowRefused } from "./refused.ts";
 import { readAll, tcpServer, testPeer, unixServer } from "./testing.ts";
+import { refusal } from "./test-refusal.ts";
 
 const never = new AbortController().signal;
-
-async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
-  const error = await promise.then(
-    () => assert.fail("expected a refusal"),
-    (error: unknown) => error,
-  );
-  assert.ok(error instanceof FlowRefused, String(error));
-  return error;
-}
 
 test("connect() reaches TCP and Unix targets under one count, and gives back what is disposed of", async () => {
   await using server = await tcpServer((socket) => socket.end("hello"));

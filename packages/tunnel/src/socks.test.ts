@@ -7,10 +7,20 @@ import { freePort } from "@alknet/core/testing-port";
 import * as fc from "fast-check";
 import type { Listener } from "./listener.ts";
 import { socks } from "./socks.ts";
-import { memoryLog, readAll, tcpServer, tunnelPair } from "./testing.ts";
+import { memoryLog, readAll, tcpServer, type TunnelPair, tunnelPair } from "./testing.ts";
 
 function connectTo({ address: { address, port } }: Listener): Socket {
   return connect({ host: address, port, allowHalfOpen: true, noDelay: true });
+}
+
+/** A node for which every name is this machine. */
+function resolvingPair(): TunnelPair & { readonly asked: readonly string[] } {
+  const asked: string[] = [];
+  const resolve = async (host: string) => {
+    asked.push(host);
+    return ["127.0.0.1"];
+  };
+  return Object.assign(tunnelPair(["tunnel:dial:localhost:*"], { resolve }), { asked });
 }
 
 const GREETING = [5, 1, 0];
@@ -22,13 +32,7 @@ function request(host: string, port: number, command = 1): Buffer {
 
 test("socks() carries what the client asks for, and leaves names to the far side", async () => {
   await using target = await tcpServer((socket) => socket.pipe(socket));
-  const asked: string[] = [];
-  await using node = tunnelPair(["tunnel:dial:localhost:*"], {
-    resolve: async (host) => {
-      asked.push(host);
-      return ["127.0.0.1"];
-    },
-  });
+  await using node = resolvingPair();
   await using proxy = await socks(node.dial, { port: 0 });
   const { port } = target.to;
   for (const address of [
@@ -43,7 +47,7 @@ test("socks() carries what the client asks for, and leaves names to the far side
       [5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x68, 0x69],
     );
   }
-  assert.deepEqual(asked, ["db.local"]);
+  assert.deepEqual(node.asked, ["db.local"]);
 });
 
 test("socks() takes its client's words however they are cut", async () => {
@@ -154,13 +158,7 @@ const text = (value: string): number[] => [...Buffer.from(value), 0];
 
 test("socks() serves SOCKS 4 and 4a, and HTTP CONNECT, on the same port, names on the far side", async () => {
   await using target = await tcpServer((socket) => socket.pipe(socket));
-  const asked: string[] = [];
-  await using node = tunnelPair(["tunnel:dial:localhost:*"], {
-    resolve: async (host) => {
-      asked.push(host);
-      return ["127.0.0.1"];
-    },
-  });
+  await using node = resolvingPair();
   await using proxy = await socks(node.dial, { port: 0 });
   const { port } = target.to;
   const at = [port >> 8, port & 0xff];
@@ -175,7 +173,7 @@ test("socks() serves SOCKS 4 and 4a, and HTTP CONNECT, on the same port, names o
   const http = (to: string) => `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n\r\n`;
   assert.equal(await answerTo(proxy, http(`db.local:${port}`), "hi"), `${connected}hi`);
   assert.equal(await answerTo(proxy, http(`127.0.0.1:${port}`), "hi"), `${connected}hi`);
-  assert.deepEqual(asked, ["db.local", "db.local"]);
+  assert.deepEqual(node.asked, ["db.local", "db.local"]);
 });
 
 test("socks() says no in the words of each protocol", async () => {

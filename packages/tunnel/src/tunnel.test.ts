@@ -8,18 +8,9 @@ import { StreamReset } from "@alknet/core/connection";
 import { FakeClock } from "@alknet/core/testing";
 import { freePort } from "@alknet/core/testing-port";
 import { beginFlow, openFlow } from "./open-flow.ts";
-import { FlowRefused } from "./refused.ts";
 import { dialOver, readAll, tcpServer, tunnelPair, unixServer } from "./testing.ts";
+import { refusal } from "./test-refusal.ts";
 import { encodeRequest } from "./wire/open.ts";
-
-async function refusal(promise: Promise<unknown>): Promise<FlowRefused> {
-  const error = await promise.then(
-    () => assert.fail("expected a refusal"),
-    (error: unknown) => error,
-  );
-  assert.ok(error instanceof FlowRefused, String(error));
-  return error;
-}
 
 for (const multiplexed of [true, false]) {
   const name = multiplexed ? "many streams" : "one stream";

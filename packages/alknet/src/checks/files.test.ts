@@ -1,35 +1,21 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
-import { homePaths } from "@alknet/core/home";
 import { loadOrCreateIdentity } from "@alknet/core/identity-file";
+import { testHome } from "../testing.ts";
 import { checkConfig, checkIdentity, checkRunFolder } from "./files.ts";
 
 const config = { identity: undefined };
 
-function scratch() {
-  const folder = mkdtempSync(join(tmpdir(), "alknet-checks-"));
-  const home = homePaths({
-    env: { ALKNET_HOME: folder },
-    platform: process.platform,
-    userHome: folder,
-    temporary: folder,
-    uid: process.getuid?.(),
-  });
-  return { home, [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
-}
-
 test("the checks of files find nothing wrong with an empty folder", async () => {
-  using here = scratch();
+  using here = testHome();
   assert.equal((await checkConfig(here.home)).finding.state, "ok");
   assert.equal((await checkIdentity(here.home, config)).state, "ok");
   assert.equal(checkRunFolder(here.home), undefined);
 });
 
 test("checkConfig() tells where the mistake is", async () => {
-  using here = scratch();
+  using here = testHome();
   writeFileSync(here.home.config, 'name = "den"\nlissten = []\n');
   const { config, finding } = await checkConfig(here.home);
   assert.equal(config, undefined);
@@ -38,7 +24,7 @@ test("checkConfig() tells where the mistake is", async () => {
 });
 
 test("checkIdentity() tells who else can read the key, and the command that ends it", async () => {
-  using here = scratch();
+  using here = testHome();
   const { fingerprint } = loadOrCreateIdentity(here.home.identity);
   assert.equal((await checkIdentity(here.home, config)).text, fingerprint);
   chmodSync(here.home.identity, 0o644);
@@ -48,7 +34,7 @@ test("checkIdentity() tells who else can read the key, and the command that ends
 });
 
 test("checkRunFolder() tells that others can enter it", () => {
-  using here = scratch();
+  using here = testHome();
   mkdirSync(here.home.run, { mode: 0o755 });
   chmodSync(here.home.run, 0o755);
   assert.deepEqual(checkRunFolder(here.home)?.fix, `chmod 700 ${here.home.run}`);
