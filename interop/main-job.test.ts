@@ -11,9 +11,10 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { openLink } from "../bench/link.ts";
 import { carriedTo, createMachine, type Machine } from "./machine.ts";
-import { createNamespace, joinByCable } from "./netns.ts";
+import { createNamespace } from "./netns.ts";
 import { type Postgres, startPostgres } from "./postgres.ts";
 import type { Program } from "./program.ts";
+import { startNode, twoMachines } from "./two-machines.ts";
 import { PAGE, startWebServer, type WebServer } from "./web-server.ts";
 
 const SQL = 5432;
@@ -33,22 +34,13 @@ let ticket: string;
 let key: string;
 
 before(async () => {
-  const here = stack.use(await createNamespace("den"));
-  const there = stack.use(await createNamespace("laptop"));
-  await joinByCable(
-    { namespace: here, addresses: ["10.79.0.1/24", "fd79::1/64"] },
-    { namespace: there, addresses: ["10.79.0.2/24", "fd79::2/64"] },
-  );
-  postgres = stack.use(await startPostgres(here, SQL));
-  web = stack.use(await startWebServer(here, { ports: [WEB, OTHER] }));
+  ({ den, laptop, key } = stack.use(await twoMachines()));
+  postgres = stack.use(await startPostgres(den.namespace, SQL));
+  web = stack.use(await startWebServer(den.namespace, { ports: [WEB, OTHER] }));
 
-  den = stack.use(createMachine(here));
-  laptop = stack.use(createMachine(there));
-  stranger = stack.use(createMachine(there));
-  key = (await laptop.run("id")).stdout.trim();
+  stranger = stack.use(createMachine(laptop.namespace));
   den.configure(peersToml(key));
-  node = await startNode();
-  ticket = node.output.match(/alknet1[a-z2-7]+/)![0];
+  ({ node, ticket } = await startNode(den));
 });
 
 after(async () => {
@@ -63,12 +55,6 @@ name = "den"
 fingerprint = "${fingerprint}"
 scopes = ["tunnel:dial:localhost:${SQL}", "tunnel:dial:localhost:${WEB}"]
 `;
-
-async function startNode(): Promise<Program> {
-  const program = den.start("up");
-  await program.waitFor(/alknet1[a-z2-7]+/);
-  return program;
-}
 
 /** `alknet forward` to all three ports, under the same numbers. */
 async function startForward(
@@ -267,7 +253,7 @@ test("forwards that run reach a node again that was restarted, or killed", async
     assert.equal(await curl(laptop, ...viaSocks, `http://localhost:${WEB}/`), PAGE);
     const ended = await node.stop(signal);
     assert.equal(ended.status, signal === "SIGTERM" ? 0 : undefined, ended.stderr);
-    node = await startNode();
+    ({ node } = await startNode(den));
     assert.equal(await sql(laptop, "select 2"), "2");
     assert.equal(await curl(laptop, ...viaSocks, `http://localhost:${WEB}/`), PAGE);
   }

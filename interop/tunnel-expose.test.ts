@@ -12,9 +12,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { createMachine, type Machine } from "./machine.ts";
-import { createNamespace, joinByCable } from "./netns.ts";
+import type { Machine } from "./machine.ts";
 import type { Program } from "./program.ts";
+import { startNode, twoMachines } from "./two-machines.ts";
 import { PAGE, startWebServer, type WebServer } from "./web-server.ts";
 
 const WEB = 3000;
@@ -39,37 +39,29 @@ const COUNTER = `require("node:net").createServer({ allowHalfOpen: true }, (sock
 }).listen(${COUNT}, "127.0.0.1", () => console.log("up"))`;
 
 before(async () => {
-  const here = stack.use(await createNamespace("den"));
-  const there = stack.use(await createNamespace("laptop"));
-  await joinByCable(
-    { namespace: here, addresses: ["10.79.0.1/24", "fd79::1/64"] },
-    { namespace: there, addresses: ["10.79.0.2/24", "fd79::2/64"] },
-  );
+  const machines = stack.use(await twoMachines());
+  ({ den, laptop } = machines);
   web = stack.use(
-    await startWebServer(there, { ports: [WEB], bigSize: 8 * 2 ** 20, slowRate: 2 ** 20 }),
+    await startWebServer(laptop.namespace, {
+      ports: [WEB],
+      bigSize: 8 * 2 ** 20,
+      slowRate: 2 ** 20,
+    }),
   );
-  den = stack.use(createMachine(here));
-  laptop = stack.use(createMachine(there));
   const counter = laptop.command(process.execPath, "-e", COUNTER);
   stack.defer(async () => void (await counter.stop()));
   await counter.waitFor(/up/);
-  const key = (await laptop.run("id")).stdout.trim();
   den.configure('name = "den"\n');
   const scopes = ["tunnel:listen:localhost:*", `tunnel:listen:unix:${folder}/*`];
-  const added = await den.run("peers", "add", "laptop", key, "--grant", ...scopes);
+  const added = await den.run("peers", "add", "laptop", machines.key, "--grant", ...scopes);
   assert.equal(added.status, 0, added.stderr);
-  await startNode();
+  ({ node, ticket } = await startNode(den));
 });
 
 after(async () => {
   await node?.stop();
   await stack.disposeAsync();
 });
-
-async function startNode(): Promise<void> {
-  node = den.start("up");
-  [ticket] = (await node.waitFor(/alknet1[a-z2-7]+/)) as unknown as [string];
-}
 
 async function peers(...words: string[]): Promise<void> {
   const { status, stderr } = await den.run("peers", ...words);
@@ -168,7 +160,7 @@ for (const transport of ["quic", "tcp"]) {
     await using program = await expose(transport, `${FAR}:localhost:${WEB}`);
     await node.stop();
     await program.waitFor(/"event":"lost"/);
-    await startNode();
+    ({ node, ticket } = await startNode(den));
     await program.waitFor(/"event":"back"/);
     assert.equal(await curl(`http://localhost:${FAR}/`), PAGE);
   });

@@ -6,19 +6,11 @@ import assert from "node:assert/strict";
 import { symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createMachine } from "./machine.ts";
-import { createNamespace, joinByCable } from "./netns.ts";
+import { startNode, twoMachines } from "./two-machines.ts";
 
 test("a peer with every right reaches no socket of the node itself, and listens at none", async () => {
-  await using here = await createNamespace("den");
-  await using there = await createNamespace("laptop");
-  await joinByCable(
-    { namespace: here, addresses: ["10.83.0.1/24", "fd83::1/64"] },
-    { namespace: there, addresses: ["10.83.0.2/24", "fd83::2/64"] },
-  );
-  using den = createMachine(here);
-  using laptop = createMachine(there);
-  const key = (await laptop.run("id")).stdout.trim();
+  await using machines = await twoMachines();
+  const { den, laptop, key } = machines;
   den.configure(`
 name = "den"
 [peers.laptop]
@@ -26,8 +18,8 @@ fingerprint = "${key}"
 scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:unix:/**",
   "tunnel:listen:localhost:*", "tunnel:listen:unix:/**"]
 `);
-  await using node = den.start("up");
-  const [ticket] = await node.waitFor(/alknet1[a-z2-7]+/);
+  const { node, ticket } = await startNode(den);
+  await using _stopped = node;
   const controlSocket = join(den.home, "run", "control.sock");
   const link = join(den.home, "link");
   symlinkSync(controlSocket, link);
@@ -35,10 +27,10 @@ scopes = ["*", "tunnel:dial:localhost:*", "tunnel:dial:0.0.0.0:*", "tunnel:dial:
     "127.0.0.1:7433",
     "localhost:7433",
     "0.0.0.0:7433",
-    "10.83.0.1:7433",
+    "10.79.0.1:7433",
     "[::1]:7433",
-    "[fd83::1]:7433",
-    "[::ffff:10.83.0.1]:7433",
+    "[fd79::1]:7433",
+    "[::ffff:10.79.0.1]:7433",
     controlSocket,
     link,
   ];

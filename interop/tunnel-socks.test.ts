@@ -10,9 +10,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { createMachine, type Machine } from "./machine.ts";
-import { createNamespace, joinByCable } from "./netns.ts";
+import type { Machine } from "./machine.ts";
 import type { Ended, Program } from "./program.ts";
+import { twoMachines } from "./two-machines.ts";
 import { PAGE, startWebServer } from "./web-server.ts";
 
 const MAIN = fileURLToPath(new URL("../packages/alknet/src/main.ts", import.meta.url));
@@ -31,19 +31,11 @@ let den: Machine;
 let laptop: Machine;
 
 before(async () => {
-  const here = stack.use(await createNamespace("den"));
-  const there = stack.use(await createNamespace("laptop"));
-  await joinByCable(
-    { namespace: here, addresses: ["10.79.0.1/24"] },
-    { namespace: there, addresses: ["10.79.0.2/24"] },
-  );
-  stack.use(await startWebServer(here, { ports: [WEB, OTHER], bigSize: 2 ** 20 }));
-  den = stack.use(createMachine(here));
-  laptop = stack.use(createMachine(there));
-
-  const key = (await laptop.run("id")).stdout.trim();
+  const machines = stack.use(await twoMachines());
+  ({ den, laptop } = machines);
+  stack.use(await startWebServer(den.namespace, { ports: [WEB, OTHER], bigSize: 2 ** 20 }));
   const scopes = [WEB, TLS, 1].map((port) => `tunnel:dial:localhost:${port}`);
-  const added = await den.run("peers", "add", "laptop", key, "--grant", ...scopes);
+  const added = await den.run("peers", "add", "laptop", machines.key, "--grant", ...scopes);
   assert.equal(added.status, 0, added.stderr);
   const hosts = join(den.home, "hosts");
   writeFileSync(hosts, `127.0.0.1 localhost ${NAME}\n::1 localhost\n`);

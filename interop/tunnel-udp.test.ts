@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { LARGE_ANSWER, startDnsServer } from "./dns-server.ts";
-import { createMachine, type Machine } from "./machine.ts";
-import { createNamespace, joinByCable } from "./netns.ts";
+import type { Machine } from "./machine.ts";
 import type { Program } from "./program.ts";
+import { startNode, twoMachines } from "./two-machines.ts";
 
 const DNS = 53;
 const LOCAL_DNS = 5353;
@@ -22,20 +22,12 @@ let ticket: string;
 let key: string;
 
 before(async () => {
-  const here = stack.use(await createNamespace("den"));
-  const there = stack.use(await createNamespace("laptop"));
-  await joinByCable(
-    { namespace: here, addresses: ["10.81.0.1/24", "fd81::1/64"] },
-    { namespace: there, addresses: ["10.81.0.2/24", "fd81::2/64"] },
-  );
-  stack.use(await startDnsServer(here, DNS));
-  den = stack.use(createMachine(here));
-  laptop = stack.use(createMachine(there));
+  ({ den, laptop, key } = stack.use(await twoMachines()));
+  stack.use(await startDnsServer(den.namespace, DNS));
   stack.use(den.command("iperf3", "--server", "--bind", "127.0.0.1", "--forceflush"));
-  key = (await laptop.run("id")).stdout.trim();
   den.configure(rights(`tunnel:dial:localhost:${DNS}`, `tunnel:dial:localhost:${IPERF}`));
-  node = stack.use(den.start("up"));
-  ticket = (await node.waitFor(/alknet1[a-z2-7]+/))[0];
+  ({ node, ticket } = await startNode(den));
+  stack.use(node);
 });
 
 after(() => stack.disposeAsync());
