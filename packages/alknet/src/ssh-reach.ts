@@ -107,9 +107,10 @@ export function explained(error: unknown, target: string): unknown {
     });
   }
   if (code === "LOGIN_REFUSED") {
-    return new CommandError(`not allowed: ${target} does not let this node in: ${message}`, {
+    const { why, hint } = notLetIn(message ?? "", target);
+    return new CommandError(`not allowed: ${target} does not let this node in: ${why}`, {
       code,
-      hint: "over there: alknet peers grant NAME ssh:shell; where the node runs as root also: alknet peers set NAME --user LOGIN",
+      hint,
       exitCode: ExitCode.NOT_ALLOWED,
       cause: error,
     });
@@ -122,6 +123,18 @@ export function explained(error: unknown, target: string): unknown {
     });
   }
   return error;
+}
+
+/** A node says what mends an account behind why there is none; what lacks otherwise is a right. */
+function notLetIn(text: string, target: string): { readonly why: string; readonly hint: string } {
+  const [, why, mends] =
+    /^(.+?): ((?:run it as root, or )?(?:alknet|useradd|chage|chsh) .+)$/s.exec(text) ?? [];
+  if (why !== undefined) return { why, hint: `over there: ${mends}` };
+  if (text.includes(" may log in as ")) {
+    return { why: text, hint: `as whom this node may: alknet ssh ${shellWord(target)}` };
+  }
+  const [, name = "NAME"] = /^peer "([\w.-]+)"/.exec(text) ?? [];
+  return { why: text, hint: `over there: alknet peers grant ${name} ssh:shell` };
 }
 
 async function isHostKey(blob: Uint8Array, options: ReachSshOptions): Promise<boolean> {
