@@ -10,7 +10,6 @@ import dgram from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import tls from "node:tls";
 import { bind } from "@alknet/quic/endpoint";
@@ -35,6 +34,7 @@ import type { PeerEntry } from "./peers.ts";
 import { staticIdentities, type StaticIdentities } from "./static-identities.ts";
 import { ping, pingHandler } from "./ping.ts";
 import { resetCodeOf } from "./quic-connection.ts";
+import { echo } from "./test-dialer.ts";
 import { handMadeClient } from "./tls-test-client.ts";
 
 const TRANSPORTS = ["quic", "tcp"] as const;
@@ -46,20 +46,6 @@ const stranger = createIdentity();
 function peer(peerId: string, { fingerprint }: NodeIdentity): PeerEntry {
   return { peerId, fingerprints: [fingerprint], scopes: [], enabled: true };
 }
-
-/** Sends back what comes, on every stream. */
-const echo: ProtocolHandler = {
-  alpns: ["alknet/echo"],
-  access: "peers",
-  tls: "node",
-  async handle(connection) {
-    for (;;) {
-      const stream = await connection.accept();
-      if (stream === undefined) return;
-      void pipeline(stream, stream).catch(() => {});
-    }
-  },
-};
 
 interface World extends AsyncDisposable {
   readonly endpoint: Endpoint;

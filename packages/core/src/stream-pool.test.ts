@@ -93,6 +93,20 @@ test("open() dials anew when the peer has come back", async () => {
   assert.equal(await ask(second.stream, "hello again"), "hello again");
 });
 
+/** A stream of a connection that is shared, over a path that can forget it, and how to have one more. */
+async function overForgetfulPath() {
+  await using made = new AsyncDisposableStack();
+  const endpoint = made.use(await serve());
+  const path = made.use(await forgetfulPath(endpoint.port));
+  const clock = new FakeClock();
+  const it = made.use(dialer({ clock }));
+  const there = target(path.port, ELSEWHERE);
+  const open = (signal?: AbortSignal) => it.open(there, "alknet/echo", { signal });
+  const old = await open();
+  const owned = made.move();
+  return { path, clock, open, old, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
 /** Until a connection whose last packet came before now passes for silent. */
 async function silence(): Promise<void> {
   const begin = performance.now();
@@ -100,12 +114,8 @@ async function silence(): Promise<void> {
 }
 
 test("open() gives a stream of a fresh connection when the shared one has died without a word", async () => {
-  await using endpoint = await serve();
-  await using path = await forgetfulPath(endpoint.port);
-  const clock = new FakeClock();
-  await using it = dialer({ clock });
-  const there = target(path.port, ELSEWHERE);
-  const old = await it.open(there, "alknet/echo");
+  await using shared = await overForgetfulPath();
+  const { path, clock, open, old } = shared;
   old.stream.write("before");
   await once(old.stream, "readable");
   assert.equal(String(old.stream.read()), "before");
@@ -113,14 +123,14 @@ test("open() gives a stream of a fresh connection when the shared one has died w
   await silence();
 
   // The first one in doubt gets its stream at once; when another connection answers, it ends as by a time-out.
-  const doubted = await it.open(there, "alknet/echo");
+  const doubted = await open();
   assert.equal(doubted.connection, old.connection);
   const ended = assert.rejects(ask(doubted.stream, "is anybody there?"), {
     code: "TIMEOUT",
   });
   while (path.swallowed() === 0) await settle(1);
   clock.advance(5_000);
-  const fresh = await it.open(there, "alknet/echo");
+  const fresh = await open();
   await ended;
   assert.notEqual(fresh.connection, old.connection);
   assert.equal(await ask(fresh.stream, "hello"), "hello");
@@ -133,36 +143,32 @@ test("open() gives a stream of a fresh connection when the shared one has died w
   old.stream.end();
   old.stream.resume();
   assert.equal((await old.connection.closed).name, "OK", "and with its last stream it goes");
-  const last = await it.open(there, "alknet/echo");
+  const last = await open();
   assert.equal(last.connection, fresh.connection);
   last.stream.destroy();
 });
 
 test("open() stays with a connection that answers after all", async () => {
-  await using endpoint = await serve();
-  await using path = await forgetfulPath(endpoint.port);
-  const clock = new FakeClock();
-  await using it = dialer({ clock });
-  const there = target(path.port, ELSEWHERE);
-  const old = await it.open(there, "alknet/echo");
+  await using shared = await overForgetfulPath();
+  const { path, clock, open, old } = shared;
   assert.equal(await ask(old.stream, "hello"), "hello");
   await silence();
 
   // Silent and alive: the answer is there before anybody is in a hurry.
-  const second = await it.open(there, "alknet/echo");
+  const second = await open();
   assert.equal(await ask(second.stream, "hello"), "hello");
   clock.advance(5_000);
-  const third = await it.open(there, "alknet/echo");
+  const third = await open();
   assert.equal(third.connection, old.connection);
   assert.equal(await ask(third.stream, "hello"), "hello");
   await silence();
 
   // Nothing passes for a while, old or new: who answers first when it does is not known, and both will do.
   path.cut = true;
-  const doubted = await it.open(there, "alknet/echo");
+  const doubted = await open();
   const answer = ask(doubted.stream, "hello").catch((error: { code: string }) => error.code);
   clock.advance(5_000);
-  const waiting = it.open(there, "alknet/echo");
+  const waiting = open();
   await settle();
   path.cut = false;
   const { stream, connection } = await waiting;
@@ -171,22 +177,18 @@ test("open() stays with a connection that answers after all", async () => {
 });
 
 test("open() fails as a dial does when the shared connection is dead and there is no way to the peer", async () => {
-  await using endpoint = await serve();
-  await using path = await forgetfulPath(endpoint.port);
-  const clock = new FakeClock();
-  await using it = dialer({ clock });
-  const there = target(path.port, ELSEWHERE);
-  const old = await it.open(there, "alknet/echo");
+  await using shared = await overForgetfulPath();
+  const { path, clock, open, old } = shared;
   assert.equal(await ask(old.stream, "hello"), "hello");
   path.cut = true;
   await silence();
-  const doubted = await it.open(there, "alknet/echo");
+  const doubted = await open();
   doubted.stream.on("error", () => {});
   clock.advance(5_000);
   const stop = new AbortController();
   const reason = new Error("enough");
-  const gaveUp = assert.rejects(it.open(there, "alknet/echo", { signal: stop.signal }), reason);
-  const failed = assert.rejects(it.open(there, "alknet/echo"), { code: "UNREACHABLE" });
+  const gaveUp = assert.rejects(open(stop.signal), reason);
+  const failed = assert.rejects(open(), { code: "UNREACHABLE" });
   await settle();
   stop.abort(reason);
   await gaveUp;
@@ -194,7 +196,7 @@ test("open() fails as a dial does when the shared connection is dead and there i
   await failed;
   // And when it comes back, the next one has a stream.
   path.cut = false;
-  const { stream } = await it.open(there, "alknet/echo");
+  const { stream } = await open();
   assert.equal(await ask(stream, "hello again"), "hello again");
 });
 

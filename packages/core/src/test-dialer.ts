@@ -19,6 +19,7 @@ export const node: NodeIdentity = createIdentity();
 
 export const alice: NodeIdentity = createIdentity();
 
+/** Sends back what comes, on every stream. */
 export const echo: ProtocolHandler = {
   alpns: ["alknet/echo"],
   access: "peers",
