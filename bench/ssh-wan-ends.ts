@@ -32,6 +32,8 @@ export interface SshWan extends AsyncDisposable {
   readonly alknet: readonly string[];
   /** Stock `ssh` to sshd, likewise. */
   readonly ssh: readonly string[];
+  /** Stock `ssh` to the node by `alknet proxy` over QUIC, likewise. */
+  readonly proxied: readonly string[];
 }
 
 export interface SshWanOptions extends WanOptions {
@@ -73,10 +75,15 @@ export async function openSshWan(options: SshWanOptions): Promise<SshWan> {
     ...set("IdentityAgent", "none"),
     ...[`${account.name}@${farAddress}`],
   ];
-  const alknet = ["env", `ALKNET_HOME=${homes.client}`, ALKNET, "ssh", "--quic", "server"];
+  const home = `ALKNET_HOME=${homes.client}`;
+  const alknet = ["env", home, ALKNET, "ssh", "--quic", "server"];
+  const sshConfig = join(folder, "ssh_config");
+  writeFileSync(sshConfig, execFileSync("env", [home, ALKNET, "ssh-config"]));
+  const proxy = set("ProxyCommand", `${ALKNET} proxy --quic %h`);
+  const proxied = ["env", home, "ssh", "-F", sshConfig, ...proxy, "server.alk"];
   const owned = made.move();
   return {
-    ...{ wan, home: account.home, alknet, ssh },
+    ...{ wan, home: account.home, alknet, ssh, proxied },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }

@@ -1,34 +1,37 @@
 /**
- * `ssh-wan`: the output of one command between two far machines, 100 ms there and back, 1 Gbit/s, a queue of twice
- * what the line holds: by `alknet ssh` over QUIC, and by `ssh` from OpenSSH's server.
+ * `ssh-wan`: the output of one command between two far machines, and the input of one, 100 ms there and back, 1 Gbit/s, a
+ * queue of twice what the line holds: by `alknet ssh` over QUIC, and by `ssh` to OpenSSH's server.
  *
- * The congestion control is pinned, to the same on both sides; `--quick` takes BBR alone. The rate is that of 6 seconds after 3 of warm-up; each flow
- * has a fresh line, on which the same packets of the sequence are lost to either.
+ * OpenSSH's windows are 2 MiB, and no rate is above one of them for each round trip: 168 Mbit/s. What is above that is
+ * ours having grown.
+ *
+ * The congestion control is pinned, to the same on both sides; `--quick` takes BBR alone. The rate is that of 6 seconds
+ * after 3 of warm-up; each flow has a fresh line, on which the same packets of the sequence are lost to either.
  *
  * @module
  */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Bench, compare, type Comparison, takeTurns } from "./harness.ts";
 import { openSshWan, opensshName } from "./ssh-wan-ends.ts";
-import { killAtExit, type Spawn } from "./worker.ts";
+import { rate } from "./ssh-wan-rate.ts";
 
 const LINE = { roundTrip: 100, rate: 1e9 };
-const WARM_UP = 3_000;
-const MEASURE = 6_000;
+const SPAN = { warmUp: 3_000, measure: 6_000 };
 
 const CASES = [
-  { lossPpm: 0, congestion: "bbr", goal: 4 },
-  { lossPpm: 1_000, congestion: "bbr", goal: 3 },
-  { lossPpm: 0, congestion: "cubic", goal: 4 },
+  { direction: "download", lossPpm: 0, congestion: "bbr", goal: 4 },
+  { direction: "download", lossPpm: 1_000, congestion: "bbr", goal: 3 },
+  { direction: "download", lossPpm: 0, congestion: "cubic", goal: 4 },
+  { direction: "upload", lossPpm: 0, congestion: "bbr", goal: 4 },
 ] as const;
 
 export const bench: Bench = {
   async run(options) {
     const results: Comparison[] = [];
     const cases = options.quick ? CASES.filter(({ congestion }) => congestion === "bbr") : CASES;
-    for (const { lossPpm, congestion, goal } of cases) {
-      const label = `${lossPpm / 10_000} % loss, ${congestion}`;
+    for (const { direction, lossPpm, congestion, goal } of cases) {
+      const isUpload = direction === "upload";
+      const label = `${lossPpm / 10_000} % loss, ${congestion}${isUpload ? ", upload" : ""}`;
       options.say(label);
       let flows = 0;
       const flow = (who: "alknet" | "ssh") => async (): Promise<number> => {
@@ -37,7 +40,7 @@ export const bench: Bench = {
         flows += 1;
         await using ends = await openSshWan({ ...LINE, lossPpm, congestion, seed });
         // Waited for here: the line goes with this block.
-        return await rate(ends.wan.spawnNear, [...ends[who], "cat /dev/zero"]);
+        return await rate(ends.wan.spawnNear, ends[who], direction, SPAN);
       };
       const samples = await takeTurns(
         options.quick ? 1 : 5,
@@ -52,22 +55,3 @@ export const bench: Bench = {
     return { main: { ...main, name: "ssh-wan" }, variants };
   },
 };
-
-/** Megabits in a second that a program writes to its standard output. */
-async function rate(spawn: Spawn, [command, ...words]: readonly string[]): Promise<number> {
-  if (command === undefined) throw new TypeError("expected a command");
-  const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"] });
-  killAtExit(child);
-  const ended = new Promise((resolve) => child.once("close", resolve));
-  let bytes = 0;
-  child.stdout?.on("data", (data: Buffer) => (bytes += data.length));
-  await sleep(WARM_UP);
-  const [begin, before] = [performance.now(), bytes];
-  await sleep(MEASURE);
-  const megabits = ((bytes - before) * 8) / 1e6;
-  const seconds = (performance.now() - begin) / 1_000;
-  if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}`);
-  child.kill();
-  await ended;
-  return megabits / seconds;
-}
