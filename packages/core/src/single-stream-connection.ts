@@ -44,6 +44,8 @@ export interface SingleStreamOptions extends ConnectionOwner {
   readonly serverName: string | undefined;
   /** Have the peer see that the stream was cut, before it is destroyed with an error. */
   readonly cut: () => void;
+  /** Called when the stream has closed, while those who listen are told. */
+  readonly closed?: (() => void) | undefined;
   /** Bytes that have moved either way, to see whether an end comes nearer. */
   readonly moved: () => number;
   readonly exportKeyingMaterial?:
@@ -236,6 +238,7 @@ export class SingleStreamConnection implements OwnedConnection {
   #end(): void {
     this.#incoming.end();
     this.#life.end(this.#why ?? this.#reason());
+    this.#options.closed?.();
   }
 
   #reason(): CloseReason {

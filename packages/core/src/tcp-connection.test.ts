@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
+import { test } from "node:test";
+import { authenticate } from "./access.ts";
 import { type ConformanceOptions, type Ends, testConnection } from "./connection-conformance.ts";
 import type { OwnedConnection } from "./connection.ts";
 import type { ConnectionOwner } from "./connection-life.ts";
 import { createIdentity } from "./identity-file.ts";
+import { staticIdentities } from "./static-identities.ts";
 import { tcpConnection } from "./tcp-connection.ts";
 import { dialTcp } from "./tcp-dial.ts";
 import { nodeContext } from "./tls-context.ts";
@@ -64,3 +67,19 @@ async function connect(owners: {
 
 const options: ConformanceOptions = { name: "tcp", exporter: true, cuts: true, connect };
 testConnection(options);
+
+test("tcp: a socket that is closed keeps nobody who listened to it", async () => {
+  const stranger = (): ConnectionOwner => ({ auth: authenticate(staticIdentities([]), undefined) });
+  await using ends = await connect({ client: stranger(), server: stranger() });
+  const streams = [await ends.client.open(), await ends.server.accept()];
+  const closed = streams.map((stream) => {
+    assert.ok(stream !== undefined);
+    stream.on("error", () => {});
+    return new Promise<typeof stream>((resolve) => stream.on("close", () => resolve(stream)));
+  });
+  ends.client.abort(0);
+  for (const stream of await Promise.all(closed)) {
+    // Late errors concern nobody, and end no process.
+    assert.deepEqual(stream.eventNames(), ["error"]);
+  }
+});

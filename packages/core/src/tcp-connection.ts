@@ -41,11 +41,29 @@ export function tcpConnection(options: TcpOptions): SingleStreamConnection {
     transport: "tcp",
     remoteAddress: options.remoteAddress ?? remoteAddressOf(raw),
     cut: () => cut(socket, raw),
+    closed: () => {
+      letGo(socket);
+      // A flow may be about to close still.
+      if (raw.closed) letGo(raw);
+    },
     moved: () => socket.bytesRead + socket.bytesWritten - socket.writableLength,
     exportKeyingMaterial: (label, context, length) =>
       socket.exportKeyingMaterial(length, label, Buffer.from(context)),
   });
 }
+
+/**
+ * Have a socket that is closed keep nobody who listened to it.
+ *
+ * Node's handle of TLS holds its socket until the next full collection of garbage. All that listens would
+ * be held by it, which is the connection and its handler: copied twice, and then old.
+ */
+function letGo(closed: Duplex): void {
+  closed.removeAllListeners();
+  closed.on("error", ignore);
+}
+
+function ignore(): void {}
 
 function remoteAddressOf(raw: Duplex): string | undefined {
   if (!(raw instanceof Socket)) return undefined;
