@@ -54,8 +54,12 @@ export async function connectUdp(
   reach: UdpReach,
   signal: AbortSignal,
 ): Promise<UdpTarget> {
-  const late = reach.clock.timeout(reach.deadline);
-  const candidates = await grantedAddresses(auth, target, reach, { signal, late });
+  const inTime = AbortSignal.any([signal, reach.clock.timeout(reach.deadline)]);
+  const found = grantedAddresses(auth, target, reach, inTime);
+  const candidates = await found.catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw refusedFor(error, formatTarget(target));
+  });
   const fallen = new AbortController();
   const errors: unknown[] = [];
   let over = false;

@@ -109,7 +109,8 @@ test("connectTarget() lets families take turns, the next address after 250 ms, o
   const socket = {} as Socket;
   attempts[0]!.resolve(socket);
   assert.equal((await connected).socket, socket);
-  assert.deepEqual(aborted, ["2001:db8::1", "192.0.2.1", "2001:db8::2"]);
+  // The one that was under way.
+  assert.deepEqual(aborted, ["2001:db8::2"]);
   clock.advance(10_000);
   assert.equal(tried.length, 3);
 });

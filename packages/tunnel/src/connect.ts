@@ -11,10 +11,18 @@ import { lookup } from "node:dns/promises";
 import { connect, type Socket, type TcpNetConnectOpts } from "node:net";
 import type { AuthContext, Grant } from "@alknet/core/access";
 import type { Clock } from "@alknet/core/clock";
+import { deadlines } from "@alknet/core/deadlines";
 import { race } from "@alknet/core/race";
 import { refusedFor } from "./connect-failure.ts";
-import { addressesOf, type Finding, grantedAddresses, type Target } from "./granted-addresses.ts";
+import {
+  addressesOf,
+  type Candidate,
+  type Finding,
+  grantedAddresses,
+  type Target,
+} from "./granted-addresses.ts";
 import { connectLarge } from "./large-reads.ts";
+import { stopWith, TOO_LATE } from "./stop.ts";
 import { formatTarget } from "./wire/host.ts";
 
 /**
@@ -54,22 +62,24 @@ export async function connectTarget(
   signal: AbortSignal,
 ): Promise<Connected> {
   const { port } = target;
-  const timeout = reach.clock.timeout(reach.deadline);
-  const candidates = await grantedAddresses(auth, target, reach, { signal, late: timeout });
+  using given = stopWith(signal);
+  const inTime = deadlines(reach.deadline, reach.clock).add(() => given.abort(TOO_LATE));
+  let candidates: readonly Candidate[] = [];
   let winner: Connected | undefined;
   try {
+    candidates = await grantedAddresses(auth, target, reach, given.signal);
     const attempts = candidates.map(({ address, grant }) => async (lost: AbortSignal) => {
       // A right that falls while it is waited for ends this attempt only.
-      const attempt = AbortSignal.any([lost, grant.signal]);
-      return { socket: await reach.connect(address, port, attempt), grant };
+      using attempt = stopWith(lost, grant.signal);
+      return { socket: await reach.connect(address, port, attempt.signal), grant };
     });
-    const given = AbortSignal.any([signal, timeout]);
-    winner = await firstOf(attempts, reach.clock, given).catch((error: unknown) => {
-      signal.throwIfAborted();
-      throw refusedFor(error, formatTarget(target));
-    });
+    winner = await firstOf(attempts, reach.clock, given.signal);
     return winner;
+  } catch (error) {
+    signal.throwIfAborted();
+    throw refusedFor(error, formatTarget(target));
   } finally {
+    inTime();
     for (const { grant } of candidates) if (grant !== winner?.grant) grant[Symbol.dispose]();
   }
 }

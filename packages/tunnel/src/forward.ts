@@ -16,6 +16,7 @@ import {
 } from "./listener.ts";
 import { beginFlow, type DialTunnel, type FlowTarget } from "./open-flow.ts";
 import { FlowRefused } from "./refused.ts";
+import { stopWith } from "./stop.ts";
 
 interface ForwardingOptions {
   /** What the far side connects to. */
@@ -52,24 +53,25 @@ export function forwardUnix(
 function forwardEach(dial: DialTunnel, options: ForwardingOptions): ServeLocal {
   const { target, logger = silentLogger, onfailure } = options;
   return async (socket, signal) => {
-    const given = new AbortController();
-    socket.once("close", () => given.abort(new Error("the local connection was closed")));
+    using given = stopWith(signal);
+    socket.once("close", () => given.abort(CLIENT_GONE));
     try {
-      const { flow, opened } = await beginFlow(dial, target, {
-        signal: AbortSignal.any([signal, given.signal]),
-      });
+      const { flow, opened } = await beginFlow(dial, target, { signal: given.signal });
       const done = join(socket, flow, { signal, opened });
       await opened;
       const end = await done;
       if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");
     } catch (error) {
-      if (signal.aborted || given.signal.aborted) return;
+      if (given.signal.aborted) return;
       if (onfailure === undefined) logFailure(logger, error as Error, "not forwarded");
       else onfailure(error as Error);
       logger.debug({ err: error }, (error as Error).message);
     }
   };
 }
+
+/** Why its flow is given up. One for all: an error takes its time to make. */
+export const CLIENT_GONE: Error = new Error("the client went away");
 
 /** No target at a level that is on by default: whom people talk to is their own affair. */
 export function logFailure(logger: Logger, error: Error, what: string): void {

@@ -6,7 +6,7 @@
 
 import { isIP } from "node:net";
 import { AccessDenied, type AuthContext, type Grant } from "@alknet/core/access";
-import { notAllowed, ownSocket, refusedFor } from "./connect-failure.ts";
+import { notAllowed, ownSocket } from "./connect-failure.ts";
 import { formatTarget } from "./wire/host.ts";
 
 /** Addresses of a name, IPv4 and IPv6, best first. Rejects with `code` `ENOTFOUND` when there is none. */
@@ -38,24 +38,26 @@ const MAX_CANDIDATES = 16;
 /**
  * Look `target` up for `auth`. At least one address comes back, in the order in which to try them.
  *
- * @param late gives up too, as a time-out.
- * @throws {FlowRefused} with the reason that tells most.
- * @throws the reason of `signal`, when that is what ended it.
+ * @throws {FlowRefused} if there is none.
+ * @throws what `resolve` does, or the reason of `signal`.
  */
 export async function grantedAddresses(
   auth: AuthContext,
   target: Target,
   { resolve, isOwn = () => false }: Finding,
-  { signal, late }: { readonly signal: AbortSignal; readonly late: AbortSignal },
+  signal: AbortSignal,
 ): Promise<Candidate[]> {
   const { host, port } = target;
+  const known = knownAddresses(host);
   // Who may reach no address under that name has nothing looked up: it is nobody's resolver.
-  if (!auth.allows("tunnel:dial", { host, port })) throw notAllowed(auth, target);
+  if (known === undefined && !auth.allows("tunnel:dial", { host, port })) {
+    throw notAllowed(auth, target);
+  }
   const candidates: Candidate[] = [];
   let denied: AccessDenied | undefined;
   let own = false;
   try {
-    for (const address of await addressesOf(host, resolve, AbortSignal.any([signal, late]))) {
+    for (const address of known ?? (await lookedUp(host, resolve, signal))) {
       try {
         const grant = auth.grant("tunnel:dial", { host, port, address });
         if (isOwn(address, port)) {
@@ -69,8 +71,7 @@ export async function grantedAddresses(
     }
   } catch (error) {
     for (const { grant } of candidates) grant[Symbol.dispose]();
-    signal.throwIfAborted();
-    throw refusedFor(error, formatTarget(target));
+    throw error;
   }
   if (candidates.length > 0) return candidates;
   throw own ? ownSocket(formatTarget(target)) : notAllowed(auth, target, denied);
@@ -86,16 +87,23 @@ export async function addressesOf(
   resolve: Resolve,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const found = await withSignal(lookedUp(host, resolve), signal);
-  if (found.length === 0) throw Object.assign(new Error("no address"), { code: "ENOTFOUND" });
-  return interleaved(found).slice(0, MAX_CANDIDATES);
+  return knownAddresses(host) ?? (await lookedUp(host, resolve, signal));
 }
 
-async function lookedUp(host: string, resolve: Resolve): Promise<readonly string[]> {
+/** Addresses that are no question for a network: of an address, and of `localhost` (RFC 6761 §6.3). */
+function knownAddresses(host: string): readonly string[] | undefined {
   if (isIP(host) !== 0) return [host];
-  // RFC 6761 §6.3: never a question for a network.
-  if (host === "localhost" || host.endsWith(".localhost")) return ["::1", "127.0.0.1"];
-  return await resolve(host);
+  return host === "localhost" || host.endsWith(".localhost") ? ["::1", "127.0.0.1"] : undefined;
+}
+
+async function lookedUp(
+  host: string,
+  resolve: Resolve,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  const found = await withSignal(resolve(host), signal);
+  if (found.length === 0) throw Object.assign(new Error("no address"), { code: "ENOTFOUND" });
+  return interleaved(found).slice(0, MAX_CANDIDATES);
 }
 
 /** RFC 8305 §4: the families take turns, and the resolver's first choice goes first. */

@@ -23,8 +23,10 @@ export function readHead<T extends { readonly length: number }>(
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     let seen: Buffer | undefined;
+    let waiting = false;
 
     const settle = (end: () => void) => {
+      if (!waiting) return end();
       stream
         .off("readable", onReadable)
         .off("end", onEnd)
@@ -37,28 +39,32 @@ export function readHead<T extends { readonly length: number }>(
     const onAbort = () => onError(signal!.reason as Error);
     const onEnd = () => onError(new HeadMissing("stream ended before its head was complete"));
     // Not `data`: who stops that by `pause()` leaves a stream that no later listener starts again.
-    function onReadable(): void {
+    function onReadable(): boolean {
       const chunk = stream.read() as Buffer | null;
-      if (chunk === null) return;
+      if (chunk === null) return false;
       seen = seen === undefined ? chunk : Buffer.concat([seen, chunk]);
       let head: T | undefined;
       try {
         head = decode(seen);
       } catch (error) {
         onError(error as Error);
-        return;
+        return true;
       }
-      if (head === undefined) return;
+      if (head === undefined) return false;
       const rest = seen.subarray(head.length);
       settle(() => {
         if (rest.length > 0) stream.unshift(rest);
         resolve(head);
       });
+      return true;
     }
 
     if (signal?.aborted === true) return reject(signal.reason as Error);
     if (stream.errored) return reject(stream.errored);
     if (stream.destroyed || stream.readableEnded) return onEnd();
+    // What has come is most often all of it: then nobody needs to listen.
+    if (onReadable()) return;
+    waiting = true;
     signal?.addEventListener("abort", onAbort, { once: true });
     stream.on("readable", onReadable).on("end", onEnd).on("error", onError).on("close", onEnd);
   });

@@ -7,8 +7,9 @@
 
 import type { Socket } from "node:net";
 import { type Clock, systemClock } from "@alknet/core/clock";
+import { deadlines } from "@alknet/core/deadlines";
 import { type Logger, silentLogger } from "@alknet/core/log";
-import { logFailure } from "./forward.ts";
+import { CLIENT_GONE, logFailure } from "./forward.ts";
 import { hangUp } from "./hang-up.ts";
 import { join } from "./join.ts";
 import { listen, type Listener, type ListenerOptions } from "./listener.ts";
@@ -16,6 +17,7 @@ import { type DialTunnel, openFlow } from "./open-flow.ts";
 import { proxyGate, type ProxyLogin } from "./proxy-gate.ts";
 import { ClientRefused, type ProxyRequest, readProxyRequest } from "./proxy-request.ts";
 import { FlowRefused } from "./refused.ts";
+import { type Stop, stopWith, TOO_LATE } from "./stop.ts";
 
 export interface SocksOptions extends ListenerOptions {
   /** Who may use it. @default whoever can connect, and they use the rights of this node */
@@ -54,26 +56,25 @@ export async function socks(dial: DialTunnel, options: SocksOptions): Promise<Li
   const { deadline = 10_000, clock = systemClock, logger = silentLogger, associate } = options;
   const { onfailure, login, ...where } = options;
   const gate = proxyGate(login, clock);
+  const late = deadlines(deadline, clock);
 
   async function serve(socket: Socket, signal: AbortSignal): Promise<void> {
-    const given = new AbortController();
-    socket.once("close", () => given.abort(new Error("the client went away")));
-    const either = AbortSignal.any([signal, given.signal]);
+    using given = stopWith(signal);
+    socket.once("close", () => given.abort(CLIENT_GONE));
     let request: ProxyRequest;
     try {
-      const late = clock.timeout(deadline);
-      request = await readProxyRequest(socket, gate, AbortSignal.any([either, late]));
+      request = await readInTime(socket, given);
     } catch (error) {
       const refused = error instanceof ClientRefused ? error : undefined;
       if (refused !== undefined) logger.warn({}, refused.message);
       return await hangUp(socket, refused?.answer, clock.timeout(deadline));
     }
     try {
-      if (request.command === "connect") await carry(socket, request, signal, either);
+      if (request.command === "connect") await carry(socket, request, signal, given.signal);
       else if (associate === undefined) throw NO_UDP;
       else await associate(socket, request, signal);
     } catch (error) {
-      if (either.aborted) return;
+      if (given.signal.aborted) return;
       if (onfailure === undefined) logFailure(logger, error as Error, "no flow");
       else onfailure(error as Error, { host: request.host, port: request.port });
       logger.debug({ err: error }, (error as Error).message);
@@ -82,13 +83,22 @@ export async function socks(dial: DialTunnel, options: SocksOptions): Promise<Li
     }
   }
 
+  async function readInTime(socket: Socket, given: Stop): Promise<ProxyRequest> {
+    const inTime = late.add(() => given.abort(TOO_LATE));
+    try {
+      return await readProxyRequest(socket, gate, given.signal);
+    } finally {
+      inTime();
+    }
+  }
+
   async function carry(
     socket: Socket,
     request: ProxyRequest,
     signal: AbortSignal,
-    either: AbortSignal,
+    given: AbortSignal,
   ): Promise<void> {
-    const flow = await openFlow(dial, request, { signal: either });
+    const flow = await openFlow(dial, request, { signal: given });
     socket.write(request.accepted);
     const end = await join(socket, flow, { signal });
     if (end.kind === "reset") logger.debug({ by: end.by, err: end.error }, "flow reset");

@@ -12,6 +12,7 @@ import type { Duplex } from "node:stream";
 import { AccessDenied } from "@alknet/core/access";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import type { Connection } from "@alknet/core/connection";
+import { deadlines } from "@alknet/core/deadlines";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { exposeServer } from "./expose-server.ts";
@@ -23,6 +24,7 @@ import { type Outbound, outbound, type OutboundTarget } from "./outbound.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { refuseStream } from "./refuse-stream.ts";
+import { TOO_LATE } from "./stop.ts";
 import { serveUdp } from "./udp-server.ts";
 import {
   decodeRequest,
@@ -65,7 +67,10 @@ interface Asked {
   readonly gone: AbortSignal;
 }
 
-const NOTHING = new Uint8Array();
+const OPEN = encodeReply({ kind: "open", body: new Uint8Array() });
+
+/** Why nobody is connected for a stream that has gone. One for all. */
+const GIVEN_UP = new Error("the peer gave the flow up");
 
 /** Serve `alknet/tunnel`. */
 export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
@@ -76,15 +81,18 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
     // The stream may fail at any time, also while nobody else listens.
     const gone = new AbortController();
     stream.on("error", (error) => gone.abort(error));
-    stream.once("close", () => gone.abort(new Error("the peer gave the flow up")));
+    stream.once("close", () => gone.abort(GIVEN_UP));
     const peer = peerOf(connection);
     let request: KnownRequest | UnknownRequest;
+    const inTime = deadlines(out.limits.deadline, clock).add(() => gone.abort(TOO_LATE));
     try {
-      request = (await readHead(stream, decodeRequest, clock.timeout(out.limits.deadline))).value;
+      request = (await readHead(stream, decodeRequest, gone.signal)).value;
     } catch (error) {
       logger.debug({ peer, err: error }, "flow without a request");
       stream.destroy(new OpenError("no request", { cause: error }));
       return;
+    } finally {
+      inTime();
     }
     const refused = await answer({ connection, stream, request, gone: gone.signal });
     if (refused !== undefined && !stream.destroyed) {
@@ -145,7 +153,7 @@ export function tunnel(options: TunnelOptions = {}): ProtocolHandler {
     // QUIC takes smaller pieces as they come, and keeps them without a copy.
     const largeReads = !connection.multiplexed;
     using flow = await out.connect(connection.auth, target, { signal: gone, largeReads });
-    stream.write(encodeReply({ kind: "open", body: NOTHING }));
+    stream.write(OPEN);
     const carried = connection.multiplexed ? stream : framed(stream);
     const end = await join(flow.socket, carried, { signal: flow.signal });
     if (end.kind === "ended") return;
