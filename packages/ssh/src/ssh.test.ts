@@ -34,6 +34,8 @@ test("a key of SSH's may be another of the peer whom TLS has proved, and not ano
   const key = { type: "publickey", username: "me", key: OTHER.privateKey } as const;
   await assert.rejects(login(await other.open(), { authHandler: [key] }), /authentication/i);
   assert.match(other.refused[0]?.reason ?? "", /"other", the connection peer "laptop"'s$/);
+  // The owner sees who it was.
+  assert.equal(other.refused[0]?.peer, "laptop");
 });
 
 test("keys whose public half begins with zero bytes are keys as others are: the host's, and those of users", async () => {

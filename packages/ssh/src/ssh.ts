@@ -66,7 +66,7 @@ const GRACE = 1_000;
 const LINGER = 2_000;
 
 export interface SshRefusal {
-  /** `undefined`: nobody was logged in yet. */
+  /** Who had logged in, or whom TLS had proved; `undefined`: nobody. */
   readonly peer: string | undefined;
   readonly reason: string;
   /** The scope that lacks, command included: for the owner who asks, not for logs. */
@@ -200,7 +200,7 @@ export function ssh(options: SshOptions): SshHandler {
       ...{ gone, logger },
       attempts: () => limits.attempts,
       onaccept: (accepted) => void (login = accepted),
-      onrefused: (reason) => onrefused(undefined, reason),
+      onrefused: (reason) => onrefused(origin.transport?.peer?.id, reason),
       onexhausted() {
         origin.penalize("auth");
         leave("too many tries to log in");
