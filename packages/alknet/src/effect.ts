@@ -40,10 +40,9 @@ export async function tellEffect(
   }
   for (const note of notes) say(terminal, `note: ${note}`);
   if (effect === undefined) {
-    say(
-      terminal,
-      "done; no node is running here: it holds from its next start, and in others of the same store at once",
-    );
+    const noNode =
+      "no node is running here: it holds from its next start, and in others of the same store at once";
+    say(terminal, ends ? `done; ${noNode}` : "done");
     return;
   }
   const parts = [

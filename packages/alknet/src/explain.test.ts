@@ -25,6 +25,11 @@ test("explain() gives each way not to connect exit code 4, and what was used wro
   assert.equal(explain(new DialError("UNREACHABLE", "no", { hint: "own" })).hint, "own");
 });
 
+test("explain() says what lets a program listen at a low port: at the one that was asked for", () => {
+  const error = Object.assign(new Error("no"), { code: "EACCES", syscall: "listen", port: 80 });
+  assert.match(explain(error).hint!, /ip_unprivileged_port_start=80$/);
+});
+
 test("explain() shows nothing that moves the cursor, and survives what is no error", () => {
   assert.equal(explain(new Error("a\u001b[2J")).message, "a\ufffd[2J");
   assert.equal(explain("thrown").message, "thrown");

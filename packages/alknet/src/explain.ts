@@ -40,6 +40,10 @@ const known: Readonly<Record<string, readonly [ExitCode, hint?: string]>> = {
   USER_INVALID: [ExitCode.USAGE, "for example: --user alice"],
   SSH_KEY_INVALID: [ExitCode.USAGE],
   PEER_INVALID: [ExitCode.USAGE],
+  DUPLICATE_FINGERPRINT: [
+    ExitCode.FAILED,
+    "a key is one peer's: alknet peers remove the other first",
+  ],
   NAME_NOT_FOUND: [ExitCode.NOT_CONNECTED],
   UNREACHABLE: [ExitCode.NOT_CONNECTED, "is it up? On that machine: alknet status"],
   HANDSHAKE_TIMEOUT: [ExitCode.NOT_CONNECTED, DOCTOR],
@@ -105,8 +109,8 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
   const { syscall } = error as NodeJS.ErrnoException;
   if (code === "EACCES" && (syscall === "bind" || syscall === "listen" || syscall === undefined)) {
     // Not setcap: it would have to name the Node that runs us, which is not the one in PATH.
-    const hint =
-      "ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=443";
+    const { port = 443 } = error as { port?: number };
+    const hint = `ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=${port}`;
     return { code, message, hint, exitCode: ExitCode.FAILED };
   }
   const scope = missingScope(error);

@@ -203,6 +203,10 @@ export async function changePeer(
     had = before?.scopes ?? [];
     const after = change(before);
     for (const key of after?.fingerprints ?? []) refuseKeyInConfig(config, key);
+    if (after?.enabled) {
+      const gained = after.fingerprints.filter((key) => !before?.fingerprints.includes(key));
+      for (const key of gained) refuseKeyOfDisabled(store, key);
+    }
     return after;
   };
   const committed = await store.changePeer(name, make, { actor });
@@ -254,6 +258,17 @@ function refuseIfInConfig({ peers, path }: Pick<Config, "peers" | "path">, name:
     `peer ${JSON.stringify(found.peerId)} stands in the configuration, and is changed there`,
     { code: "PEER_IN_CONFIG", hint: `edit [peers.${found.peerId}] in ${path}` },
   );
+}
+
+/** Who was shut out asks to be added: that is what a stranger is told to do, and it is told nothing else. */
+function refuseKeyOfDisabled({ peers }: Pick<IdentityStore, "peers">, key: string): void {
+  const found = peers.find(({ enabled, fingerprints }) => !enabled && fingerprints.includes(key));
+  if (found === undefined) return;
+  const { peerId } = found;
+  throw new CommandError(`${key} is the key of peer ${JSON.stringify(peerId)}, which is disabled`, {
+    code: "DUPLICATE_FINGERPRINT",
+    hint: `to let it in again: alknet peers enable ${peerId}; to forget it: alknet peers remove ${peerId}`,
+  });
 }
 
 function refuseKeyInConfig({ peers }: Pick<Config, "peers">, key: string): void {

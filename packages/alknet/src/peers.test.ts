@@ -57,6 +57,8 @@ test("addresses of a peer are set, which keeps its key and its rights", async ()
   assert.deepEqual(shown["addresses"], ["a.example:1", "[::1]:2"]);
   assert.deepEqual([shown["fingerprints"], shown["scopes"]], [[A], ["ssh:exec"]]);
   await ok(home, "peers", "set", "laptop", "--address", "b.example", "--no-user");
+  const { stderr } = await run(home, ["peers", "set", "laptop", "--address", "b.example"]);
+  assert.match(stderr, /^done\n$/m);
   const now = await ok(home, "peers", "show", "laptop");
   assert.deepEqual([now["addresses"], now["resources"]], [["b.example:7433"], {}]);
   await fails(home, 2, "peers", "set", "laptop", "--address", "b.example:99999");
@@ -103,6 +105,10 @@ test("what cannot be done says what to do instead", async () => {
   assert.match((await fails(home, 1, "peers", "add", "laptop", B)).stderr, /rotate-key laptop/);
   assert.match((await fails(home, 1, "peers", "revoke", "server", "--all")).stderr, /alknet\.toml/);
   assert.match((await fails(home, 1, "peers", "add", "other", A)).stderr, /peer "server"/);
+  assert.match((await fails(home, 1, "peers", "add", "other", B)).stderr, /key of "laptop"/);
+  await ok(home, "peers", "disable", "laptop");
+  const shut = await fails(home, 1, "peers", "add", "other", B);
+  assert.match(shut.stderr, /"laptop", which is disabled\nhint: .*alknet peers enable laptop/);
   await fails(home, 1, "peers", "revoke", "laptop", "ssh:shell");
   await fails(home, 2, "peers", "revoke", "laptop");
   await fails(home, 1, "peers", "grant", "nobody", "ssh:shell");
