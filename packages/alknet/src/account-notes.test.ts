@@ -33,3 +33,15 @@ test("accountNotes() names accounts that this machine does not have", async () =
     ]);
   }
 });
+
+test("accountNotes() of a node that is not root: it has no account but its own to give", async () => {
+  const { username } = userInfo();
+  const notes = await accountNotes(
+    { ...laptop, resources: { user: ["alknet-no-such"] } },
+    { roles, isRoot: false },
+  );
+  assert.equal(
+    notes[1],
+    `a node of ${username} gives no other account: run it as root, or alknet peers set laptop --user ${username}`,
+  );
+});

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { userInfo } from "node:os";
 import { USERS } from "@alknet/core/login-name";
 import type { PeerEntry } from "@alknet/core/peers";
 import { compileScopes } from "@alknet/core/scope";
@@ -29,9 +30,15 @@ export async function accountNotes(
     return [`the node is root here, and gives ${peerId} no account by itself: ${set}`];
   }
   const missing = await Promise.all(users.map(isMissing));
-  return users
+  const notes = users
     .filter((_user, index) => missing[index])
     .map((user) => `this machine has no user ${JSON.stringify(user)}: useradd -m ${user}`);
+  const { username } = userInfo();
+  if (!isRoot && !users.includes(username)) {
+    const set = `alknet peers set ${shellWord(peerId)} --user ${username}`;
+    notes.push(`a node of ${username} gives no other account: run it as root, or ${set}`);
+  }
+  return notes;
 }
 
 /** Whether entries of a list of scopes let somebody use SSH now. */

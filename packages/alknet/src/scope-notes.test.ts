@@ -8,11 +8,11 @@ test("scopeNotes() says what amounts to everything, and what may be a mistake", 
   assert.match(scopeNotes("tunel:dial", roles)[0] ?? "", /did you mean tunnel\?$/);
   assert.match(scopeNotes("weather:read", roles)[0] ?? "", /"weather"$/);
   assert.deepEqual(scopeNotes("ssh:shel", roles), [
-    'ssh has no right called "shel"; did you mean shell?',
+    'ssh:shel allows nothing: ssh has no right called "shel"; did you mean shell?',
   ]);
   for (const entry of ["ssh:foo:x", "tunnel:foo", "node:foo until 2999-01-01T00:00:00Z"]) {
     const [note = "", ...more] = scopeNotes(entry, roles);
-    assert.match(note, /^(ssh|tunnel|node) has no right called "foo"; there are: /);
+    assert.match(note, / allows nothing: (ssh|tunnel|node) has no right called "foo"; there are: /);
     assert.deepEqual(more, []);
   }
   for (const entry of ["ssh:agent", "ssh:exec:git *", "tunnel:listen:*:80", "tunnel:*", "call:x"]) {

@@ -55,5 +55,7 @@ function actionNotes(entry: string, service: string, actions: readonly string[])
   if (action === "*" || actions.includes(action)) return [];
   const meant = nearestWord(action, actions);
   const hint = meant === undefined ? `there are: ${actions.join(", ")}` : `did you mean ${meant}?`;
-  return [`${service} has no right called ${JSON.stringify(action)}; ${hint}`];
+  return [
+    `${entry} allows nothing: ${service} has no right called ${JSON.stringify(action)}; ${hint}`,
+  ];
 }
