@@ -283,8 +283,9 @@ const TARGET = "a peer's name, a ticket, or fingerprint@host:port";
 const HELP = `
 Getting started:
   there   alknet up
-  there   alknet invite --name laptop --grant tunnel:dial:localhost:5432
+  there   alknet invite --name laptop --grant ssh:shell tunnel:dial:localhost:5432
   here    alknet join INVITATION --as den      with the line that this prints
+  here    alknet ssh den
   here    alknet forward den 5432:localhost:5432`;
 
 interface PingFlags extends TransportFlags {

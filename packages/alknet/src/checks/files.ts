@@ -20,7 +20,7 @@ export async function checkConfig({
 }: Home): Promise<{ config?: Config; finding: Finding }> {
   const check = "config";
   if (!existsSync(path)) {
-    const text = `there is no ${path}: defaults, and nobody is known`;
+    const text = `there is no ${path}: all is as it is by default`;
     return { config: await loadConfig(path), finding: { check, state: "ok", text } };
   }
   try {

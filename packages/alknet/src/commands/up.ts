@@ -114,12 +114,13 @@ export async function up(
 function nextSteps(terminal: Terminal, first: boolean): void {
   if (first) {
     say(terminal, "\nNobody is let in yet. Invite another machine:\n");
-    say(terminal, "  alknet invite --name laptop --grant tunnel:dial:localhost:5432\n");
+    say(terminal, "  alknet invite --name laptop --grant ssh:shell tunnel:dial:localhost:5432\n");
     say(terminal, "and over there join with what that prints: alknet join INVITATION");
     return;
   }
   say(terminal, "\nOn the other machine, with the ticket above:");
   say(terminal, "  alknet ping TICKET");
+  say(terminal, "  alknet ssh TICKET");
   say(terminal, "  alknet forward TICKET 5432:localhost:5432\n");
 }
 
