@@ -29,7 +29,7 @@ export const bench: Bench = {
         for (const each of [ours, theirs]) await each.run(direction, 2 * BYTES);
       }
       const samples = await takeTurns(
-        options.quick ? 3 : 11,
+        options.quick ? 7 : 11,
         {
           download: () => ours.run("download", BYTES),
           "download-sshd": () => theirs.run("download", BYTES),
