@@ -99,7 +99,8 @@ export const benches: Readonly<Record<string, Listed>> = {
     load: () => import("./ssh-sessions.ts"),
   },
   "ssh-wan": {
-    about: "the output of a command by alknet ssh over 100 ms and 1 Gbit/s, against ssh (root)",
+    about:
+      "the output of a command, and the input of one, by alknet ssh over 100 ms, against ssh (root)",
     load: () => import("./ssh-wan.ts"),
   },
   "ssh-wan-tcp": {
@@ -154,6 +155,10 @@ export const benches: Readonly<Record<string, Listed>> = {
   "revocation-postgres": {
     about: "the same, from a commit in PostgreSQL to nodes that listen to it (root)",
     load: () => import("./revocation-postgres.ts"),
+  },
+  "ssh-revocation": {
+    about: "from the commit that takes back a right to the end of what SSH does by it",
+    load: () => import("./ssh-revocation.ts"),
   },
   "vault-agent": {
     about: "a signature over the SSH agent's socket, and 8 clients at once, against ssh-agent",

@@ -19,6 +19,11 @@ export interface Writer extends AsyncDisposable {
   disable(peerId: string): Promise<bigint>;
 }
 
+export interface SqliteWriter extends Writer {
+  /** Leave a peer these rights and no others, and tell. @returns as {@linkcode Writer.disable} does. */
+  leave(peerId: string, scopes: readonly string[]): Promise<bigint>;
+}
+
 /** The store at a path; or in PostgreSQL, by a URL whose `application_name` is the name of its schema. */
 export async function openBenchStore(where: string): Promise<IdentityStore> {
   if (isUrl(where)) return await openPostgresStore({ url: where, schema: schemaOf(where) });
@@ -29,10 +34,11 @@ export async function openBenchStore(where: string): Promise<IdentityStore> {
 export async function seed(
   where: string,
   peers: readonly { readonly peerId: string; readonly fingerprint: string }[],
+  scopes: readonly string[] = [],
 ): Promise<void> {
   await using store = await openBenchStore(where);
   for (const { peerId, fingerprint } of peers) {
-    await store.putPeer({ peerId, fingerprints: [fingerprint], scopes: [], enabled: true });
+    await store.putPeer({ peerId, fingerprints: [fingerprint], scopes, enabled: true });
   }
 }
 
@@ -66,25 +72,29 @@ function writerOfPostgres(url: string): Writer {
   };
 }
 
-function writerOfSqlite(where: string): Writer {
+export function writerOfSqlite(where: string): SqliteWriter {
   const database = new DatabaseSync(where);
   // Whatever else is written at the moment.
   database.exec("PRAGMA busy_timeout = 5000");
   const disable = database.prepare("UPDATE peers SET enabled = 0 WHERE peer_id = ?");
+  const leave = database.prepare("UPDATE peers SET scopes = ? WHERE peer_id = ?");
   const notify = database.prepare(
     "INSERT INTO notifications (channel, payload) VALUES ('peers_changed', ?)",
   );
+  const change = (peerId: string, update: () => void): bigint => {
+    database.exec("BEGIN IMMEDIATE");
+    update();
+    notify.run(JSON.stringify({ peers: [peerId] }));
+    database.exec("COMMIT");
+    const committed = process.hrtime.bigint();
+    const now = new Date();
+    utimesSync(`${where}.notify`, now, now);
+    return committed;
+  };
   return {
-    async disable(peerId) {
-      database.exec("BEGIN IMMEDIATE");
-      disable.run(peerId);
-      notify.run(JSON.stringify({ peers: [peerId] }));
-      database.exec("COMMIT");
-      const committed = process.hrtime.bigint();
-      const now = new Date();
-      utimesSync(`${where}.notify`, now, now);
-      return committed;
-    },
+    disable: async (peerId) => change(peerId, () => disable.run(peerId)),
+    leave: async (peerId, scopes) =>
+      change(peerId, () => leave.run(JSON.stringify(scopes), peerId)),
     async [Symbol.asyncDispose]() {
       database.close();
     },

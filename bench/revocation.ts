@@ -127,6 +127,7 @@ async function measure(store: string, say: (line: string) => void): Promise<Figu
   };
 }
 
-function percentile(sorted: readonly number[], share: number): number {
+/** The value at `share` (0 to 1) of them all. */
+export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
