@@ -10,7 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { ReadStream, WriteStream } from "node:tty";
 import type { SessionEnd, SshClient, SshSession } from "@alknet/ssh/client";
 import { terminalModes } from "@alknet/ssh/client-terminal-modes";
-import { passOn } from "@alknet/ssh/pass-on";
+import { passOn, shortTurns } from "@alknet/ssh/pass-on";
 import type { Context } from "./context.ts";
 import { escapeHelp, escapes } from "./ssh-escape.ts";
 import type { SshTeller } from "./ssh-teller.ts";
@@ -85,6 +85,7 @@ export async function runSession(
   // Node would end at once, and leave it raw.
   using _hangup = raw && context.onhangup?.(hangUp);
   keyboard?.once("error", hangUp);
+  using _turns = hasTerminal ? shortTurns() : undefined;
   using _typing = kind.input
     ? type(session, input, { raw, escape: raw && kind.escape, teller, client, screen })
     : undefined;

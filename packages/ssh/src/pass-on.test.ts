@@ -5,7 +5,8 @@ import { PassThrough, Readable, Writable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { passOn } from "./pass-on.ts";
+import { passOn, shortTurns } from "./pass-on.ts";
+import { longestTurn } from "./testing-turns.ts";
 
 test("passOn() hands on all that comes, however slowly it is taken", async () => {
   const sent = randomBytes(3 * 2 ** 20);
@@ -43,21 +44,17 @@ test("passOn() reads no more than waits to be written, in bytes and in pieces", 
   }
 });
 
-test("passOn() lets others have their turn, however much there is", async () => {
-  let made = 0;
-  const from = new Readable({
-    highWaterMark: 65_536,
-    read() {
-      made += 65_536;
-      this.push(Buffer.alloc(65_536));
-    },
-  });
-  passOn(from, new Writable({ write: (_data, _encoding, done) => done() }));
-  for (let before = 0; made < 2 ** 22; before = made) {
-    await turn();
-    assert.ok(made > before && made - before <= 2 ** 20, `${made - before} bytes in one turn`);
-  }
-  from.destroy();
+test("passOn() lets others have their turn, however much there is, and sooner while somebody types", async () => {
+  const long = await longestTurn();
+  assert.ok(long > 256 * 1024 && long <= 2 ** 20, `${long} bytes in one turn`);
+  const [one, other] = [shortTurns(), shortTurns()];
+  const short = await longestTurn();
+  assert.ok(short <= 128 * 1024, `${short} bytes in one turn`);
+  one[Symbol.dispose]();
+  one[Symbol.dispose]();
+  assert.ok((await longestTurn()) <= 128 * 1024);
+  other[Symbol.dispose]();
+  assert.ok((await longestTurn()) > 256 * 1024);
 });
 
 test("passOn() goes on reading when what it writes to has failed, until it is stopped", async () => {

@@ -21,7 +21,7 @@ import type { Logger } from "@alknet/core/log";
 import type { ServerChannel, Session } from "ssh2";
 import type { Account } from "./account.ts";
 import { commandWords, mayRun } from "./command-words.ts";
-import { passOn } from "./pass-on.ts";
+import { passOn, shortTurns } from "./pass-on.ts";
 import { type Program, type ProgramEnd, runOnTerminal, runProgram } from "./program.ts";
 import type { LaunchOptions } from "./program-launch.ts";
 import type { Recorder, SessionRecorder } from "./recording.ts";
@@ -250,6 +250,7 @@ export function serveSession(session: Session, context: SessionContext): void {
       await recording?.close();
       return leave(channel, { kind: "failed", error: error as Error });
     }
+    using _turns = terminal && shortTurns();
     const { stdin, stdout, stderr, ended } = program;
     // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
     stdin.on("error", () => channel.resume());
