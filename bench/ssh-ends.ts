@@ -76,16 +76,7 @@ export async function startSshEnds(): Promise<SshEnds> {
   };
 }
 
-/** Run a command in a session of its own. */
-export function exec(client: ssh2.Client, command: string): Promise<ssh2.ClientChannel> {
-  return new Promise((resolve, reject) => {
-    client.exec(command, (error, channel) =>
-      error === undefined ? resolve(channel) : reject(error),
-    );
-  });
-}
-
-/** The same, to its end. @returns its status. */
+/** Run a command in a session of its own, to its end. @returns its status. */
 export function runToEnd(client: ssh2.Client, command: string): Promise<number> {
   return new Promise((resolve, reject) => {
     client.exec(command, (error, channel) => {
