@@ -22,6 +22,7 @@ const PEER_CHANGES = [
   "rename",
   "rotate-key",
   "set-users",
+  "set-addresses",
   "remove",
 ];
 const CHANGE = [
@@ -160,6 +161,9 @@ test("peers are changed by calls from afar, at once, and the log says by whom", 
   await change("rename", "--name", "desk", "--to", "table");
   const other = `ed25519:${"cd".repeat(32)}`;
   await change("rotate-key", "--name", "table", "--fingerprint", other);
+  const at = ["table.example:7433", "[2001:db8::1]:443"];
+  await change("set-addresses", "--name", "table", "--addresses", "table.example", at[1]!);
+  assert.deepEqual((await show("table"))["addresses"], at);
   const peer = await show("table");
   assert.deepEqual([peer["enabled"], peer["fingerprints"]], [true, [other]]);
   const { peers } = await json(node.home, "peers");
@@ -181,6 +185,10 @@ test("peers are changed by calls from afar, at once, and the log says by whom", 
     1,
     "FINGERPRINT_INVALID",
   ]);
+  assert.deepEqual(await fails("set-addresses", "--name", "table", "--addresses", "a b"), [
+    1,
+    "ADDRESS_INVALID",
+  ]);
   // What stands in alknet.toml is changed there.
   assert.deepEqual(await fails("remove", "--name", "laptop"), [1, "PEER_IN_CONFIG"]);
   assert.equal((await change("remove", "--name", "table"))["peer"], null);
@@ -188,7 +196,7 @@ test("peers are changed by calls from afar, at once, and the log says by whom", 
 
   const { stdout } = await run(node.home, ["log", "--json"]);
   const entries = stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
-  assert.equal(entries.length, 8);
+  assert.equal(entries.length, 9);
   for (const { kind, who } of entries as Document[])
     assert.deepEqual([kind, who], ["changed", "laptop"]);
 });

@@ -21,6 +21,7 @@ import {
   renamed,
   revoked,
   withAccounts,
+  withAddresses,
   withKey,
 } from "../peer-changes.ts";
 import { declared, STORE_ERRORS } from "./declared-errors.ts";
@@ -142,6 +143,17 @@ export function nodePeers({ store, configuration }: NodeSources) {
       input: z.strictObject({ name: peerId, users: list(z.string()) }),
       handler: ({ name, users }, context) =>
         carryOut(context, name, () => withAccounts(name, users)),
+    }),
+    operation({
+      ...mutation,
+      name: "node/peers/set-addresses",
+      description: "Say where to dial a peer, in the place of what is known.",
+      input: z.strictObject({
+        name: peerId,
+        addresses: list(z.string()).describe("host, host:port or [address]:port; none: nowhere"),
+      }),
+      handler: ({ name, addresses }, context) =>
+        carryOut(context, name, () => withAddresses(name, addresses)),
     }),
     operation({
       ...mutation,
