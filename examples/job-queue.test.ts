@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { callHandler } from "@alknet/call/call-handler";
-import { type CallSession, callSession } from "@alknet/call/call-session";
+import { callSession } from "@alknet/call/call-session";
 import { client } from "@alknet/call/client";
 import { createRegistry } from "@alknet/call/registry";
+import type { CallSession } from "@alknet/call/session";
 import { ownerContext } from "@alknet/core/access";
 import { connectionPair } from "@alknet/core/testing";
 import { type JobOperations, jobQueue, type Run } from "./job-queue.ts";

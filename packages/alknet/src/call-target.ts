@@ -5,7 +5,8 @@
  */
 
 import { CallError, isConnectionLost } from "@alknet/call/call-error";
-import { type CallSession, callSession } from "@alknet/call/call-session";
+import { callSession } from "@alknet/call/call-session";
+import type { CallSession } from "@alknet/call/session";
 import { CloseCode } from "@alknet/core/close-code";
 import { type CloseReason, ConnectionClosed } from "@alknet/core/connection";
 import { parseScope } from "@alknet/core/scope";

@@ -5,12 +5,12 @@
  */
 
 import { CallError } from "@alknet/call/call-error";
-import type { CallSession } from "@alknet/call/call-session";
 import {
   type DescribedOperation,
   parseDescribedOperation,
   parseOperationList,
 } from "@alknet/call/services";
+import type { CallSession } from "@alknet/call/session";
 import * as z from "zod";
 import { CommandError } from "./command-error.ts";
 

@@ -8,7 +8,7 @@
  */
 
 import type { CallHandlerOptions } from "@alknet/call/call-handler";
-import type { CallSession } from "@alknet/call/call-session";
+import type { CallSession } from "@alknet/call/session";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import type { Logger } from "@alknet/core/log";
 import { CALL_ALPN } from "./control.ts";

@@ -5,7 +5,7 @@
  */
 
 import { remoteError } from "./call-error.ts";
-import type { Subscription } from "./call-session.ts";
+import type { Subscription } from "./caller.ts";
 import type { Receiver } from "./outgoing-calls.ts";
 
 export interface BufferedSubscriptionOptions {

@@ -8,10 +8,11 @@ import type { Logger } from "@alknet/core/log";
 import { staticIdentities, type StaticIdentities } from "@alknet/core/static-identities";
 import { connectionPair, type PairOptions } from "@alknet/core/testing";
 import type { CallError } from "./call-error.ts";
-import { type CallSession, callSession } from "./call-session.ts";
+import { callSession } from "./call-session.ts";
 import { createDispatch, type DispatchOptions } from "./dispatch.ts";
 import type { AnyOperation } from "./operation.ts";
 import { createRegistry } from "./registry.ts";
+import type { CallSession } from "./session.ts";
 
 /** The key that the caller proves. */
 export const CALLER_KEY: string = `ed25519:${"1".repeat(64)}`;

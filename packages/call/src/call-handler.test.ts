@@ -10,10 +10,11 @@ import { z } from "zod";
 import { fails } from "./call-fixture.ts";
 import { CALL_ALPN, callHandler, type CallHandlerOptions } from "./call-handler.ts";
 import { createCallPeers } from "./call-peers.ts";
-import { type CallSession, callSession } from "./call-session.ts";
+import { callSession } from "./call-session.ts";
 import { createDispatch } from "./dispatch.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 import { createRegistry } from "./registry.ts";
+import type { CallSession } from "./session.ts";
 
 const nothing = z.object({});
 

@@ -9,9 +9,10 @@ import type { ProtocolHandler } from "@alknet/core/handler";
 import { silentLogger } from "@alknet/core/log";
 import type { CallLimits } from "./call-limits.ts";
 import type { CallPeers } from "./call-peers.ts";
-import { type CallSession, callSession } from "./call-session.ts";
+import { callSession } from "./call-session.ts";
 import { createDispatch, type DispatchOptions } from "./dispatch.ts";
 import type { ImportOptions } from "./from-call.ts";
+import type { CallSession } from "./session.ts";
 
 /** The ALPN of this protocol. */
 export const CALL_ALPN: string = "alknet/call";

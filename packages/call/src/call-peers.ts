@@ -7,9 +7,9 @@
  * @module
  */
 
-import type { CallSession } from "./call-session.ts";
 import { fromCall, type ImportOptions } from "./from-call.ts";
 import type { OperationLayer, Registration } from "./registry.ts";
+import type { CallSession } from "./session.ts";
 import type { PeerLayers } from "./spine.ts";
 
 export interface CallPeers extends PeerLayers {

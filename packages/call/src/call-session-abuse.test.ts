@@ -7,14 +7,9 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
 import type { CallError } from "./call-error.ts";
-import {
-  type CallSession,
-  type IncomingCall,
-  callSession,
-  type CallSessionOptions,
-  type Dispatch,
-} from "./call-session.ts";
+import { callSession, type CallSessionOptions } from "./call-session.ts";
 import { stream } from "./output-stream.ts";
+import type { CallSession, IncomingCall, Dispatch } from "./session.ts";
 import { type Frame, encodeFrame, FrameReader, MAX_BODY } from "./wire/frame.ts";
 
 interface Event {

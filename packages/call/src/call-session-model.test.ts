@@ -3,14 +3,10 @@ import { test } from "node:test";
 import { type ConnectionPair, connectionPair } from "@alknet/core/testing";
 import * as fc from "fast-check";
 import { CallError, isConnectionLost } from "./call-error.ts";
-import {
-  type CallSession,
-  callSession,
-  type Dispatch,
-  type IncomingCall,
-  type Subscription,
-} from "./call-session.ts";
+import { callSession } from "./call-session.ts";
+import type { Subscription } from "./caller.ts";
 import { stream } from "./output-stream.ts";
+import type { CallSession, Dispatch, IncomingCall } from "./session.ts";
 
 type Side = "client" | "server";
 

@@ -3,14 +3,9 @@ import { once } from "node:events";
 import { suite, test } from "node:test";
 import { type ConnectionPair, connectionPair, FakeClock } from "@alknet/core/testing";
 import { CallError, isConnectionLost } from "./call-error.ts";
-import {
-  type CallSession,
-  callSession,
-  type CallSessionOptions,
-  type Dispatch,
-  type IncomingCall,
-} from "./call-session.ts";
+import { callSession, type CallSessionOptions } from "./call-session.ts";
 import { stream, withEventId } from "./output-stream.ts";
+import type { CallSession, Dispatch, IncomingCall } from "./session.ts";
 
 interface Sessions extends AsyncDisposable {
   readonly pair: ConnectionPair;

@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import * as z from "zod";
 import type { CallError } from "./call-error.ts";
-import type { Subscription } from "./call-session.ts";
+import type { Subscription } from "./caller.ts";
 import type { Client } from "./client-types.ts";
 import { withEventId } from "./output-stream.ts";
 import { operation } from "./operation.ts";

@@ -5,7 +5,7 @@
  */
 
 import type { CallError, CallErrorCode } from "./call-error.ts";
-import type { CallOptions, SubscribeOptions, Subscription } from "./call-session.ts";
+import type { CallOptions, SubscribeOptions, Subscription } from "./caller.ts";
 import type { AnyOperation, ErrorsOf, InputOf, OperationType, OutputOf } from "./operation.ts";
 
 /** One operation, as `alknet call types` writes it down. */

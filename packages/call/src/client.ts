@@ -14,15 +14,9 @@
  */
 
 import { CallError } from "./call-error.ts";
-import type { CallOptions, SubscribeOptions, Subscription } from "./call-session.ts";
+import type { Caller, CallOptions, SubscribeOptions } from "./caller.ts";
 import type { Client, Described, Result } from "./client-types.ts";
 import { askedTypes, Invocation, type InvocationTarget } from "./invocation.ts";
-
-/** What a client calls through: a session, or one that comes back by itself. */
-export interface Caller {
-  call(operation: string, input: unknown, options?: CallOptions): Promise<unknown>;
-  subscribe(operation: string, input: unknown, options?: SubscribeOptions): Subscription<unknown>;
-}
 
 /** A client that calls through `caller`. */
 export function client<T extends Described>(caller: Caller): Client<T> {

@@ -5,8 +5,8 @@ import * as fc from "fast-check";
 import { z } from "zod";
 import { CallError } from "./call-error.ts";
 import { type CallPair, callPair } from "./call-fixture.ts";
-import type { CallSession } from "./call-session.ts";
 import { operation, type OperationContext } from "./operation.ts";
+import type { CallSession } from "./session.ts";
 
 const any = { input: z.unknown(), output: z.unknown() };
 

@@ -13,7 +13,6 @@ import type { Connection } from "@alknet/core/connection";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { admit, forbidden } from "./access-control.ts";
 import { type CallError, remoteError } from "./call-error.ts";
-import type { Dispatch, IncomingCall } from "./call-session.ts";
 import { failure } from "./call-failure.ts";
 import { checkedItems } from "./checked-items.ts";
 import { CallContext } from "./operation-context.ts";
@@ -23,6 +22,7 @@ import type { OwnershipProvider } from "./ownership.ts";
 import type { OperationLayer, Registration } from "./registry.ts";
 import { type Checked, checkedOutput, invalidInput, validate } from "./schema-check.ts";
 import { serviceOperations } from "./services.ts";
+import type { Dispatch, IncomingCall } from "./session.ts";
 import type { PeerLayers, Spine } from "./spine.ts";
 
 export interface DispatchOptions {

@@ -10,7 +10,7 @@
 import type { Identity } from "@alknet/core/access";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { CallError } from "./call-error.ts";
-import type { CallOptions, CallSession } from "./call-session.ts";
+import type { CallOptions } from "./caller.ts";
 import { uncheckedSchema } from "./json-schema.ts";
 import {
   type Access,
@@ -22,6 +22,7 @@ import {
 import { withEventId } from "./output-stream.ts";
 import { register, type Registration } from "./registry.ts";
 import { parseDescribedOperation, parseOperationList } from "./services.ts";
+import type { CallSession } from "./session.ts";
 
 export interface ImportOptions {
   /** Put before the names, here and not there: `render` makes `jobs/run` the operation `render/jobs/run`. */

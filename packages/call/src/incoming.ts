@@ -5,9 +5,9 @@
  */
 
 import type { Clock } from "@alknet/core/clock";
-import type { CallSession, IncomingCall } from "./call-session.ts";
 import type { CallStream } from "./call-stream.ts";
 import type { CallDeadlines, Deadline } from "./call-deadlines.ts";
+import type { CallSession, IncomingCall } from "./session.ts";
 import { asciiText, type IdText } from "./wire/encode-event.ts";
 import type { ForwardedFor, Requested } from "./wire/event.ts";
 

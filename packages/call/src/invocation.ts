@@ -9,8 +9,7 @@
  * @module
  */
 
-import type { Caller } from "./client.ts";
-import type { CallOptions, SubscribeOptions, Subscription } from "./call-session.ts";
+import type { Caller, CallOptions, SubscribeOptions, Subscription } from "./caller.ts";
 
 /** Where invocations go. */
 export interface InvocationTarget {

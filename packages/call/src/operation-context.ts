@@ -12,7 +12,6 @@ import type { Logger } from "@alknet/core/log";
 import { randomUUID } from "node:crypto";
 import { type Admission, admitChecked, forbidden, type Subject } from "./access-control.ts";
 import { CallError, remoteError } from "./call-error.ts";
-import type { IncomingCall } from "./call-session.ts";
 import { contextEnv } from "./operation-env.ts";
 import type {
   AbortPolicy,
@@ -22,6 +21,7 @@ import type {
   Rights,
 } from "./operation.ts";
 import type { Registration } from "./registry.ts";
+import type { IncomingCall } from "./session.ts";
 import type { Spine } from "./spine.ts";
 import type { ForwardedFor } from "./wire/event.ts";
 

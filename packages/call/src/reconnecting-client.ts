@@ -15,9 +15,9 @@
 
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { CallError, isConnectionLost, remoteError } from "./call-error.ts";
-import type { CallOptions, CallSession, SubscribeOptions, Subscription } from "./call-session.ts";
-import type { Caller } from "./client.ts";
+import type { Caller, CallOptions, SubscribeOptions, Subscription } from "./caller.ts";
 import { ResumingSubscription } from "./resuming-subscription.ts";
+import type { CallSession } from "./session.ts";
 
 export interface ReconnectOptions {
   /** Connect once; what it rejects with is told by `onlost`, and it is called again. */

@@ -5,7 +5,7 @@
  */
 
 import { type CallError, isConnectionLost } from "./call-error.ts";
-import type { Subscription } from "./call-session.ts";
+import type { Subscription } from "./caller.ts";
 
 export interface Resumption {
   /** The subscriber's: nothing is begun once it has aborted. */

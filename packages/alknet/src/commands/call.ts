@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { CallSession } from "@alknet/call/call-session";
+import type { CallSession } from "@alknet/call/session";
 import { declareOperations } from "@alknet/call/type-declarations";
 import { parseCallInput, parseJson } from "../call-input.ts";
 import { withCallTarget } from "../call-target.ts";

@@ -6,7 +6,7 @@
 
 import type { ConfigWatch } from "@alknet/core/config-watch";
 import type { IdentityStore } from "@alknet/core/identity-store";
-import type { CallStats } from "@alknet/call/call-session";
+import type { CallStats } from "@alknet/call/session";
 import type { Node } from "../node.ts";
 import type { NodeVault } from "../node-vault.ts";
 
