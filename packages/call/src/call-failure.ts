@@ -6,16 +6,7 @@
 
 import { CallError, remoteError } from "./call-error.ts";
 import type { CallContext } from "./operation-context.ts";
-import type { ErrorDeclarations, OperationContext } from "./operation.ts";
 import { OutputMismatch, validate } from "./schema-check.ts";
-
-/** `context.error` of an operation with these errors. */
-export function errorMaker(errors: ErrorDeclarations): OperationContext["error"] {
-  return (code: string, details?: unknown, message?: string) => {
-    const text = message ?? (Object.hasOwn(errors, code) ? errors[code]!.description : code);
-    return remoteError(code, text, details === undefined ? undefined : { details });
-  };
-}
 
 /**
  * The error that goes to the caller. A declared one passes, its details as their schema has them; everything

@@ -8,9 +8,9 @@
  */
 
 import { fromCall, type ImportOptions } from "./from-call.ts";
+import type { PeerLayers } from "./peer-layers.ts";
 import type { OperationLayer, Registration } from "./registry.ts";
 import type { CallSession } from "./session.ts";
-import type { PeerLayers } from "./spine.ts";
 
 export interface CallPeers extends PeerLayers {
   /**

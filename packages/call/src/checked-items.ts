@@ -50,9 +50,10 @@ export function checkedItems(
   }
 
   function check(value: unknown): unknown {
-    if (!(value instanceof EventItem)) return checkedOutput(context, value);
+    const schema = context.registration.operation.output;
+    if (!(value instanceof EventItem)) return checkedOutput(schema, value);
     const { eventId } = value;
-    const output = checkedOutput(context, value.output);
+    const output = checkedOutput(schema, value.output);
     return output instanceof Promise
       ? output.then((it: unknown) => new EventItem(eventId, it))
       : new EventItem(eventId, output);

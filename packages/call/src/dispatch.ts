@@ -15,15 +15,16 @@ import { admit, forbidden } from "./access-control.ts";
 import { type CallError, remoteError } from "./call-error.ts";
 import { failure } from "./call-failure.ts";
 import { checkedItems } from "./checked-items.ts";
-import { CallContext } from "./operation-context.ts";
+import { CallContext, type Spine } from "./operation-context.ts";
+import { contextEnv } from "./operation-env.ts";
 import type { AnyOperation } from "./operation.ts";
 import { OutputStream, stream } from "./output-stream.ts";
 import type { OwnershipProvider } from "./ownership.ts";
+import type { PeerLayers } from "./peer-layers.ts";
 import type { OperationLayer, Registration } from "./registry.ts";
 import { type Checked, checkedOutput, invalidInput, validate } from "./schema-check.ts";
 import { serviceOperations } from "./services.ts";
 import type { Dispatch, IncomingCall } from "./session.ts";
-import type { PeerLayers, Spine } from "./spine.ts";
 
 export interface DispatchOptions {
   readonly registry: OperationLayer;
@@ -54,12 +55,13 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     peers,
     clock,
     logger,
-    find: (name, { call }) =>
+    find: (name, call) =>
       sessionLayer?.(call)?.find(name) ??
       peers?.find(name, call.session.connection.auth.peer?.id) ??
       registry.find(name) ??
       services.find(name),
     execute: (context, input) => execute(context, input, checkOutput),
+    env: contextEnv,
   };
 
   return (call) => {
@@ -176,7 +178,7 @@ function finish(context: CallContext, result: unknown, checkOutput: boolean): un
       throw context.refuse(wrongKind(operation));
     }
     if (isAsyncIterable(result)) return stream(checkedItems(context, result, checkOutput));
-    const output = checkOutput ? checkedOutput(context, result) : result;
+    const output = checkOutput ? checkedOutput(operation.output, result) : result;
     if (output instanceof Promise) return finishLater(context, output, checkOutput);
     context.end();
     return output;

@@ -8,11 +8,11 @@
  */
 
 import { AccessDenied, AccessRevoked, type Grant, type Identity } from "@alknet/core/access";
+import type { Clock } from "@alknet/core/clock";
 import type { Logger } from "@alknet/core/log";
 import { randomUUID } from "node:crypto";
 import { type Admission, admitChecked, forbidden, type Subject } from "./access-control.ts";
 import { CallError, remoteError } from "./call-error.ts";
-import { contextEnv } from "./operation-env.ts";
 import type {
   AbortPolicy,
   Capabilities,
@@ -20,10 +20,25 @@ import type {
   OperationEnv,
   Rights,
 } from "./operation.ts";
+import type { OwnershipProvider } from "./ownership.ts";
+import type { PeerLayers } from "./peer-layers.ts";
 import type { Registration } from "./registry.ts";
 import type { IncomingCall } from "./session.ts";
-import type { Spine } from "./spine.ts";
 import type { ForwardedFor } from "./wire/event.ts";
+
+/** The one way of a call through a node, as its contexts see it. */
+export interface Spine {
+  readonly ownership: OwnershipProvider | undefined;
+  readonly peers: PeerLayers | undefined;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What `name` is to a handler that composes. */
+  find(name: string, call: IncomingCall): Registration | undefined;
+  /** Validate, and run the handler. Returns the output, a promise of it, or a stream; throws `CallError`. */
+  execute(context: CallContext, input: unknown): unknown;
+  /** What the handler of a call that is running can call. */
+  env(context: CallContext): OperationEnv;
+}
 
 /** What a call ends those with that it had started and that still run. */
 function callIsOver(): DOMException {
@@ -122,7 +137,7 @@ export class CallContext implements OperationContext {
   }
 
   get env(): OperationEnv {
-    return (this.#env ??= contextEnv(this));
+    return (this.#env ??= this.spine.env(this));
   }
 
   get logger(): Logger {

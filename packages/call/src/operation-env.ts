@@ -17,7 +17,7 @@ export function contextEnv(context: CallContext): OperationEnv {
   const { peers } = spine;
 
   function find(name: string): Registration | undefined {
-    return authority.reaches(name) ? spine.find(name, context) : undefined;
+    return authority.reaches(name) ? spine.find(name, context.call) : undefined;
   }
 
   function findAt(peer: string, name: string): Registration | undefined {

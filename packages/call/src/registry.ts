@@ -9,8 +9,8 @@
 
 import { type CompiledAccess, compileAccess } from "./access-control.ts";
 import { type Authority, compileAuthority } from "./authority.ts";
-import { errorMaker } from "./call-failure.ts";
-import type { AnyOperation, OperationContext } from "./operation.ts";
+import { remoteError } from "./call-error.ts";
+import type { AnyOperation, ErrorDeclarations, OperationContext } from "./operation.ts";
 
 /** Where an operation comes from. Only what is local, or of a session, composes. */
 export type Provenance =
@@ -129,6 +129,14 @@ export function register(operation: AnyOperation, provenance: Provenance): Regis
     authority: compileAuthority(name, composes),
     error: errorMaker(errors),
   });
+}
+
+/** `context.error` of an operation with these errors. */
+function errorMaker(errors: ErrorDeclarations): OperationContext["error"] {
+  return (code: string, details?: unknown, message?: string) => {
+    const text = message ?? (Object.hasOwn(errors, code) ? errors[code]!.description : code);
+    return remoteError(code, text, details === undefined ? undefined : { details });
+  };
 }
 
 /** As far as a function's own kind tells; what it returns is looked at when it does. */

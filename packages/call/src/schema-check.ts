@@ -6,7 +6,6 @@
 
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { type CallError, remoteError } from "./call-error.ts";
-import type { CallContext } from "./operation-context.ts";
 import type { Schema } from "./operation.ts";
 
 export type Checked = StandardSchemaV1.Result<unknown>;
@@ -34,8 +33,8 @@ export function invalidInput(issues: readonly StandardSchemaV1.Issue[]): CallErr
  *
  * @throws {OutputMismatch} if it does not pass; so does the promise reject.
  */
-export function checkedOutput(context: CallContext, value: unknown): unknown {
-  const checked = validate(context.registration.operation.output, value);
+export function checkedOutput(schema: Schema, value: unknown): unknown {
+  const checked = validate(schema, value);
   return checked instanceof Promise ? checked.then(outputOf) : outputOf(checked);
 }
 

@@ -16,8 +16,8 @@ import {
   type OperationType,
 } from "./operation.ts";
 import type { OwnershipProvider } from "./ownership.ts";
+import type { PeerLayers } from "./peer-layers.ts";
 import { layerOf, type OperationLayer, type Registration } from "./registry.ts";
-import type { PeerLayers } from "./spine.ts";
 
 /** An operation in a list. */
 export interface ListedOperation {
