@@ -11,13 +11,14 @@ import {
 
 test("parseLocalForward() takes three and four parts, IPv6 in brackets, and sockets on either side", () => {
   for (const [text, listen, target] of [
-    ["5432:db.internal:5432", "127.0.0.1:5432", "db.internal:5432"],
-    ["0:localhost:80", "127.0.0.1:0", "localhost:80"],
-    ["localhost:8080:web:80", "127.0.0.1:8080", "web:80"],
+    ["5432:db.internal:5432", "localhost:5432", "db.internal:5432"],
+    ["0:localhost:80", "localhost:0", "localhost:80"],
+    ["localhost:8080:web:80", "localhost:8080", "web:80"],
+    ["127.0.0.1:8080:web:80", "127.0.0.1:8080", "web:80"],
     ["*:8080:web:80", "[::]:8080", "web:80"],
     ["[::1]:8080:[2001:db8::1]:80", "[::1]:8080", "[2001:db8::1]:80"],
-    ["8080:[::1]:80", "127.0.0.1:8080", "[::1]:80"],
-    ["8080:/run/app.sock", "127.0.0.1:8080", "/run/app.sock"],
+    ["8080:[::1]:80", "localhost:8080", "[::1]:80"],
+    ["8080:/run/app.sock", "localhost:8080", "/run/app.sock"],
     ["[::1]:8080:/run/app.sock", "[::1]:8080", "/run/app.sock"],
     ["/tmp/db.sock:db.internal:5432", "/tmp/db.sock", "db.internal:5432"],
     ["/tmp/a.sock:/tmp/b.sock", "/tmp/a.sock", "/tmp/b.sock"],
@@ -49,7 +50,7 @@ test("parseRemoteForward() takes the same, names of the other side, and a port a
 });
 
 test("parseDynamicForward() takes a port, alone or with an address", () => {
-  assert.equal(formatPlace(parseDynamicForward("1080").listen), "127.0.0.1:1080");
+  assert.equal(formatPlace(parseDynamicForward("1080").listen), "localhost:1080");
   assert.equal(formatPlace(parseDynamicForward("[::1]:0").listen), "[::1]:0");
 });
 

@@ -154,7 +154,7 @@ export function warningOf(place: Place): FlowWarning | undefined {
     return { text, hint: "without an address it is localhost" };
   }
   const text = `${listen} is open to other machines, and whoever connects uses the rights of this key`;
-  return { text, hint: "without an address it is 127.0.0.1" };
+  return { text, hint: "without an address it is localhost" };
 }
 
 function leads({ listen, target }: Place): string {

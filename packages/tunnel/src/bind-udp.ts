@@ -7,13 +7,11 @@
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { once } from "node:events";
 import { isIPv6 } from "node:net";
+import type { BoundLocal } from "./bind-local.ts";
 
-export interface BoundUdp {
-  readonly address: { readonly address: string; readonly port: number };
+export interface BoundUdp extends BoundLocal {
   /** @returns false: dropped. */
   send(packet: Uint8Array, to: { readonly address: string; readonly port: number }): boolean;
-  /** Idempotent. */
-  close(): Promise<void>;
 }
 
 /** Bytes that may wait for the system to take them. */

@@ -5,16 +5,17 @@ import { parseForward, parseListen } from "./forward-spec.ts";
 
 test("parseForward() takes three and four parts, and IPv6 in brackets", () => {
   for (const [text, bind, port, host, hostPort] of [
-    ["5432:db.internal:5432", "127.0.0.1", 5432, "db.internal", 5432],
-    ["0:localhost:80", "127.0.0.1", 0, "localhost", 80],
-    ["localhost:8080:web:80", "127.0.0.1", 8080, "web", 80],
+    ["5432:db.internal:5432", "localhost", 5432, "db.internal", 5432],
+    ["0:localhost:80", "localhost", 0, "localhost", 80],
+    ["localhost:8080:web:80", "localhost", 8080, "web", 80],
+    ["127.0.0.1:8080:web:80", "127.0.0.1", 8080, "web", 80],
     ["0.0.0.0:8080:10.0.0.1:80", "0.0.0.0", 8080, "10.0.0.1", 80],
     ["[::1]:8080:[2001:db8::1]:80", "::1", 8080, "2001:db8::1", 80],
-    ["8080:[::1]:80", "127.0.0.1", 8080, "::1", 80],
+    ["8080:[::1]:80", "localhost", 8080, "::1", 80],
     ["*:8080:web:80", "::", 8080, "web", 80],
     [":8080:web:80", "::", 8080, "web", 80],
-    ["8080:WEB.Example.:80", "127.0.0.1", 8080, "web.example", 80],
-    ["8080:bücher.example:80", "127.0.0.1", 8080, "xn--bcher-kva.example", 80],
+    ["8080:WEB.Example.:80", "localhost", 8080, "web.example", 80],
+    ["8080:bücher.example:80", "localhost", 8080, "xn--bcher-kva.example", 80],
   ] as const) {
     assert.deepEqual(parseForward(text), { bind, port, target: { host, port: hostPort } }, text);
   }
@@ -46,7 +47,7 @@ test("parseForward() says what is wrong", () => {
 });
 
 test("parseListen() takes a port, alone or with an address", () => {
-  assert.deepEqual(parseListen("1080"), { bind: "127.0.0.1", port: 1080 });
+  assert.deepEqual(parseListen("1080"), { bind: "localhost", port: 1080 });
   assert.deepEqual(parseListen("[::1]:1080"), { bind: "::1", port: 1080 });
   assert.deepEqual(parseListen("*:0"), { bind: "::", port: 0 });
   assert.throws(() => parseListen("a:b:c"), SyntaxError);

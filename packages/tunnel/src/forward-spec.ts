@@ -7,7 +7,7 @@
 import { bindOf, hostOf, portOf, specParts, wrongSpec } from "./spec-parts.ts";
 
 export interface ForwardSpec {
-  /** Local address to listen on: an IP address. */
+  /** Where to listen: an IP address, or `localhost`, which is both loopbacks. */
   readonly bind: string;
   /** Local port; 0: the system picks one. */
   readonly port: number;
@@ -16,8 +16,7 @@ export interface ForwardSpec {
 }
 
 /**
- * Parse a forward. Without `bind` it is `127.0.0.1`; `localhost` means that too, and `*` every address. IPv6
- * stands in brackets.
+ * Parse a forward. Without `bind` it is `localhost`; `*` means every address. IPv6 stands in brackets.
  *
  * @throws {SyntaxError} if `text` is anything else; the message quotes it.
  */

@@ -9,16 +9,16 @@ import type { Listener } from "./listener.ts";
 import { tunnelPair, udpServer } from "./testing.ts";
 
 /** A client of a local port. */
-async function client({ address }: Listener) {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+async function client({ address: { port } }: Listener, address = "127.0.0.1") {
+  const socket = createSocket(address === "::1" ? "udp6" : "udp4").bind(0, address);
   await once(socket, "listening");
   return {
-    send: (text: string) => socket.send(text, address.port, address.address),
+    send: (text: string) => socket.send(text, port, address),
     async ask(text: string): Promise<string> {
       const answer = once(socket, "message") as Promise<[Buffer, { port: number }]>;
-      socket.send(text, address.port, address.address);
+      socket.send(text, port, address);
       const [packet, from] = await answer;
-      assert.equal(from.port, address.port);
+      assert.equal(from.port, port);
       return String(packet);
     },
     [Symbol.dispose]: () => void socket.close(),
@@ -54,6 +54,17 @@ for (const multiplexed of [true, false]) {
     await alsoServed;
   });
 }
+
+test("forwardUdp() is at both loopbacks with one port", async () => {
+  await using target = await echo();
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  await using local = await forwardUdp(node.dial, { port: 0, target: target.to });
+  assert.equal(local.address.address, "127.0.0.1");
+  using a = await client(local);
+  using b = await client(local, "::1");
+  assert.deepEqual(await Promise.all([a.ask("a"), b.ask("b")]), ["a", "b"]);
+  assert.equal(local.connections, 2);
+});
 
 test("forwardUdp() makes room for a new client by who was silent the longest", async () => {
   await using target = await echo();

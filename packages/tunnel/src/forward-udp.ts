@@ -7,7 +7,8 @@
 import type { RemoteInfo } from "node:dgram";
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { type Logger, silentLogger } from "@alknet/core/log";
-import { bindUdp } from "./bind-udp.ts";
+import { bindLocal } from "./bind-local.ts";
+import { bindUdp, type BoundUdp } from "./bind-udp.ts";
 import { logFailure } from "./forward.ts";
 import type { Target } from "./granted-addresses.ts";
 import type { Listener } from "./listener.ts";
@@ -16,7 +17,11 @@ import { DEFAULT_UDP_IDLE } from "./packet-flow.ts";
 import { udpFlows } from "./udp-flows.ts";
 
 export interface ForwardUdpOptions {
-  /** @default "127.0.0.1": whoever can send there uses the rights of this node. */
+  /**
+   * An address, or `localhost`: both loopbacks, at one port. Whoever can send there uses the rights of this node.
+   *
+   * @default "localhost"
+   */
   host?: string | undefined;
   /** 0: the system picks one. */
   port: number;
@@ -44,7 +49,7 @@ export async function forwardUdp(
   dial: DialWithConnection,
   options: ForwardUdpOptions,
 ): Promise<Listener> {
-  const { host = "127.0.0.1", port, target, maxClients = 1_024, idle = DEFAULT_UDP_IDLE } = options;
+  const { host = "localhost", port, target, maxClients = 1_024, idle = DEFAULT_UDP_IDLE } = options;
   const { clock = systemClock, logger = silentLogger, onfailure } = options;
 
   function tell(error: Error): void {
@@ -54,18 +59,22 @@ export async function forwardUdp(
   }
 
   const flows = udpFlows({ dial, max: maxClients, idle, clock, onfailure: tell });
-  const local = await bindUdp(host, port, (packet: Uint8Array, from: RemoteInfo) => {
-    flows.send(`${from.address} ${from.port}`, packet, () => ({
-      target,
-      onpacket: (answer) => void local.send(answer, from),
-    }));
-  });
+  async function bind(address: string, wanted: number): Promise<BoundUdp> {
+    const local = await bindUdp(address, wanted, (packet: Uint8Array, from: RemoteInfo) => {
+      flows.send(`${from.address} ${from.port}`, packet, () => ({
+        target,
+        onpacket: (answer) => void local.send(answer, from),
+      }));
+    });
+    return local;
+  }
+  const locals = await bindLocal(host, port, bind);
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
-    await Promise.all([local.close(), flows.close()]);
+    await Promise.all([...locals.map((local) => local.close()), flows.close()]);
   }
   return {
-    address: local.address,
+    address: locals[0]!.address,
     get connections() {
       return flows.size;
     },

@@ -42,6 +42,27 @@ test("forward() carries each connection to the target, half-close included", asy
   );
 });
 
+test("forward() is at both loopbacks with one port, unless it is told an address", async () => {
+  await using target = await tcpServer((socket) => socket.pipe(socket));
+  await using node = tunnelPair(["tunnel:dial:localhost:*"]);
+  for (const host of [undefined, "localhost"]) {
+    await using local = await forward(node.dial, { host, port: 0, target: target.to });
+    const { port } = local.address;
+    for (const address of ["127.0.0.1", "::1"]) {
+      const socket = connect({ host: address, port, allowHalfOpen: true });
+      socket.end(address);
+      assert.equal(String(await readAll(socket)), address);
+    }
+    await local.close();
+    for (const address of ["127.0.0.1", "::1"]) {
+      await assert.rejects(readAll(connect({ host: address, port })), { code: "ECONNREFUSED" });
+    }
+  }
+  await using alone = await forward(node.dial, { host: "127.0.0.1", port: 0, target: target.to });
+  const { port } = alone.address;
+  await assert.rejects(readAll(connect({ host: "::1", port })), { code: "ECONNREFUSED" });
+});
+
 test("forward() works over a connection with one stream for each", async () => {
   await using target = await tcpServer((socket) => socket.pipe(socket));
   await using node = tunnelPair(["tunnel:dial:localhost:*"], { multiplexed: false });

@@ -7,11 +7,16 @@
 import { createServer, type AddressInfo, type Socket } from "node:net";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import { resetSocket } from "@alknet/core/reset-socket";
+import { bindLocal, type BoundLocal } from "./bind-local.ts";
 import { bindUnix } from "./bound-server.ts";
 import { removeDeadSocket } from "./dead-socket.ts";
 
 export interface ListenerOptions {
-  /** @default "127.0.0.1": whoever can connect uses the rights of this node. */
+  /**
+   * An address, or `localhost`: both loopbacks, at one port. Whoever can connect uses the rights of this node.
+   *
+   * @default "localhost"
+   */
   host?: string | undefined;
   /** 0: the system picks one. */
   port: number;
@@ -36,6 +41,7 @@ export interface TcpAddress {
 
 /** A running listener; `await using` closes it. */
 export interface Listener<Address = TcpAddress> extends AsyncDisposable {
+  /** Of `localhost` 127.0.0.1, where this machine has it. */
   readonly address: Address;
   /** Connections that stand now. */
   readonly connections: number;
@@ -59,8 +65,20 @@ const MAX_CONNECTIONS = 4_096;
  * Rejects with the system's error (`EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`).
  */
 export async function listen(options: ListenerOptions, serve: ServeLocal): Promise<Listener> {
-  const { host = "127.0.0.1", port, maxConnections = MAX_CONNECTIONS } = options;
+  const { host = "localhost", port, maxConnections = MAX_CONNECTIONS } = options;
   const served = serveEach(serve, maxConnections);
+  const bound = await bindLocal(host, port, (at, wanted) => bindTcp(at, wanted, served.accept));
+  return served.listener(bound[0]!.address, async () => {
+    await Promise.all(bound.map((each) => each.close()));
+  });
+}
+
+/** Listen at one address; IPv4 counts as within `::`. */
+async function bindTcp(
+  host: string,
+  port: number,
+  accept: (socket: Socket) => void,
+): Promise<BoundLocal> {
   const server = createServer({
     allowHalfOpen: true,
     pauseOnConnect: true,
@@ -68,7 +86,7 @@ export async function listen(options: ListenerOptions, serve: ServeLocal): Promi
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   });
-  server.on("connection", served.accept);
+  server.on("connection", accept);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ host, port, backlog: 1_024 }, () => {
@@ -78,10 +96,11 @@ export async function listen(options: ListenerOptions, serve: ServeLocal): Promi
       resolve();
     });
   });
-  const { address, port: bound } = server.address() as AddressInfo;
-  return served.listener({ address, port: bound }, () => {
-    return new Promise<void>((resolve) => server.close(() => resolve()));
-  });
+  const { address, port: got } = server.address() as AddressInfo;
+  return {
+    address: { address, port: got },
+    close: () => new Promise<void>((resolve) => server.close(() => resolve())),
+  };
 }
 
 /**

@@ -13,9 +13,9 @@ export function specParts(text: string): string[] | undefined {
     : undefined;
 }
 
-/** An address of this machine to listen on. @throws {SyntaxError} */
+/** An address of this machine to listen on, or `localhost`: both loopbacks. @throws {SyntaxError} */
 export function bindOf(text: string, bind: string | undefined): string {
-  if (bind === undefined || bind.toLowerCase() === "localhost") return "127.0.0.1";
+  if (bind === undefined || bind.toLowerCase() === "localhost") return "localhost";
   if (bind === "*" || bind === "") return "::";
   const host = parseHost(bind);
   if (host?.kind !== "address") {
