@@ -4,6 +4,7 @@
  * @module
  */
 
+import { lowPortHint } from "./cannot-listen.ts";
 import { CommandError, ExitCode } from "./command-error.ts";
 import { Interrupted } from "./interrupted.ts";
 import { missingScope } from "./missing-scope.ts";
@@ -108,10 +109,8 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
   }
   const { syscall } = error as NodeJS.ErrnoException;
   if (code === "EACCES" && (syscall === "bind" || syscall === "listen" || syscall === undefined)) {
-    // Not setcap: it would have to name the Node that runs us, which is not the one in PATH.
     const { port = 443 } = error as { port?: number };
-    const hint = `ports below 1024 need rights; on Linux: sudo sysctl net.ipv4.ip_unprivileged_port_start=${port}`;
-    return { code, message, hint, exitCode: ExitCode.FAILED };
+    return { code, message, hint: lowPortHint(port), exitCode: ExitCode.FAILED };
   }
   const scope = missingScope(error);
   if (scope !== undefined) {
