@@ -435,6 +435,24 @@ export function identityStoreConformance(
       assert.equal(unused?.usedAt, undefined);
     });
 
+    test("an invitation lets nobody in whose key is that of a disabled peer, by whatever name", async () => {
+      await using fixture = await make();
+      await using store = await fixture.open();
+      await store.putPeer(peer("den", [A]));
+      await store.putPeer(peer("nas", [B]));
+      await store.changePeer("den", (entry) => ({ ...entry!, enabled: false }));
+      for (const [at, of] of [{}, { peerId: "desk" }, { peerId: "nas", addsKey: true }].entries()) {
+        const made = invitation(`made ${at}`, { id: `aaaaaaa${at}`, ...of });
+        await store.addInvitation(made);
+        assert.deepEqual(await store.redeem(made.secretHash, { fingerprint: A, as: "laptop" }), {
+          outcome: "peer gone",
+          peerId: "den",
+        });
+      }
+      await store.changePeer("den", (entry) => ({ ...entry!, enabled: true }));
+      assert.equal(store.resolveFingerprint(A)?.id, "den");
+    });
+
     test("who may choose its name gets it if it can be one, and the invitation's if not", async () => {
       await using fixture = await make();
       await using store = await fixture.open();

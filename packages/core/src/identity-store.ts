@@ -132,7 +132,14 @@ class Store implements IdentityStore {
     const note: StoreNote = (...what) => this.#note(...what);
     const check = (): void => this.#follower.check();
     this.credentials = credentialStore({ snapshot: () => this.#follower.secrets, commit, note });
-    this.#invitations = invitationStore({ backend, clock, check, commit, note });
+    this.#invitations = invitationStore({
+      backend,
+      clock,
+      peers: () => this.peers,
+      check,
+      commit,
+      note,
+    });
   }
 
   open(): Promise<void> {

@@ -19,7 +19,7 @@ export type Redeemed =
   | { readonly outcome: "unknown" | "expired" | "used" }
   /**
    * The name that it was to have is another's, or the key is; or the peer that was to get one key more is
-   * there no more, or is disabled. The invitation is as good as before.
+   * there no more, or is disabled; or the key is that of a disabled peer. The invitation is as good as before.
    */
   | { readonly outcome: "name taken" | "key known" | "peer gone"; readonly peerId: string };
 
@@ -55,6 +55,8 @@ export interface InvitationStore {
 export interface InvitationStoreParts {
   readonly backend: StoreBackend;
   readonly clock: Clock;
+  /** All that the store knows of, as of now. */
+  readonly peers: () => readonly PeerEntry[];
   /** Throws once the store is closed. */
   readonly check: () => void;
   readonly commit: StoreCommit;
@@ -69,7 +71,7 @@ const MAX_FORGOTTEN = 64;
 
 /** The invitations of a store that has `parts`. */
 export function invitationStore(parts: InvitationStoreParts): InvitationStore {
-  const { backend, clock, check, commit, note } = parts;
+  const { backend, clock, peers, check, commit, note } = parts;
   /** The latest that it has been. */
   let latest = 0;
 
@@ -115,6 +117,9 @@ export function invitationStore(parts: InvitationStoreParts): InvitationStore {
     if (holder !== undefined && holder !== before?.peerId) {
       return { outcome: "key known", peerId: holder };
     }
+    // Who was shut out comes back by no other name: it could not be enabled again then.
+    const shut = peers().find((each) => !each.enabled && each.fingerprints.includes(fingerprint));
+    if (shut !== undefined) return { outcome: "peer gone", peerId: shut.peerId };
     const { fingerprints = [], scopes = [] } = before ?? {};
     const peer = parsePeer({
       enabled: true,
