@@ -53,7 +53,7 @@ test("verifyServer() takes a name that a CA vouches for, and nothing else withou
   assert.throws(() => verifyServer(named, shows(web)), {
     code: "PEER_UNPINNED",
     seen: leaf,
-    hint: new RegExp(`fingerprint = "${leaf}"`),
+    hint: new RegExp(`alknet peers add NAME ${leaf} --address ${address}$`),
   });
   assert.throws(() => verifyServer(named, shows(node.certificate)), { seen: node.fingerprint });
   assert.throws(() => verifyServer({ kind: "unknown" }, shows(web, true)), {

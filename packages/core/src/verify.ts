@@ -89,7 +89,7 @@ function rotating(seen: string, peer: string): string {
 }
 
 function pinning(seen: string, address: string): string {
-  return `dial ${seen}@${address}, or put it into alknet.toml: fingerprint = "${seen}" under [peers.NAME]`;
+  return `dial ${seen}@${address}, or give it a name: alknet peers add NAME ${seen} --address ${address}`;
 }
 
 /**
