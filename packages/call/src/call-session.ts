@@ -94,6 +94,7 @@ class Session implements CallSession, StreamHost {
       authToken: options.authToken,
       send: (call, frame, isSubscription) => this.#streams.request(call, frame, isSubscription),
       abort: (call) => this.#streams.abort(call, encodeAborted(call.idText), CANCELLED),
+      onend: (call) => this.#streams.leave(call),
     });
     this.#gate = new RequestGate({
       hasRoom: (stream) => this.#hasRoom(stream),
@@ -222,12 +223,12 @@ class Session implements CallSession, StreamHost {
   }
 
   closedStream(stream: CallStream, error: Error | undefined): void {
-    this.#streams.forget(stream);
+    const calls = this.#streams.forget(stream);
     this.#gate.forget(stream);
     const lost = connectionLost(error);
-    this.#incoming.lose(stream.incoming, lost);
+    this.#incoming.lose(stream, lost);
     if (!this.connection.multiplexed) this.#lose(error);
-    else if (error !== undefined) this.#outgoing.lose(stream.outgoing, lost);
+    else if (error !== undefined) this.#outgoing.lose(calls, lost);
     this.#finish();
   }
 
@@ -270,7 +271,8 @@ class Session implements CallSession, StreamHost {
 
   /** End our side of a stream on which the peer has ended, once everything is answered. */
   #endIfDone(stream: CallStream): void {
-    if (stream.ended && stream.incoming.size === 0 && !this.#gate.holds(stream)) stream.end();
+    if (!stream.ended || this.#incoming.isAnsweringOn(stream) || this.#gate.holds(stream)) return;
+    stream.end();
   }
 
   /** Nothing will be answered any more. */

@@ -8,8 +8,6 @@ import type { Buffer } from "node:buffer";
 import type { Duplex } from "node:stream";
 import { withoutStack } from "@alknet/core/without-stack";
 import { FrameQueue } from "./frame-queue.ts";
-import type { Incoming } from "./incoming.ts";
-import type { Outgoing } from "./outgoing-calls.ts";
 import { type CallEvent, parseEvent } from "./wire/event.ts";
 import { type Frame, FrameReader } from "./wire/frame.ts";
 
@@ -33,10 +31,6 @@ export interface StreamHost {
 }
 
 export class CallStream {
-  /** Calls of the peer that are answered on it. */
-  readonly incoming: Set<Incoming> = new Set();
-  /** Calls of ours that were sent on it. */
-  readonly outgoing: Set<Outgoing> = new Set();
   readonly #host: StreamHost;
   readonly #queue = new FrameQueue();
   readonly #reader = new FrameReader();

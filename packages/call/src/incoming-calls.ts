@@ -42,6 +42,8 @@ export class IncomingCalls implements IncomingHost {
   readonly #hasRoom: (stream: CallStream) => boolean;
   readonly #onend: (stream: CallStream) => void;
   readonly #table = new Map<string, Incoming>();
+  /** Those in the table by the stream that they are answered on. */
+  readonly #byStream = new Map<CallStream, Set<Incoming>>();
   /** Handlers that have not returned, and the bytes of their requests. */
   #running = 0;
   #bytes = 0;
@@ -124,16 +126,23 @@ export class IncomingCalls implements IncomingHost {
     return true;
   }
 
-  /** Nobody is there to be answered any more. */
-  lose(calls: Iterable<Incoming>, error: Error): void {
-    for (const call of calls) {
-      this.#end(call);
-      call.abort(error);
-    }
+  /** A call is being answered on it. */
+  isAnsweringOn(stream: CallStream): boolean {
+    const onStream = this.#byStream.get(stream);
+    return onStream !== undefined && onStream.size > 0;
   }
 
+  /** The stream is gone: nobody is there to be answered on it any more. */
+  lose(stream: CallStream, error: Error): void {
+    const onStream = this.#byStream.get(stream);
+    if (onStream === undefined) return;
+    this.#byStream.delete(stream);
+    this.#loseEach(onStream, error);
+  }
+
+  /** The connection is gone. Takes no more calls. */
   loseAll(error: Error): void {
-    this.lose(this.#table.values(), error);
+    this.#loseEach(this.#table.values(), error);
     this.deadlines.close();
   }
 
@@ -146,6 +155,13 @@ export class IncomingCalls implements IncomingHost {
 
   listenerFailed(call: Incoming, error: unknown): void {
     this.#logger.error({ ...fieldsOf(call), err: error }, "a listener of an aborted call failed");
+  }
+
+  #loseEach(calls: Iterable<Incoming>, error: Error): void {
+    for (const call of calls) {
+      this.#end(call);
+      call.abort(error);
+    }
   }
 
   #refusal(call: Incoming): CallError | undefined {
@@ -169,7 +185,9 @@ export class IncomingCalls implements IncomingHost {
     call.awaited = true;
     this.#awaited++;
     this.#table.set(call.id, call);
-    call.stream.incoming.add(call);
+    let onStream = this.#byStream.get(call.stream);
+    if (onStream === undefined) this.#byStream.set(call.stream, (onStream = new Set()));
+    onStream.add(call);
     this.deadlines.add(call);
   }
 
@@ -249,7 +267,7 @@ export class IncomingCalls implements IncomingHost {
     call.ended = true;
     if (!call.listed) return;
     this.#table.delete(call.id);
-    call.stream.incoming.delete(call);
+    this.#byStream.get(call.stream)?.delete(call);
     this.deadlines.remove(call);
     this.#awaitNoMore(call);
     this.#onend(call.stream);

@@ -63,6 +63,8 @@ export interface OutgoingCallsOptions {
   readonly send: (call: Outgoing, frame: Frame, isSubscription: boolean) => void;
   /** Have the peer stop what it does for `call`. */
   readonly abort: (call: Outgoing) => void;
+  /** Called when a call has ended, before it is aborted if it is. */
+  readonly onend: (call: Outgoing) => void;
 }
 
 export class OutgoingCalls {
@@ -215,7 +217,7 @@ export class OutgoingCalls {
     call.ended = true;
     this.#table.delete(call.id);
     this.#deadlines.remove(call);
-    call.stream?.outgoing.delete(call);
+    this.#options.onend(call);
     if (call.onabort !== undefined) call.signal?.removeEventListener("abort", call.onabort);
   }
 }

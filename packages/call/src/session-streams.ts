@@ -20,7 +20,8 @@ const LARGE = 65_536;
 export class SessionStreams {
   readonly #connection: Connection;
   readonly #host: StreamHost;
-  readonly #streams = new Set<CallStream>();
+  /** Those in use, and the calls of ours that were sent on each and have not ended. */
+  readonly #streams = new Map<CallStream, Set<Outgoing>>();
   readonly #own = new Set<CallStream>();
   #shared: CallStream | undefined;
 
@@ -34,7 +35,7 @@ export class SessionStreams {
   }
 
   [Symbol.iterator](): IterableIterator<CallStream> {
-    return this.#streams.values();
+    return this.#streams.keys();
   }
 
   /** Take what the peer opens, until there will be none. */
@@ -54,7 +55,7 @@ export class SessionStreams {
   request(call: Outgoing, frame: Frame, isSubscription: boolean): void {
     const wantsOwn = isSubscription || frame.length > LARGE;
     if (!wantsOwn || !this.#connection.multiplexed || this.#own.size >= MAX_OWN) {
-      return put(call, frame, this.#sharedStream());
+      return this.#put(call, frame, this.#sharedStream());
     }
     void this.#requestOnOwn(call, frame);
   }
@@ -74,10 +75,18 @@ export class SessionStreams {
     if (this.#own.has(stream)) stream.destroy(reason);
   }
 
-  forget(stream: CallStream): void {
+  /** The call has ended, and shares no more in the fate of its stream. */
+  leave(call: Outgoing): void {
+    if (call.stream !== undefined) this.#streams.get(call.stream)?.delete(call);
+  }
+
+  /** The stream is gone. @returns the calls of ours that were sent on it and have not ended. */
+  forget(stream: CallStream): Iterable<Outgoing> {
+    const calls = this.#streams.get(stream) ?? [];
     this.#streams.delete(stream);
     this.#own.delete(stream);
     if (this.#shared === stream && this.#connection.multiplexed) this.#shared = undefined;
+    return calls;
   }
 
   #sharedStream(): CallStream {
@@ -90,7 +99,7 @@ export class SessionStreams {
 
   #add(): CallStream {
     const stream = new CallStream(this.#host);
-    this.#streams.add(stream);
+    this.#streams.set(stream, new Set());
     return stream;
   }
 
@@ -120,17 +129,17 @@ export class SessionStreams {
     setImmediate(() => giveUp.abort());
     const duplex = await this.#connection.open({ signal: giveUp.signal }).catch(() => undefined);
     if (call.ended) return void duplex?.destroy();
-    if (duplex === undefined) return put(call, frame, this.#sharedStream());
+    if (duplex === undefined) return this.#put(call, frame, this.#sharedStream());
     const stream = this.#add();
     this.#own.add(stream);
-    put(call, frame, stream);
+    this.#put(call, frame, stream);
     stream.attach(duplex);
     stream.end();
   }
-}
 
-function put(call: Outgoing, frame: Frame, stream: CallStream): void {
-  call.stream = stream;
-  call.frame = stream.send(frame);
-  stream.outgoing.add(call);
+  #put(call: Outgoing, frame: Frame, stream: CallStream): void {
+    call.stream = stream;
+    call.frame = stream.send(frame);
+    this.#streams.get(stream)?.add(call);
+  }
 }
