@@ -23,9 +23,7 @@ import {
   NOTIFICATIONS,
   PEERS,
 } from "./migrations/1-tables.ts";
-
-/** Statements from one version to the next, for a table's quoted name; `index` makes quoted names of indexes. */
-export type Step = (table: string, index: (name: string) => string) => readonly string[];
+import type { Step } from "./migrations/step.ts";
 
 export type Migrations = Readonly<Record<TableName, readonly Step[]>>;
 

@@ -13,7 +13,7 @@ import { Duplex } from "node:stream";
 import { CloseCode, closeCodeOf } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
 import { pack } from "./framed-slabs.ts";
-import { MAX_QUEUED } from "./join.ts";
+import { MAX_QUEUED } from "./max-queued.ts";
 import { FlowCut } from "./reset.ts";
 import { endRecord, RecordDecoder, resetRecord } from "./wire/record.ts";
 
@@ -106,7 +106,7 @@ export function framed(stream: Duplex): FramedFlow {
         : stream.write(records, (error) => {
             if (error === null || error === undefined) release();
           });
-    // The mark of `join`: see there.
+    // The mark of `join`.
     return room || stream.writableLength < MAX_QUEUED;
   }
 

@@ -7,8 +7,9 @@ import { CloseCode } from "@alknet/core/close-code";
 import { StreamReset } from "@alknet/core/connection";
 import { connectionPair } from "@alknet/core/testing";
 import { framed } from "./framed.ts";
-import { join, MAX_QUEUED } from "./join.ts";
+import { join } from "./join.ts";
 import { connectLarge, MAX_READ } from "./large-reads.ts";
+import { MAX_QUEUED } from "./max-queued.ts";
 import { readAll, socketPair, tcpServer } from "./testing.ts";
 
 /** An application at each end: `left.a` … `left.b` joined to `right.a` … `right.b`. */

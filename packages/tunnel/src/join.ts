@@ -9,15 +9,8 @@ import type { Socket } from "node:net";
 import { resetSocket } from "@alknet/core/reset-socket";
 import type { FramedFlow } from "./framed.ts";
 import { takeReads } from "./large-reads.ts";
+import { MAX_QUEUED } from "./max-queued.ts";
 import { FlowCut, FlowReset } from "./reset.ts";
-
-/**
- * Bytes that may wait in front of one side before the other is no longer read.
- *
- * Node's own mark of 64 KiB is one read of a socket: every one then costs a pause, a resume and two
- * system calls.
- */
-export const MAX_QUEUED: number = 256 * 1024;
 
 /** How a joined flow came to its end. */
 export type FlowEnd =

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { Step } from "../migrations.ts";
+import type { Step } from "./step.ts";
 
 export const PEERS: Step = (table, index) => [
   `CREATE TABLE ${table} (
