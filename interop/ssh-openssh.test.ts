@@ -189,7 +189,10 @@ async function startMaster(it: OpenSsh) {
   await master.waitFor(/Entering interactive session/);
   return {
     run: (...command: string[]) => it.run(["-T", ...socket], ...command),
-    [Symbol.asyncDispose]: () => master[Symbol.asyncDispose](),
+    // By SIGTERM it would wait for something to happen, if that came just before it polls.
+    async [Symbol.asyncDispose]() {
+      await master.stop("SIGKILL");
+    },
   };
 }
 
