@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { once } from "node:events";
 import process from "node:process";
+import type { Readable, Writable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { killProcesses, type Leader, MARK, startTime } from "./program-processes.ts";
 
 const skip = process.platform === "linux" ? false : "only Linux tells what belongs to a program";
 
@@ -45,3 +48,43 @@ test(
     assert.equal(await text(child.stdout), "EMFILE\nSIGKILL\nall of it\n");
   },
 );
+
+test(
+  "killProcesses() of several programs in one turn kills what each has started, and nothing else",
+  { skip },
+  async () => {
+    const [one, other, third] = [
+      await startMarked("one"),
+      await startMarked("other"),
+      await startMarked("third"),
+    ];
+    killProcesses(one.leader);
+    killProcesses(other.leader);
+    // The last who holds it has died.
+    await Promise.all([one.over, other.over]);
+    const answer = once(third.child.stdout, "data");
+    third.child.stdin.write("there?\n");
+    assert.equal(String(await answer), "there?\n");
+    killProcesses(third.leader);
+    await third.over;
+  },
+);
+
+/** A shell, and below it a program in a session of its own, which says again what it is told. */
+async function startMarked(mark: string): Promise<Marked> {
+  const since = startTime();
+  // What is put into the background has no input unless it is told one.
+  const words = ["-c", "exec 3<&0; setsid sh -c 'echo begun; exec cat' <&3 & wait"];
+  const env = { ...process.env, [MARK]: mark };
+  const child = spawn("sh", words, { env, detached: true, stdio: ["pipe", "pipe", "inherit"] });
+  const leader = { pid: child.pid ?? -1, mark, since, hasEnded: false };
+  child.once("exit", () => (leader.hasEnded = true));
+  await once(child.stdout, "data");
+  return { child, leader, over: once(child, "close") };
+}
+
+interface Marked {
+  readonly child: ChildProcessByStdio<Writable, Readable, null>;
+  readonly leader: Leader;
+  readonly over: Promise<unknown>;
+}

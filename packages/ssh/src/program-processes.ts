@@ -36,7 +36,27 @@ interface Process {
   readonly pid: number;
   readonly parent: number;
   readonly session: number;
+  /** In ticks. */
+  readonly started: number;
+  /** Its environment, as `/proc` has it. */
+  readonly environment: () => string;
 }
+
+type Find = (table: readonly Process[]) => readonly number[];
+
+/** Signals that are to go to what `find` finds. */
+interface Order {
+  readonly leader: Leader;
+  readonly names: readonly NodeJS.Signals[];
+  readonly find: Find;
+  readonly triesLeft: number;
+}
+
+/**
+ * Those of this turn, whose processes are found in one look at the machine. That takes some milliseconds, and a right that
+ * is taken back, or a connection that dies, may end a hundred programs.
+ */
+let orders: Order[] = [];
 
 /** For {@linkcode Leader}: what began before cannot be its. */
 export function startTime(): number {
@@ -56,9 +76,9 @@ export function signalSession(leader: Leader, ...names: readonly NodeJS.Signals[
 /**
  * Kill all that a program has started, also what has left its session.
  *
- * Neither this nor {@linkcode signalSession} throws: they are called when something is over, where nobody would hear of
- * it. Without a descriptor to look into `/proc` with, the program's group gets the signals at once, and the rest for up to
- * a minute as soon as there is one.
+ * It is done at the end of this turn, for all programs that end in it. Neither this nor {@linkcode signalSession} throws:
+ * they are called when something is over, where nobody would hear of it. Without a descriptor to look into `/proc` with,
+ * the program's group gets the signals at once, and the rest for up to a minute as soon as there is one.
  */
 export function killProcesses(leader: Leader): void {
   signalAll(leader, ["SIGKILL"], (table) => belonging(leader, table));
@@ -67,33 +87,46 @@ export function killProcesses(leader: Leader): void {
 function signalAll(
   leader: Leader,
   names: readonly NodeJS.Signals[],
-  find: (table: readonly Process[]) => readonly number[],
+  find: Find,
   triesLeft: number = LOOK_AGAIN.tries,
 ): void {
+  if (orders.length === 0) queueMicrotask(signalOrdered);
+  orders.push({ leader, names, find, triesLeft });
+}
+
+function signalOrdered(): void {
+  const all = orders;
+  orders = [];
   try {
-    if (process.platform === "linux") return signalFound(leader, names, find);
+    if (process.platform === "linux") return signalFound(all);
   } catch {
-    const again = (): void => signalAll(leader, names, find, triesLeft - 1);
-    if (triesLeft > 0) setTimeout(again, LOOK_AGAIN.after).unref();
-    if (triesLeft < LOOK_AGAIN.tries) return;
+    for (const { leader, names, find, triesLeft } of all) {
+      const again = (): void => signalAll(leader, names, find, triesLeft - 1);
+      if (triesLeft > 0) setTimeout(again, LOOK_AGAIN.after).unref();
+    }
   }
-  for (const name of names) signalGroup(leader, name);
+  for (const { leader, names, triesLeft } of all) {
+    if (triesLeft < LOOK_AGAIN.tries) continue;
+    for (const name of names) signalGroup(leader, name);
+  }
 }
 
 /** @throws the system's error while it has no descriptors: `EMFILE`, `ENFILE`. */
-function signalFound(
-  leader: Leader,
-  names: readonly NodeJS.Signals[],
-  find: (table: readonly Process[]) => readonly number[],
-): void {
-  const met = new Set<number>();
-  for (let round = 0; round < ROUNDS; round++) {
-    const found = find(processes(leader)).filter((pid) => !met.has(pid));
-    // Each round finds what those of the last had started before the signal met them.
-    if (found.length === 0) return;
-    for (const pid of found) {
-      met.add(pid);
-      for (const name of names) signal(pid, name);
+function signalFound(all: readonly Order[]): void {
+  const left = new Map(all.map((order) => [order, new Set<number>()]));
+  for (let round = 0; round < ROUNDS && left.size > 0; round++) {
+    const table = processes(Math.min(...all.map(({ leader }) => leader.since)));
+    for (const [order, met] of left) {
+      const { leader, names, find } = order;
+      // What began before cannot be its.
+      const since = table.filter(({ started }) => started >= leader.since * TICKS);
+      const found = find(since).filter((pid) => !met.has(pid));
+      // Each round finds what those of the last had started before the signal met them.
+      if (found.length === 0) left.delete(order);
+      for (const pid of found) {
+        met.add(pid);
+        for (const name of names) signal(pid, name);
+      }
     }
   }
 }
@@ -106,7 +139,10 @@ function sessionOf(leader: Leader, table: readonly Process[]): number[] {
 
 function belonging(leader: Leader, table: readonly Process[]): number[] {
   const found = new Set(sessionOf(leader, table));
-  for (const { pid } of table) if (!found.has(pid) && isMarked(pid, leader.mark)) found.add(pid);
+  const mark = `\0${MARK}=${leader.mark}\0`;
+  for (const { pid, environment } of table) {
+    if (!found.has(pid) && environment().includes(mark)) found.add(pid);
+  }
   // A set grows while it is gone through: to the last descendant.
   for (const each of found) {
     for (const { pid, parent } of table) if (parent === each) found.add(pid);
@@ -114,21 +150,22 @@ function belonging(leader: Leader, table: readonly Process[]): number[] {
   return [...found];
 }
 
-/** Those that run and began after a program. */
-function processes({ since }: Leader): Process[] {
+/** Those that run and began after `since`, in seconds. */
+function processes(since: number): Process[] {
   return readdirSync("/proc").flatMap((name) => {
     const found = /^\d+$/.test(name) ? read(`/proc/${name}/stat`) : undefined;
     if (found === undefined) return [];
     // proc_pid_stat(5): the name of the program is in brackets, and may have brackets and blanks in it.
     const fields = found.slice(found.lastIndexOf(")") + 2).split(" ");
     const [state, parent, , session] = fields;
-    if (state === "Z" || state === "X" || Number(fields[19]) < since * TICKS) return [];
-    return [{ pid: Number(name), parent: Number(parent), session: Number(session) }];
+    const started = Number(fields[19]);
+    if (state === "Z" || state === "X" || started < since * TICKS) return [];
+    let variables: string | undefined;
+    const environment = (): string => (variables ??= `\0${read(`/proc/${name}/environ`) ?? ""}`);
+    return [
+      { pid: Number(name), parent: Number(parent), session: Number(session), started, environment },
+    ];
   });
-}
-
-function isMarked(pid: number, mark: string): boolean {
-  return `\0${read(`/proc/${pid}/environ`) ?? ""}`.includes(`\0${MARK}=${mark}\0`);
 }
 
 /** `undefined`: it has ended, or is another user's. @throws as {@linkcode signalFound}. */
