@@ -40,6 +40,23 @@ test("an agent that is not forwarded is told with the command that has it forwar
   assert.match(it.take(), /den gives no agent\nhint: .*alknet peers grant NAME ssh:agent\n$/);
 });
 
+test("a place that the far side does not connect to is named once", () => {
+  const it = teller();
+  const no = (text: string): Error => new SshClientError("CHANNEL_REFUSED", text, { reason: 1 });
+  const to = { host: "db", port: 80 };
+  assert.equal(
+    it.teller.notConnected(to, no("db:80: not allowed")).message,
+    "den does not connect to db:80: not allowed",
+  );
+  it.teller.refused(parseLocalForward("8080:db:80"), no("db:80: not allowed"), undefined);
+  it.teller.refused(parseDynamicForward("1080"), no("db:80: not allowed"), to);
+  const hint = "hint: to be let through, over there: alknet peers grant NAME tunnel:dial:db:80";
+  assert.equal(
+    it.take(),
+    `alknet: 8080:db:80: not allowed\n${hint}\nalknet: 1080 (db:80): not allowed\n${hint}\n`,
+  );
+});
+
 function teller() {
   let said = "";
   const sink = { isTerminal: false, write: (text: string): void => void (said += text) };

@@ -13,7 +13,7 @@ import { shellWord } from "./shell-word.ts";
 import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
 import { describeForward } from "./ssh-forwards.ts";
 import { lackingScope, whyNotListening } from "./ssh-told.ts";
-import { warningOf } from "./tell-flows.ts";
+import { warningOf, withoutTarget } from "./tell-flows.ts";
 import { printable, printJson, say, type Terminal } from "./terminal.ts";
 
 export interface SshTeller {
@@ -94,14 +94,15 @@ export function sshTeller(
       }
     },
     refused(forward, error, asked) {
-      const { message: reason } = error;
+      const { message } = error;
       const to = forward.target ?? asked;
+      const reason = withoutTarget(message, to && formatPlace(to));
       const scope = scopeOf(error, to);
       const hint = hintOf(scope);
       const { code } = error as { code?: string };
       if (json) {
         const event = { event: "refused", forward: forward.text, target: to && formatPlace(to) };
-        printJson(terminal, { ...event, code, scope, message: reason, hint });
+        printJson(terminal, { ...event, code, scope, message, hint });
       }
       note(
         `${forward.text}${forward.target === undefined && to ? ` (${formatPlace(to)})` : ""}: ${reason}`,
@@ -110,15 +111,14 @@ export function sshTeller(
     },
     notConnected(to, cause) {
       const scope = scopeOf(cause, to);
-      return new CommandError(
-        `${target} does not connect to ${formatPlace(to)}: ${cause.message}`,
-        {
-          code: (cause as { code?: string }).code,
-          hint: hintOf(scope),
-          exitCode: scope === undefined ? ExitCode.NOT_CONNECTED : ExitCode.NOT_ALLOWED,
-          cause,
-        },
-      );
+      const place = formatPlace(to);
+      const reason = withoutTarget(cause.message, place);
+      return new CommandError(`${target} does not connect to ${place}: ${reason}`, {
+        code: (cause as { code?: string }).code,
+        hint: hintOf(scope),
+        exitCode: scope === undefined ? ExitCode.NOT_CONNECTED : ExitCode.NOT_ALLOWED,
+        cause,
+      });
     },
     notListening(forward, cause, told) {
       const place = formatPlace(forward.listen);

@@ -168,6 +168,6 @@ function which(scope: string | undefined): string {
 }
 
 /** The far side's words begin with the target, which has been said. */
-function withoutTarget(message: string, target: string | undefined): string {
+export function withoutTarget(message: string, target: string | undefined): string {
   return message.startsWith(`${target}: `) ? message.slice(`${target}: `.length) : message;
 }
