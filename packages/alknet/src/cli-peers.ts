@@ -75,7 +75,11 @@ export function addPeersCommands(context: Context, command: MakeCommand): void {
         await (await load()).revokePeer(context, name, scopes, options),
     );
 
-  command("disable", "let a peer in by nothing, and end what it does; it keeps its rights", peers)
+  command(
+    "disable",
+    "let a peer in by nothing, nor by an invitation, and end what it does; it keeps its rights",
+    peers,
+  )
     .argument("<name>")
     .action(
       async (name: string, options: Json) =>
