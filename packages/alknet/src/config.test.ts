@@ -4,7 +4,7 @@ import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { configTemplate, EXAMPLE_CONFIG } from "@alknet/core/config-page";
-import type { NodeStatus } from "./operations/node-status.ts";
+import type { NodeStatus } from "./operations/status-document.ts";
 import { type Program, run, start, type TestHome, testHome } from "./testing.ts";
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;

@@ -6,7 +6,7 @@
 
 import type { Connection } from "@alknet/core/connection";
 import type { LiveConnection } from "@alknet/core/router";
-import type { ConnectionSelection, ConnectionStatus } from "./operations/node-connections.ts";
+import type { ConnectionSelection, ConnectionStatus } from "./operations/connection-status.ts";
 
 export interface ConnectionList {
   /** Oldest first. */

@@ -4,7 +4,7 @@ import { FakeClock } from "@alknet/core/fake-clock";
 import { MemoryDatabase } from "@alknet/core/memory-store";
 import { EventLog } from "./event-log.ts";
 import { type LogCursor, type LogEntry, logEntries, type LogOptions } from "./log-entries.ts";
-import type { RefusalStatus } from "./operations/node-status.ts";
+import type { RefusalStatus } from "./operations/status-document.ts";
 
 /** Changes `c1`, `c3`, … of a store and refusals `r2`, `r4`, …, each at its number of seconds. */
 async function sources(count: number) {

@@ -8,7 +8,7 @@
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { AuditEntry } from "@alknet/core/store-backend";
 import type { EventLog, Numbered } from "./event-log.ts";
-import type { RefusalStatus } from "./operations/node-status.ts";
+import type { RefusalStatus } from "./operations/status-document.ts";
 
 export type LogEntry =
   | ({ readonly kind: "refused" } & RefusalStatus)

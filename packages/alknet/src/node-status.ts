@@ -5,7 +5,7 @@
  */
 
 import type { SessionStatus } from "@alknet/ssh/session-status";
-import type { RefusalStatus, SshSessionStatus } from "./operations/node-status.ts";
+import type { RefusalStatus, SshSessionStatus } from "./operations/status-document.ts";
 
 /** The reason why a peer is refused that is disabled. */
 export const DISABLED = "disabled";

@@ -12,20 +12,19 @@ import type { Context } from "./context.ts";
 import { hasVault } from "./has-vault.ts";
 import type { HostKey } from "./host-key.ts";
 import { identitySource } from "./node-identity.ts";
+import type { OperatedVault } from "./operations/node-sources.ts";
 import { unlockByMachine, unlockVault } from "./open-vault.ts";
 import type { PassphraseFlags } from "./read-secret.ts";
 import { runningVault } from "./running-vault.ts";
 import { vaultKeys } from "./vault-keys.ts";
 import { createVaultAgent } from "./vault-agent.ts";
-import type { VaultAgentOperations, VaultAgentStatus } from "./vault-agent-operations.ts";
+import type { VaultAgentOperations } from "./vault-agent-operations.ts";
 
 /** What a node has of the vault; disposing ends the agent, if it is the node's own. */
-export interface NodeVault extends AsyncDisposable {
+export interface NodeVault extends OperatedVault, AsyncDisposable {
   readonly identity: NodeIdentity;
   /** The vault's, if the identity is; else it is in a file. */
   readonly hostKey: HostKey | undefined;
-  /** `undefined`: there is no vault, or its agent has ended. */
-  status(): Promise<VaultAgentStatus | undefined>;
   /** Follow the configuration. */
   reconfigure(config: Config): void;
 }

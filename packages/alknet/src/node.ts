@@ -30,8 +30,8 @@ import { reconfigure } from "./config-reload.ts";
 import { EventLog } from "./event-log.ts";
 import type { HostKey } from "./host-key.ts";
 import { DISABLED, MAX_LISTED, sessionStatus } from "./node-status.ts";
-import type { ConnectionSelection, ConnectionStatus } from "./operations/node-connections.ts";
-import type { NodeStatus, RefusalStatus } from "./operations/node-status.ts";
+import type { OperatedNode } from "./operations/node-sources.ts";
+import type { RefusalStatus } from "./operations/status-document.ts";
 import { outboundProxy } from "./outbound-proxy.ts";
 import { ownAddresses } from "./own-addresses.ts";
 import { ownName } from "./own-name.ts";
@@ -59,24 +59,16 @@ export interface NodeOptions {
 }
 
 /** A running node. */
-export interface Node extends AsyncDisposable {
+export interface Node extends OperatedNode, AsyncDisposable {
   /** Where others may reach it, `host:port`. */
   readonly addresses: readonly string[];
   readonly ticket: string;
-  /** All but what whoever reads the configuration knows. */
-  status(): Omit<NodeStatus, "configuration" | "vault">;
-  /** Connections that services have now, oldest first. */
-  connections(wanted: ConnectionSelection): ConnectionStatus[];
-  /** Close them in order, within the drain time. @returns how many. */
-  closeConnections(wanted: ConnectionSelection): number;
   /**
    * Put another configuration in place; what needs a restart stays as it is.
    *
    * @returns what that has ended.
    */
   reconfigure(next: Config): Cut;
-  /** Who was not let in, the newest last. */
-  readonly refusals: EventLog<RefusalStatus>;
   /** Take nobody new, let what goes on finish within the drain time, give the port back. Idempotent. */
   close(): Promise<void>;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { NodeStatus } from "../operations/node-status.ts";
+import type { NodeStatus } from "../operations/status-document.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
 

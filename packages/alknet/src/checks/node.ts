@@ -6,7 +6,7 @@
 
 import { CommandError } from "../command-error.ts";
 import { askNode, type ControlPath } from "../control.ts";
-import type { NodeStatus } from "../operations/node-status.ts";
+import type { NodeStatus } from "../operations/status-document.ts";
 import { printable } from "../terminal.ts";
 import type { Finding } from "./finding.ts";
 

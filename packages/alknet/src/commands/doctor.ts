@@ -25,7 +25,7 @@ import type { Context } from "../context.ts";
 import { Interrupted } from "../interrupted.ts";
 import { knownFingerprint } from "../node-identity.ts";
 import { DISABLED, formatRefusal } from "../node-status.ts";
-import type { RefusalStatus } from "../operations/node-status.ts";
+import type { RefusalStatus } from "../operations/status-document.ts";
 import { shellWord } from "../shell-word.ts";
 import { printable, printJson, type Terminal } from "../terminal.ts";
 

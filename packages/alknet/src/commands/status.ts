@@ -8,7 +8,7 @@ import type { Context } from "../context.ts";
 import { askNode } from "../control.ts";
 import { formatSeconds } from "../milliseconds.ts";
 import { formatRefusal } from "../node-status.ts";
-import type { NodeStatus } from "../operations/node-status.ts";
+import type { NodeStatus } from "../operations/status-document.ts";
 import { printable, printFields, printJson } from "../terminal.ts";
 
 export async function status(

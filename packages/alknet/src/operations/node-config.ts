@@ -15,7 +15,7 @@ import { list } from "./lists.ts";
 import { CHANGE, LOOK } from "./node-access.ts";
 import { cut } from "./node-effect.ts";
 import type { NodeSources } from "./node-sources.ts";
-import { configFault } from "./node-status.ts";
+import { configFault } from "./status-document.ts";
 
 const CONFIG_ERRORS = {
   CONFIG_INVALID: { description: "the file cannot be used", details: configFault },

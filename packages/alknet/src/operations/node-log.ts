@@ -12,7 +12,7 @@ import { type LogCursor, logEntries } from "../log-entries.ts";
 import { declaredError, STORE_ERRORS } from "./declared-errors.ts";
 import { LOOK } from "./node-access.ts";
 import type { NodeSources } from "./node-sources.ts";
-import { refusalStatus } from "./node-status.ts";
+import { refusalStatus } from "./status-document.ts";
 
 const entry = z.discriminatedUnion("kind", [
   refusalStatus.extend({ kind: z.literal("refused") }),
