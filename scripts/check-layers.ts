@@ -2,8 +2,9 @@
  * `npm run layers`: imports point one way. The `workspaces` list, bottom-up, is the layering.
  *
  * A package may depend on those before it in the list, but not on its siblings; it imports only what
- * its manifest names; relative imports stay inside it; `wire/` imports nothing outside itself. The insides of ssh2 are
- * known to one folder. What only the tests of a package use is `test-*.ts`: not published, and held to as tests are.
+ * its manifest names; relative imports stay inside it, and never run in a circle, those of types neither;
+ * `wire/` imports nothing outside itself. The insides of ssh2 are known to one folder. What only the tests of
+ * a package use is `test-*.ts`: not published, and held to as tests are.
  *
  * @module
  */
@@ -27,6 +28,7 @@ const packages = root.workspaces.map((folder) => ({ folder, ...manifest(folder) 
 const mistakes = packages.flatMap((it, rank) => [
   ...wrongDependencies(it, rank),
   ...wrongImports(it),
+  ...circles(it),
 ]);
 mistakes.push(...wrongInsides());
 for (const mistake of mistakes) console.error(mistake);
@@ -44,10 +46,10 @@ function* wrongDependencies({ folder, run, dev }: (typeof packages)[number], ran
 
 function* wrongImports({ folder, name, run, dev }: (typeof packages)[number]) {
   for (const file of globSync(`${folder}/src/**/*.ts`)) {
-    const isTest = file.endsWith(".test.ts") || basename(file).startsWith("test-");
-    const allowed = isTest ? new Set([name, ...run, ...dev, ...root.dev]) : run;
+    const ofTests = isTest(file);
+    const allowed = ofTests ? new Set([name, ...run, ...dev, ...root.dev]) : run;
     // A test reads the package's vectors too.
-    const home = isTest ? `${folder}/` : (/^.*\/wire\//.exec(file)?.[0] ?? `${folder}/src/`);
+    const home = ofTests ? `${folder}/` : (/^.*\/wire\//.exec(file)?.[0] ?? `${folder}/src/`);
     for (const specifier of imports(readFileSync(file, "utf8"))) {
       if (isBuiltin(specifier)) continue;
       const from = /^(?:@[^/]+\/)?[^/]+/.exec(specifier)?.[0] ?? specifier;
@@ -59,6 +61,27 @@ function* wrongImports({ folder, name, run, dev }: (typeof packages)[number]) {
       }
     }
   }
+}
+
+/** Each circle of imports between files of a package, as a walk through them that comes back. */
+function* circles({ folder }: (typeof packages)[number]) {
+  const unseen = new Set(globSync(`${folder}/src/**/*.ts`).filter((file) => !isTest(file)));
+  for (const file of unseen) yield* walk(file, []);
+
+  function* walk(file: string, path: readonly string[]): Generator<string> {
+    if (path.includes(file)) {
+      const circle = [...path.slice(path.indexOf(file)), file];
+      yield `${circle.join(" imports ")}: move what they share below them, or into one file`;
+    }
+    if (!unseen.delete(file)) return;
+    for (const specifier of imports(readFileSync(file, "utf8"))) {
+      if (specifier.startsWith(".")) yield* walk(join(dirname(file), specifier), [...path, file]);
+    }
+  }
+}
+
+function isTest(file: string): boolean {
+  return file.endsWith(".test.ts") || basename(file).startsWith("test-");
 }
 
 function* wrongInsides() {
