@@ -63,8 +63,13 @@ test("alknet tells programs of wrong usage, too: one document with a stable code
     like(error.message, message);
     like(error.hint, hint);
   }
-  const wrong = await run(home, ["forward", "x", "80", "--json"]);
+  const wrong = await run(home, ["forward", "x", "80:", "--json"]);
   assert.equal((json(wrong.stdout)["error"] as { code: string }).code, "FORWARD_INVALID");
+  const twice = await run(home, ["socks", "x", "1080", "--listen", "1081", "--json"]);
+  assert.deepEqual(
+    [twice.code, (json(twice.stdout)["error"] as { code: string }).code],
+    [2, "LISTEN_INVALID"],
+  );
 });
 
 test("alknet ends what it says of a target that cannot be dialed with what to do", async () => {

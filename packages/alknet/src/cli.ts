@@ -199,7 +199,10 @@ function commands(context: Context): Command {
 
   command("forward", "make ports of another machine local ones")
     .argument("<target>", TARGET)
-    .argument("<forward...>", "[bind:]port:host:hostport, as in ssh -L; sockets by their path")
+    .argument(
+      "<forward...>",
+      "[bind:]port:host:hostport, as in ssh -L; a port alone: 9000:localhost:9000; sockets by their path",
+    )
     .option("--udp", "UDP ports, and not TCP", false)
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())
@@ -224,17 +227,17 @@ function commands(context: Context): Command {
 
   command("socks", "a local proxy (SOCKS, HTTP CONNECT) that connects from another machine")
     .argument("<target>", TARGET)
-    .option("--listen <[bind:]port>", "where to listen", "127.0.0.1:1080")
+    .argument("[listen]", "[bind:]port: where to listen (default: 1080)")
+    .option("--listen <[bind:]port>", "the same")
     .option("--user <name>", "who may use it (default: whoever can connect)")
     .option("--password-file <file>", "the password of that user, in its first line")
     .option("-v, --verbose", "log more", false)
     .addOption(overTcp())
     .addOption(overQuic())
-    .action(async (target: string, options: SocksFlags) => {
+    .action(async (target: string, place: string | undefined, options: SocksFlags) => {
       const transports = transportsOf(options);
-      await (
-        await import("./commands/socks.ts")
-      ).socks(context, target, { ...options, transports });
+      const { socks } = await import("./commands/socks.ts");
+      await socks(context, target, place, { ...options, transports });
     });
 
   addSshCommand(context, command);
@@ -305,7 +308,7 @@ interface TunnelFlags extends TransportFlags {
 }
 
 interface SocksFlags extends TunnelFlags {
-  readonly listen: string;
+  readonly listen?: string;
   readonly user?: string;
   readonly passwordFile?: string;
 }

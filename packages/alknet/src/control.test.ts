@@ -4,6 +4,7 @@ import {
   chmodSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -51,13 +52,15 @@ const statusOf = (handler: () => object) =>
 test("askNode() gets what the node answers, as its owner", async () => {
   using home = scratch();
   const list = "x".repeat(200_000);
-  await using _server = await serveControl(home.path, answering(statusOf(() => ({ list }))));
+  await using server = await serveControl(home.path, answering(statusOf(() => ({ list }))));
   const answer: object = await askNode(home.path, (node) => node.status());
   assert.deepEqual(answer, { list });
   assert.equal(statSync(home.path.run).mode & 0o777, 0o700);
   assert.equal(statSync(home.path.controlSocket).mode & 0o777, 0o600);
   const pid = readFileSync(join(home.path.run, "node.pid"), "utf8");
   assert.equal(pid, `${process.pid}\n`);
+  await server[Symbol.asyncDispose]();
+  assert.deepEqual(readdirSync(home.path.run), []);
 });
 
 test("askNode() tells the node's errors by their code", async () => {

@@ -8,7 +8,7 @@
  */
 
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Client } from "@alknet/call/client-types";
@@ -63,7 +63,16 @@ export async function serveControl(
   const server = await serveOwner({ run, socket: controlSocket }, serve, limits);
   // For when it does not answer: whoever listens there is the one who wrote this last.
   if (!isPipe(controlSocket)) writeFileSync(pidFile(path), `${process.pid}\n`, { mode: 0o600 });
-  return server;
+  return {
+    async [Symbol.asyncDispose]() {
+      try {
+        // While the socket is ours: the next node writes its own.
+        if (!isPipe(controlSocket)) rmSync(pidFile(path), { force: true });
+      } finally {
+        await server[Symbol.asyncDispose]();
+      }
+    },
+  };
 }
 
 /** The running node, as its owner calls it. */

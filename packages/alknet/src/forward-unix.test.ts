@@ -103,7 +103,7 @@ test(
     socket.write("x");
     await once(socket, "data");
     program.child.kill("SIGTERM");
-    program.child.kill("SIGTERM");
+    program.child.kill("SIGINT");
     assert.equal((await program.exited).code, 130);
     assert.equal(existsSync(paths.near), false);
     socket.destroy();

@@ -13,6 +13,7 @@ import { dirname, join } from "node:path";
 import { isatty } from "node:tty";
 import type { Home } from "@alknet/core/home";
 import { makeFolders } from "@alknet/core/make-folders";
+import { endSignals } from "./end-signals.ts";
 import { findHome } from "./home-folder.ts";
 import { secretInput } from "./secret-input.ts";
 import type { DataSink, TextSink } from "./terminal.ts";
@@ -30,14 +31,17 @@ const { runCli, tellError } = await import("./cli.ts");
 
 const interrupted = new AbortController();
 const killed = new AbortController();
+const takeSignal = endSignals(() => performance.now());
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    if (interrupted.signal.aborted) {
-      // The second one ends now, whatever is going on.
-      killed.abort();
-      process.exit(130);
+    const request = takeSignal(signal);
+    if (request === "same") return;
+    if (request === "finish" && !interrupted.signal.aborted) {
+      return interrupted.abort(new Error(`interrupted by ${signal}`));
     }
-    interrupted.abort(new Error(`interrupted by ${signal}`));
+    // Whatever is going on.
+    killed.abort();
+    process.exit(130);
   });
 }
 // Node would open its debugger on a port, to everybody on this machine, and with it all keys that are in memory.

@@ -101,6 +101,23 @@ for (const transport of ["quic", "tcp"]) {
   });
 }
 
+test("alknet forward takes a port alone for the same one here, and alknet socks its place without --listen", async () => {
+  using laptop = testHome();
+  await using node = await startNode(laptop);
+  const port = await freePort();
+  await using forward = start(laptop, ["forward", node.ticket, `${port}`, "--json"]);
+  assert.deepEqual((await forward.ready)["forwards"], [
+    { listen: `127.0.0.1:${port}`, target: `localhost:${port}` },
+  ]);
+  for (const [place, expected] of [
+    ["0", /^127\.0\.0\.1:[0-9]+$/],
+    ["[::1]:0", /^\[::1\]:[0-9]+$/],
+  ] as const) {
+    await using proxy = start(laptop, ["socks", node.ticket, place, "--json"]);
+    assert.match(String((await proxy.ready)["listen"]), expected);
+  }
+});
+
 test("alknet forward tells a person which right is missing", async () => {
   using laptop = testHome();
   await using target = await echo();
@@ -277,7 +294,8 @@ test("a transfer at SIGTERM finishes, of the node as of the forward; a second si
     } else {
       socket.on("error", () => {});
       const closed = new Promise((resolve) => socket.resume().once("close", resolve));
-      program.child.kill("SIGTERM");
+      // Another one than the first: it is no echo of that.
+      program.child.kill("SIGINT");
       assert.equal((await program.exited).code, 130);
       // A node that ends like this tells nobody: its peer finds out in time.
       if (who === "node") continue;

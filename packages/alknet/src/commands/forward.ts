@@ -62,9 +62,10 @@ function udpLocal(text: string): Local {
   };
 }
 
+/** A port alone is that of the other machine itself, and the same here. */
 function parseSpec(text: string): { readonly listen: ForwardPlace; readonly target: ForwardPlace } {
   try {
-    return parseLocalForward(text);
+    return parseLocalForward(/^[0-9]+$/.test(text) ? `${text}:localhost:${text}` : text);
   } catch (error) {
     throw invalid((error as Error).message, error);
   }
@@ -73,7 +74,7 @@ function parseSpec(text: string): { readonly listen: ForwardPlace; readonly targ
 function invalid(message: string, cause?: unknown): CommandError {
   return new CommandError(message, {
     code: "FORWARD_INVALID",
-    hint: "for example 5432:localhost:5432",
+    hint: "for example 5432, or 5432:localhost:5432",
     exitCode: ExitCode.USAGE,
     cause,
   });

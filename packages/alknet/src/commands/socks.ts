@@ -17,7 +17,8 @@ import { shellWord } from "../shell-word.ts";
 export interface SocksCommandOptions {
   readonly json: boolean;
   readonly verbose: boolean;
-  readonly listen: string;
+  /** The place to listen, where it is not an argument. */
+  readonly listen?: string | undefined;
   /** Who may use the proxy; goes with a file that has the password in its first line. */
   readonly user?: string | undefined;
   readonly passwordFile?: string | undefined;
@@ -27,9 +28,10 @@ export interface SocksCommandOptions {
 export async function socks(
   context: Context,
   target: string,
+  place: string | undefined,
   { json, verbose, listen, user, passwordFile, transports }: SocksCommandOptions,
 ): Promise<void> {
-  const { bind, port } = parseWhere(listen);
+  const { bind, port } = parseWhere(place, listen);
   const login = loginOf(user, passwordFile);
   await runLocalListeners(context, {
     target,
@@ -46,8 +48,8 @@ export async function socks(
         },
       },
     ],
-    describe([place]) {
-      const where = place!.listen;
+    describe([got]) {
+      const where = got!.listen;
       const withLogin = login === undefined ? "" : ` --proxy-user ${shellWord(login.user)}`;
       const words = [
         `proxy on ${where} (SOCKS 5, SOCKS 4a, HTTP CONNECT), names resolved over there:`,
@@ -108,13 +110,19 @@ function passwordIn(path: string): string {
   return file.text.split(/\r?\n/, 1)[0]!;
 }
 
-function parseWhere(text: string): { bind: string; port: number } {
+function parseWhere(
+  argument: string | undefined,
+  option: string | undefined,
+): { readonly bind: string; readonly port: number } {
   try {
-    return parseListen(text);
+    if (argument !== undefined && option !== undefined) {
+      throw new SyntaxError(`cannot listen at ${argument} and at ${option}: expected one of them`);
+    }
+    return parseListen(argument ?? option ?? "1080");
   } catch (error) {
     throw new CommandError((error as Error).message, {
       code: "LISTEN_INVALID",
-      hint: "for example --listen 127.0.0.1:1080",
+      hint: "for example 1080, or 127.0.0.1:1080",
       exitCode: ExitCode.USAGE,
       cause: error,
     });
