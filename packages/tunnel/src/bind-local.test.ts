@@ -8,7 +8,7 @@ function system(taken: readonly string[], failure: string = "EADDRINUSE") {
   let next = 40_000;
   return {
     bound,
-    async bind(address: string, wanted: number) {
+    bind: async (address: string, wanted: number) => {
       const port = wanted === 0 ? next++ : wanted;
       const place = `${address} ${port}`;
       if (taken.includes(place) || taken.includes(address)) {
