@@ -1,10 +1,11 @@
 /**
  * How much garbage V8 may let lie, for processes that move bytes.
  *
- * Every read of a socket is a buffer outside the heap. By V8's own rules a heap of 9 MB with a gigabyte a
+ * Every read of a socket, and of QUIC, is a buffer outside the heap. By V8's own rules a heap of 9 MB with a gigabyte a
  * second of these passing through it is collected in full ten times a second: measured on a forwarded flow, 40 %
  * of the processor time of both ends. With a budget there is one such collection in 4 GiB, and the process
- * stays as large as it was (about 190 MB): young buffers are freed by the short collections anyway.
+ * stays as large as it was (about 190 MB): young buffers are freed by the short collections anyway. Beside a
+ * download by `alknet ssh`, V8's threads otherwise have the core that the echo of another session waits for.
  *
  * @module
  */

@@ -11,6 +11,7 @@ import { CloseCode } from "@alknet/core/close-code";
 import { carrySsh } from "../carry-ssh.ts";
 import { openClient } from "../client.ts";
 import type { Context } from "../context.ts";
+import { setHeapBudget } from "../heap-budget.ts";
 import { Interrupted } from "../interrupted.ts";
 import { makeKnownHosts, pinHostKey } from "../known-hosts.ts";
 import { peerCalled } from "../peer-called.ts";
@@ -29,6 +30,7 @@ export async function proxy(
   host: string,
   { transports }: ProxyOptions,
 ): Promise<void> {
+  setHeapBudget();
   const { home, terminal, interrupted } = context;
   const client = await openClient(context);
   try {

@@ -15,6 +15,7 @@ import { openClient } from "../client.ts";
 import { cannotListen } from "../cannot-listen.ts";
 import { CommandError, ExitCode } from "../command-error.ts";
 import type { Context } from "../context.ts";
+import { setHeapBudget } from "../heap-budget.ts";
 import { Interrupted } from "../interrupted.ts";
 import { peerCalled } from "../peer-called.ts";
 import { ProgramEnded } from "../program-ended.ts";
@@ -59,6 +60,7 @@ export async function sshCommand(
   where: string,
   options: SshCommandOptions,
 ): Promise<void> {
+  setHeapBudget();
   const { home, terminal, interrupted } = context;
   const { user, host } = splitUser(where);
   const dialing = await openClient(context);
