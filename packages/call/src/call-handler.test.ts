@@ -7,7 +7,7 @@ import type { PeerEntry } from "@alknet/core/peers";
 import { connectionPair } from "@alknet/core/testing";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { z } from "zod";
-import { fails } from "./call-fixture.ts";
+import { fails } from "./test-fixture.ts";
 import { CALL_ALPN, callHandler, type CallHandlerOptions } from "./call-handler.ts";
 import { createCallPeers } from "./call-peers.ts";
 import { callSession } from "./call-session.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
-import { callPair, fails } from "./call-fixture.ts";
+import { callPair, fails } from "./test-fixture.ts";
 import { createCallPeers } from "./call-peers.ts";
 import { fromCall } from "./from-call.ts";
 import { type AnyOperation, operation, type OperationContext } from "./operation.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import { CallError } from "./call-error.ts";
-import { type CallPair, callPair } from "./call-fixture.ts";
+import { type CallPair, callPair } from "./test-fixture.ts";
 import type { Caller } from "./caller.ts";
 import { client } from "./client.ts";
 import type { Client } from "./client-types.ts";

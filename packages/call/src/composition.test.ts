@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
-import { callPair, fails } from "./call-fixture.ts";
+import { callPair, fails } from "./test-fixture.ts";
 import {
   type AnyOperation,
   type Composition,

@@ -7,7 +7,7 @@ import { connectionPair } from "@alknet/core/testing";
 import type { StandardSchemaV1 } from "@standard-schema/spec";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
-import { CALLER_KEY, callPair } from "./call-fixture.ts";
+import { CALLER_KEY, callPair } from "./test-fixture.ts";
 import { callSession } from "./call-session.ts";
 import { createDispatch } from "./dispatch.ts";
 import { type AnyOperation, operation } from "./operation.ts";

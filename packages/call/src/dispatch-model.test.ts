@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 import * as fc from "fast-check";
 import { z } from "zod";
 import { CallError } from "./call-error.ts";
-import { type CallPair, callPair } from "./call-fixture.ts";
+import { type CallPair, callPair } from "./test-fixture.ts";
 import { operation, type OperationContext } from "./operation.ts";
 import type { CallSession } from "./session.ts";
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
 import { type CallError } from "./call-error.ts";
-import { type CallPair, callPair, fails } from "./call-fixture.ts";
+import { type CallPair, callPair, fails } from "./test-fixture.ts";
 import { type AnyOperation, operation, type OperationContext } from "./operation.ts";
 import { withEventId } from "./output-stream.ts";
 

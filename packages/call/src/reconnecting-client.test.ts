@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FakeClock } from "@alknet/core/testing";
 import { z } from "zod";
-import { type CallPair, callPair } from "./call-fixture.ts";
+import { type CallPair, callPair } from "./test-fixture.ts";
 import { client } from "./client.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 import { withEventId } from "./output-stream.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
 import type { CallError } from "./call-error.ts";
-import { callPair } from "./call-fixture.ts";
+import { callPair } from "./test-fixture.ts";
 import { client } from "./client.ts";
 import { type AnyOperation, operation } from "./operation.ts";
 import { memoryOwnership } from "./ownership.ts";
