@@ -7,6 +7,7 @@
 
 import { Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
+import { holding } from "./holding.ts";
 import { free, freeRead } from "./packet-cipher.ts";
 
 /** Most that waits to be written, in bytes. */
@@ -24,19 +25,19 @@ const LONG_TURN = 512 * 1024;
  */
 const SHORT_TURN = 64 * 1024;
 
-/** Who has a terminal at present. */
-let typists = 0;
+const typing = holding();
 
-/** Somebody has a terminal: all that is passed on in this process goes by short turns, until this is disposed of. */
+/**
+ * Somebody has a terminal: all that is read and passed on in this process goes by short turns, until this is disposed
+ * of.
+ */
 export function shortTurns(): Disposable {
-  let isOver = false;
-  typists++;
-  return {
-    [Symbol.dispose]() {
-      if (!isOver) typists--;
-      isOver = true;
-    },
-  };
+  return typing.hold();
+}
+
+/** @returns the most that is taken at a time, in bytes: `long`, while nobody types. */
+export function turnLength(long: number): number {
+  return typing.isHeld ? SHORT_TURN : long;
 }
 
 /**
@@ -57,7 +58,7 @@ export function passOn(from: Readable, to: Writable, most: number = MAX_WAITING)
     to.write(data, () => written(data));
     isFull = pieces >= MAX_PIECES || to.writableLength >= most;
     taken += data.length;
-    if (taken >= (typists > 0 ? SHORT_TURN : LONG_TURN)) pause ??= setImmediate(goOn);
+    if (taken >= turnLength(LONG_TURN)) pause ??= setImmediate(goOn);
     if (isFull || pause !== undefined) from.pause();
   }
 

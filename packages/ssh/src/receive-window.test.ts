@@ -51,6 +51,32 @@ test("a window does not grow beyond what a gigabyte a second needs, however fast
   }
 });
 
+test("little is under way on a short line while somebody types, and a whole window again when nobody does", () => {
+  const windows = receiveWindows();
+  const window = windows.open(0);
+  const typing = windows.typing();
+  assert.ok(window.received(1.5 * MiB));
+  assert.equal(window.grant(0, 1, 4), 0);
+  for (let at = 2; at < 8; at++) {
+    assert.ok(window.received(MiB / 2));
+    assert.equal(window.grant(MiB / 4 + 1, at, 4), 0);
+    assert.equal(window.grant(0, at, 4), MiB / 2);
+  }
+  assert.equal(window.size, 2 * MiB);
+  typing[Symbol.dispose]();
+  assert.equal(window.grant(0, 1_000, 4), 1.5 * MiB);
+});
+
+test("a long line, or one that is not known, has its window while somebody types", () => {
+  const windows = receiveWindows();
+  using _typing = windows.typing();
+  const window = windows.open(0);
+  assert.ok(window.received(2 * MiB));
+  assert.equal(window.grant(0, 100, undefined), 2 * MiB);
+  assert.ok(window.received(2 * MiB));
+  assert.equal(window.grant(0, 105, 5), 4 * MiB);
+});
+
 test("received() tells of a peer that sends more than it may", () => {
   const window = receiveWindows().open(0);
   assert.ok(window.received(2 * MiB));

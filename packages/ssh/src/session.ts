@@ -251,6 +251,7 @@ export function serveSession(session: Session, context: SessionContext): void {
       return leave(channel, { kind: "failed", error: error as Error });
     }
     using _turns = terminal && shortTurns();
+    using _windows = terminal && client.typing();
     const { stdin, stdout, stderr, ended } = program;
     // A program that reads no more has ended its stdin, or itself: what still comes goes nowhere.
     stdin.on("error", () => channel.resume());

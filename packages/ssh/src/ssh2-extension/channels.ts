@@ -59,6 +59,8 @@ export interface Channels {
   openAgent(): Promise<Duplex>;
   /** Send what has waited for the transport, or for new keys. */
   resume(): void;
+  /** Windows are kept small on a short line, until this is disposed of: somebody types. */
+  typing(): Disposable;
   /** Windows grow to what the round trip asks for, in milliseconds, once that is known. */
   setRoundTrip(time: number): void;
 }
@@ -287,6 +289,7 @@ export function extendChannels(insides: Insides, options: ChannelOptions): Chann
     resume() {
       for (const channel of [...waiting.keys()]) resumeChannel(channel);
     },
+    typing: () => windows.typing(),
     setRoundTrip(time) {
       roundTrip = time;
     },

@@ -116,6 +116,29 @@ test("both directions of a channel wait for their reader, whoever has opened it"
   }
 });
 
+test("little is under way to a server on a short line while somebody types on the connection", async () => {
+  // Its time stands still: a round trip takes none.
+  await using it = await connect({ serverClock: new FakeClock() });
+  const bulk = await it.exec("nothing");
+  const [reader] = it.sessions;
+  assert.ok(reader !== undefined);
+  const { outgoing } = bulk as unknown as { outgoing: { window: number } };
+  const read = async (): Promise<number> => {
+    bulk.write(Buffer.alloc(4 * MiB));
+    let left = 4 * MiB;
+    reader.on("data", (data: Buffer) => (left -= data.length));
+    while (left > 0) await turn();
+    reader.removeAllListeners("data");
+    await turns(50);
+    return outgoing.window;
+  };
+  const typing = it.extended.typing();
+  const window = await read();
+  assert.ok(window > 0 && window <= MiB / 2, `${window} bytes may come`);
+  typing[Symbol.dispose]();
+  assert.ok((await read()) > MiB / 2);
+});
+
 test("a keystroke goes past bulk that waits for the transport; a flood of them waits too", async () => {
   await using it = await connect({});
   const bulk = await it.exec("nothing");

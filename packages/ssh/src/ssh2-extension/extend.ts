@@ -5,7 +5,8 @@
  * - **Exchanges of keys** (`keys.ts`): ML-KEM, `server-sig-algs`, keys that are changed in time.
  * - **Flow control** (`channels.ts`): windows that grow and are enforced, writes that wait.
  * - **Malformed messages** are the end (`malformed.ts`).
- * - **A limit on channels**, requests of a session after its stdin has ended, no reading while answers pile up.
+ * - **Reading by turns** while somebody types, and not while answers pile up (`read-turns.ts`).
+ * - **A limit on channels**, requests of a session after its stdin has ended.
  *
  * @module
  */
@@ -23,6 +24,7 @@ import { type Channel, type Insides, insidesOf } from "./insides.ts";
 import { extendKeys } from "./keys.ts";
 import { holdBehindLogin } from "./login.ts";
 import "./malformed.ts";
+import { readByTurns } from "./read-turns.ts";
 
 export { USER_SIGNATURES } from "./keys.ts";
 
@@ -59,12 +61,12 @@ export interface ExtendedClient {
   adopt<AnyChannel extends ServerChannel>(channel: AnyChannel): AnyChannel;
   /** Open a channel to the agent that the client has forwarded. Rejects if it refuses. */
   openAgent(): Promise<Duplex>;
+  /** Somebody has a terminal on this connection, until this is disposed of: what is typed waits behind little. */
+  typing(): Disposable;
 }
 
 /** Round trips that are measured: the first of a connection is of programs that have just begun. */
 const ROUND_TRIPS = 4;
-/** With so much of answers waiting, in bytes, nothing more is read. */
-const ANSWER_QUEUE = 2 ** 20;
 
 /** The transport under a client. */
 export function transportOf(client: Connection): Duplex {
@@ -123,6 +125,7 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
     keys.count(data.length);
   };
   const isSocket = transport instanceof Socket;
+  const hasRead = readByTurns(transport);
   const parse = protocol.parse.bind(protocol);
   protocol.parse = (data, from, to) => {
     const { _decipher: decipher } = protocol;
@@ -131,12 +134,9 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
     if (isRead && isSocket && transport.listenerCount("data") === 1) freeRead(data);
     keys.count(to - from);
     keys.watch();
-    if (transport.writableLength > ANSWER_QUEUE) transport.pause();
+    hasRead(to - from);
   };
-  transport.on("drain", () => {
-    transport.resume();
-    channels.resume();
-  });
+  transport.on("drain", () => channels.resume());
   transport.once("close", () => keys.release());
   insides.once("ready", () => measure(insides, clock, (time) => channels.setRoundTrip(time)));
   return {
@@ -145,6 +145,7 @@ function extend(insides: Insides, options: ExtensionOptions): ExtendedClient {
       return channel;
     },
     openAgent: () => channels.openAgent(),
+    typing: () => channels.typing(),
   };
 }
 
