@@ -94,6 +94,10 @@ export const benches: Readonly<Record<string, Listed>> = {
     about: "a keystroke there and back beside a bulk transfer, at our server and at sshd",
     load: () => import("./ssh-echo.ts"),
   },
+  "ssh-echo-upload": {
+    about: "the same while an upload runs",
+    load: () => import("./ssh-echo-upload.ts"),
+  },
   "ssh-sessions": {
     about: "new sessions a second on one connection, at our server and at sshd",
     load: () => import("./ssh-sessions.ts"),
