@@ -12,6 +12,7 @@ import type { SessionEnd, SshClient, SshSession } from "@alknet/ssh/client";
 import { terminalModes } from "@alknet/ssh/client-terminal-modes";
 import { passOn, shortTurns } from "@alknet/ssh/pass-on";
 import type { Context } from "./context.ts";
+import { holdBack } from "./hold-back.ts";
 import { escapeHelp, escapes } from "./ssh-escape.ts";
 import type { SshTeller } from "./ssh-teller.ts";
 import { describeModes, enterRawMode, type RawMode, sizeOf } from "./ssh-tty.ts";
@@ -38,8 +39,6 @@ export type SessionOutcome =
 
 /** Variables that go along; the far side takes those that it lets in. */
 const PASSED = /^(?:LANG|LC_[A-Z]+|COLORTERM|NO_COLOR)$/;
-/** Most that is kept of what comes beside the output of a terminal, in bytes: more than words, and it is not ours to keep. */
-const MAX_HELD = 8_192;
 /** Of a signal without a number here. */
 const UNKNOWN_SIGNAL = 255;
 
@@ -107,29 +106,6 @@ export async function runSession(
     screen?.off("resize", onresize);
     release();
   }
-}
-
-/**
- * On a terminal all that a program prints comes as output, and beside it are the last words of its server, such as of a
- * right that was taken back. They are kept until the terminal is as it was: on an application's screen nobody reads them.
- *
- * @returns how to let them go
- */
-function holdBack(from: Readable, to: Writable): () => void {
-  const held: Buffer[] = [];
-  let size = 0;
-  const hold = (bytes: Buffer): void => {
-    held.push(bytes);
-    size += bytes.length;
-    if (size > MAX_HELD) release();
-  };
-  const release = (): void => {
-    from.off("data", hold);
-    for (const bytes of held.splice(0)) to.write(bytes);
-    from.pipe(to, { end: false });
-  };
-  from.on("data", hold);
-  return release;
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
