@@ -453,6 +453,21 @@ export function identityStoreConformance(
       assert.equal(store.resolveFingerprint(A)?.id, "den");
     });
 
+    test("an invitation lets nobody in whose peer another process has just disabled", async () => {
+      await using fixture = await make();
+      await using here = await fixture.open();
+      await here.putPeer(peer("den", [A]));
+      const made = invitation("made", { peerId: "desk" });
+      await here.addInvitation(made);
+      await using there = await fixture.open();
+      await here.changePeer("den", (entry) => ({ ...entry!, enabled: false }));
+      // Which may not have been heard of over there.
+      assert.deepEqual(await there.redeem(made.secretHash, { fingerprint: A }), {
+        outcome: "peer gone",
+        peerId: "den",
+      });
+    });
+
     test("who may choose its name gets it if it can be one, and the invitation's if not", async () => {
       await using fixture = await make();
       await using store = await fixture.open();

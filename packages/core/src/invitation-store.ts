@@ -55,7 +55,7 @@ export interface InvitationStore {
 export interface InvitationStoreParts {
   readonly backend: StoreBackend;
   readonly clock: Clock;
-  /** All that the store knows of, as of now. */
+  /** All that the store knows of, as this process has seen it last. */
   readonly peers: () => readonly PeerEntry[];
   /** Throws once the store is closed. */
   readonly check: () => void;
@@ -118,8 +118,13 @@ export function invitationStore(parts: InvitationStoreParts): InvitationStore {
       return { outcome: "key known", peerId: holder };
     }
     // Who was shut out comes back by no other name: it could not be enabled again then.
-    const shut = peers().find((each) => !each.enabled && each.fingerprints.includes(fingerprint));
-    if (shut !== undefined) return { outcome: "peer gone", peerId: shut.peerId };
+    for (const each of peers().filter((it) => it.fingerprints.includes(fingerprint))) {
+      // Another process may have disabled it a moment ago, or enabled it, or have taken the key away.
+      const now = await transaction.peer(each.peerId);
+      if (now?.enabled === false && now.fingerprints.includes(fingerprint)) {
+        return { outcome: "peer gone", peerId: now.peerId };
+      }
+    }
     const { fingerprints = [], scopes = [] } = before ?? {};
     const peer = parsePeer({
       enabled: true,
