@@ -1,7 +1,8 @@
 /**
- * Results that are kept: lines appended to `RESULTS.md`, under the machine, the versions and the day.
+ * Results that are kept: in `RESULTS.md` each bench has a section, with its last runs, the newest first, under the day, the
+ * machine and the versions.
  *
- * A list and not a table, because the formatter would align the columns anew with each row.
+ * Lists and no tables, because the formatter would align the columns anew with each row.
  *
  * @module
  */
@@ -12,25 +13,41 @@ import { cpus, release, totalmem, type as system } from "node:os";
 import type { Comparison, Outcome } from "./harness.ts";
 
 const FILE = new URL("RESULTS.md", import.meta.url);
+/** Runs of a bench that are kept: what differs between them is how far to trust one. */
+const RUNS = 3;
 
 const HEAD = `# Results
 
-Appended by \`npm run -s bench -- NAME --record\`. Read ratios, not figures: machines and their moods differ, under 15 % is noise.
-A ratio above 1 means that we are better.
+Written by \`npm run -s bench -- NAME --record\`: the last ${RUNS} runs of each bench, the newest first. Read ratios, not figures: machines and
+their moods differ, under 15 % is noise. A ratio above 1 means that we are better.
 `;
 
-/** Append an outcome. */
-export function record(outcome: Outcome, options: { quick: boolean }): void {
+/** Keep an outcome. */
+export function record(outcome: Outcome, { quick }: { quick: boolean }): void {
   const before = existsSync(FILE) ? readFileSync(FILE, "utf8") : HEAD;
   const day = new Date().toISOString().slice(0, 10);
-  const heading = `## ${day}, commit ${commit()}: ${machine()}; Node ${process.versions.node}`;
-  const headings = before.split("\n").filter((line) => line.startsWith("## "));
-  const begun = headings.at(-1) === heading;
-  const lines = [outcome.main, ...(outcome.variants ?? [])].map((row) => line(row, options.quick));
-  for (const [name, value] of Object.entries(outcome.facts ?? {})) {
-    lines.push(`- ${outcome.main.name}, ${name}: ${value}`);
+  const heading = `${day}, commit ${commit()}: ${machine()}; Node ${process.versions.node}`;
+  writeFileSync(FILE, withRun(before, outcome, { heading, quick }));
+}
+
+/** @returns what `RESULTS.md` is with one more run. */
+export function withRun(
+  before: string,
+  outcome: Outcome,
+  { heading, quick }: { heading: string; quick: boolean },
+): string {
+  const { name } = outcome.main;
+  const lines = [outcome.main, ...(outcome.variants ?? [])].map((row) => line(row, quick));
+  for (const [fact, value] of Object.entries(outcome.facts ?? {})) {
+    lines.push(`- ${name}, ${fact}: ${value}`);
   }
-  writeFileSync(FILE, `${before}${begun ? "" : `\n${heading}\n\n`}${lines.join("\n")}\n`);
+  const [, ...sections] = before.split(/^## /m);
+  const benches = new Map(sections.map((each) => [each.slice(0, each.indexOf("\n")), each]));
+  const [, ...runs] = (benches.get(name) ?? "").split(/^### /m);
+  const kept = [`${heading}\n\n${lines.join("\n")}\n`, ...runs].slice(0, RUNS);
+  benches.set(name, `${name}\n\n${kept.map((run) => `### ${run.trim()}\n`).join("\n")}`);
+  const sorted = [...benches].toSorted(([one], [other]) => (one < other ? -1 : 1));
+  return [HEAD, ...sorted.map(([, section]) => `## ${section.trim()}\n`)].join("\n");
 }
 
 function line(row: Comparison, quick: boolean): string {
