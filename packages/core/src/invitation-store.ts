@@ -120,9 +120,9 @@ export function invitationStore(parts: InvitationStoreParts): InvitationStore {
     // Who was shut out comes back by no other name: it could not be enabled again then.
     for (const each of peers().filter((it) => it.fingerprints.includes(fingerprint))) {
       // Another process may have disabled it a moment ago, or enabled it, or have taken the key away.
-      const now = await transaction.peer(each.peerId);
-      if (now?.enabled === false && now.fingerprints.includes(fingerprint)) {
-        return { outcome: "peer gone", peerId: now.peerId };
+      const row = await transaction.peer(each.peerId);
+      if (row?.enabled === false && row.fingerprints.includes(fingerprint)) {
+        return { outcome: "peer gone", peerId: row.peerId };
       }
     }
     const { fingerprints = [], scopes = [] } = before ?? {};
