@@ -81,3 +81,8 @@ export async function inParallel(
     }),
   );
 }
+
+/** Resolves once `list` has `least` entries: what comes late shall be counted, too. */
+export async function untilLength(list: readonly unknown[], least: number): Promise<void> {
+  while (list.length < least) await new Promise((resolve) => setTimeout(resolve, 1));
+}

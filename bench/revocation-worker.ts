@@ -15,7 +15,7 @@ import { formatHostPort } from "@alknet/core/host";
 import { createIdentity } from "@alknet/core/identity-file";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { bind } from "@alknet/quic/endpoint";
-import { number, obey, parseWords, text } from "./commands.ts";
+import { number, obey, parseWords, text, untilLength } from "./commands.ts";
 import { openBenchStore } from "./revocation-store.ts";
 
 const ALPN = "alknet/bench";
@@ -85,10 +85,7 @@ async function dial(): Promise<void> {
       return {};
     },
     async closes(words) {
-      // What comes late shall be counted, too: the question is asked until there are enough.
-      while (closes.length < number(words, "least")) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+      await untilLength(closes, number(words, "least"));
       const answer = { closes };
       closes = [];
       return answer;

@@ -19,7 +19,7 @@ import { ownAccount } from "@alknet/ssh/account";
 import { ALPN, ssh } from "@alknet/ssh/ssh";
 import { inbound } from "@alknet/tunnel/inbound";
 import { outbound } from "@alknet/tunnel/outbound";
-import { number, obey, parseWords, text } from "./commands.ts";
+import { number, obey, parseWords, text, untilLength } from "./commands.ts";
 import { openBenchStore } from "./revocation-store.ts";
 import {
   beginWork,
@@ -86,10 +86,7 @@ async function dial(): Promise<void> {
       return {};
     },
     async ends(words) {
-      // What comes late shall be counted, too: the question is asked until there are enough.
-      while (ends.length < number(words, "least")) {
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
+      await untilLength(ends, number(words, "least"));
       const answer = { ends };
       ends = [];
       return answer;
