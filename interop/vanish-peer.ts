@@ -19,10 +19,15 @@ import ssh2, { type ClientChannel } from "ssh2";
 import { dialerOf } from "./attack.ts";
 import type { State, STATES, VanishSettings } from "./vanish-states.ts";
 
+// Also on its way there: who asked for it is gone.
+process.once("disconnect", () => process.exit());
 const settings = JSON.parse(process.argv[2] ?? "{}") as VanishSettings;
 const der = Buffer.from(settings.key, "base64");
 const identity = identityFromKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
 const dialer = dialerOf(identity);
+
+/** How long the way to a state may take, in milliseconds. */
+const LIMIT = 60_000;
 
 /** What is used of ssh2's protocol. */
 interface Insides {
@@ -233,10 +238,15 @@ function asked<Answer>(
 /** Until `stream` has said `text`. */
 async function saying(stream: Duplex, text: string): Promise<void> {
   let all = "";
-  while (!all.includes(text)) {
-    const [data] = (await once(stream, "data")) as [Buffer];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // By one listener: what comes while there is none is lost.
+  stream.on("data", function onData(data: Buffer) {
     all += String(data);
-  }
+    if (!all.includes(text)) return;
+    stream.off("data", onData);
+    resolve();
+  });
+  await promise;
 }
 
 async function echoed(stream: Duplex): Promise<void> {
@@ -247,10 +257,11 @@ async function echoed(stream: Duplex): Promise<void> {
 
 await Promise.all(
   settings.states.map(async (state) => {
-    await enter(state).catch((cause: unknown) => {
+    const late = AbortSignal.timeout(LIMIT);
+    const isLate = once(late, "abort").then(() => Promise.reject(late.reason as Error));
+    await Promise.race([enter(state), isLate]).catch((cause: unknown) => {
       throw new Error(`cannot get to "${state}" over ${settings.transport}`, { cause });
     });
   }),
 );
 process.send?.("there");
-process.once("disconnect", () => process.exit());

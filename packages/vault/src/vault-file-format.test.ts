@@ -81,6 +81,15 @@ test("random text, and text with random changes, is refused or is what was writt
   );
 });
 
+test("a cost that is no number is refused, and not quoted", () => {
+  for (const value of [{ toString: 1 }, "secret\n".repeat(30), [[7]], true, null]) {
+    for (const name of ["memory_kib", "passes", "lanes"]) {
+      const json = JSON.parse(text) as { passphrase: object };
+      refused(JSON.stringify({ ...json, passphrase: { ...json.passphrase, [name]: value } }));
+    }
+  }
+});
+
 test("a file of another version is told from a damaged one, whatever else is in it", () => {
   for (const version of [0, 2, 7, 1_000_000]) {
     for (const rest of ["", ', "unlock_keys": 7', ', "anything": {}']) {

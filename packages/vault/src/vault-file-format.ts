@@ -154,7 +154,10 @@ function sealedKeyJson({ salt, iv, key }: SealedFileKey): object {
 
 function passphraseSlot(json: Record<string, unknown>): PassphraseSlot {
   const { memory_kib: memory, passes, lanes } = json;
-  const cost = { memory, passes, lanes } as PassphraseCost;
+  if (typeof memory !== "number" || typeof passes !== "number" || typeof lanes !== "number") {
+    throw damaged("a cost of argon2id is not a number");
+  }
+  const cost = { memory, passes, lanes };
   try {
     // Before a passphrase is tried: a file must not make us take any memory or time it likes.
     checkCost(cost);
