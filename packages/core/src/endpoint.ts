@@ -13,12 +13,10 @@ import type { QuicCloseReason } from "@alknet/quic/close-reason";
 import type { QuicConnection } from "@alknet/quic/connection";
 import { bind, type QuicEndpoint } from "@alknet/quic/endpoint";
 import type { Configuration, Source } from "@alknet/quic/handshake";
-import { TlsServerConfig } from "@alknet/quic/tls";
 import type { TransportOptions } from "@alknet/quic/transport-options";
 import net from "node:net";
-import type { SecureContext } from "node:tls";
 import { authenticate, type Credential, type IdentityProvider } from "./access.ts";
-import { webCertificate } from "./certificate.ts";
+import { type AdmissionEvent, type AdmissionReport, admissionReport } from "./admission-report.ts";
 import type { ClientHello } from "./client-hello.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { CloseCode } from "./close-code.ts";
@@ -27,47 +25,28 @@ import { type Deadlines, deadlines } from "./deadlines.ts";
 import { createDialer, type Dialer } from "./dialer.ts";
 import { CertificateError, fingerprintOfSpki } from "./fingerprint.ts";
 import type { ProtocolHandler } from "./handler.ts";
+import { quicPenalty, tlsPenalty } from "./handshake-penalty.ts";
 import { type HostPort, parseHostPort } from "./host.ts";
 import type { NodeIdentity } from "./identity-file.ts";
 import { fingerprintOfLeaf } from "./leaf-fingerprint.ts";
-import {
-  AdmissionLimits,
-  type LimitsOptions,
-  type PendingHandshake,
-  type Penalty,
-} from "./limits.ts";
+import { AdmissionLimits, type LimitsOptions, type PendingHandshake } from "./limits.ts";
+import { closeServer, listenTcp } from "./listen-tcp.ts";
 import { type Logger, silentLogger } from "./log.ts";
-import { type LogDigest, logDigest } from "./log-digest.ts";
 import { DEFAULT_PORT, type PeerEntry } from "./peers.ts";
 import { PEER_WINDOW, quicConnection, resetCodeOf, STRANGER_WINDOW } from "./quic-connection.ts";
 import { createRouter, type LiveConnection, type Router, type RouterEvent } from "./router.ts";
+import { type ServerTls, serverTls } from "./server-tls.ts";
 import { cut, tcpConnection } from "./tcp-connection.ts";
-import { nodeContext, type TlsIdentity, webContext } from "./tls-context.ts";
+import type { TlsIdentity } from "./tls-context.ts";
 import {
   HandshakeDropped,
   NO_APPLICATION_PROTOCOL,
   serveTls,
   type TlsChoice,
-  type TlsOutcome,
 } from "./tls-server.ts";
 
 /** What an owner may want to hear of: what the router tells, and who did not get that far. */
-export type EndpointEvent =
-  | RouterEvent
-  | {
-      readonly kind: "turned away";
-      readonly transport: "quic" | "tcp";
-      /** IP address. Of QUIC it may be forged. */
-      readonly remoteAddress: string;
-      readonly reason: "penalty" | "limit" | "source";
-    }
-  | {
-      readonly kind: "handshake failed";
-      readonly transport: "quic" | "tcp";
-      readonly remoteAddress: string;
-      readonly reason: string;
-      readonly detail: string;
-    };
+export type EndpointEvent = RouterEvent | AdmissionEvent;
 
 export interface EndpointOptions {
   readonly identity: NodeIdentity;
@@ -109,8 +88,6 @@ export interface Endpoint extends AsyncDisposable {
 
 /** A port that was found free for TCP may be taken for UDP; so often another is tried. */
 const PORT_ATTEMPTS = 32;
-
-type HandshakeFailed = EndpointEvent & { readonly kind: "handshake failed" };
 
 interface Listener {
   readonly address: HostPort;
@@ -197,16 +174,13 @@ class Server {
   readonly #router: Router;
   readonly #limits: AdmissionLimits;
   readonly #clock: Clock;
-  readonly #logger: Logger;
-  /** Anybody can have handshakes fail, as many as they like. */
-  readonly #failures: LogDigest<HandshakeFailed>;
+  readonly #report: AdmissionReport;
   readonly #timeout: number;
   readonly #handshakes: Deadlines;
   readonly #idle: Deadlines;
   readonly #peerWindow: number;
   readonly #sockets = new Set<net.Socket>();
-  readonly #contexts: Readonly<Record<ProtocolHandler["tls"], () => SecureContext>>;
-  readonly #configs: Readonly<Record<ProtocolHandler["tls"], () => TlsServerConfig>>;
+  readonly #tls: ServerTls;
   #stopped = false;
 
   constructor(options: EndpointOptions, router: Router, limits: AdmissionLimits) {
@@ -214,33 +188,12 @@ class Server {
     this.#router = router;
     this.#limits = limits;
     this.#clock = options.clock ?? systemClock;
-    this.#logger = options.logger ?? silentLogger;
-    this.#failures = digestOf(this.#logger, this.#clock);
+    this.#report = admissionReport({ ...options, clock: this.#clock });
     this.#timeout = options.handshakeTimeout ?? 10_000;
     this.#handshakes = deadlines(this.#timeout, this.#clock);
     this.#idle = deadlines(options.idleTimeout ?? 30_000, this.#clock);
     this.#peerWindow = peerWindowOf(options);
-    const { identity } = options;
-    const web = lazy(() => options.web ?? webCertificate(["localhost"], { clock: this.#clock }));
-    const node = lazy(() => nodeContext(identity));
-    // node:tls has no raw keys: over TCP there is the leaf alone.
-    this.#contexts = { node, raw: node, web: lazy(() => webContext(web())) };
-    const own = {
-      certificates: [identity.certificate],
-      privateKey: identity.privateKeyDer,
-      clientCertificate: "request",
-    } as const;
-    this.#configs = {
-      node: lazy(() => new TlsServerConfig(own)),
-      raw: lazy(() => new TlsServerConfig({ ...own, rawPublicKeys: true })),
-      web: lazy(() => {
-        const { certificate, privateKey } = web();
-        return new TlsServerConfig({
-          certificates: [certificate],
-          privateKey: privateKey.export({ format: "der", type: "pkcs8" }),
-        });
-      }),
-    };
+    this.#tls = serverTls(options.identity, options.web, this.#clock);
   }
 
   async listen(wanted: HostPort): Promise<Listener> {
@@ -271,7 +224,7 @@ class Server {
   async destroySockets(): Promise<void> {
     await cleanStack();
     for (const socket of this.#sockets) socket.destroy();
-    this.#failures.flush();
+    this.#report.flush();
   }
 
   // TCP
@@ -305,7 +258,7 @@ class Server {
       raw.resetAndDestroy();
       if (admission.outcome === "accept") admission.handshake.failed();
       else if (admission.outcome !== "retry")
-        this.#turnedAway("tcp", remoteAddress, admission.reason);
+        this.#report.turnedAway("tcp", remoteAddress, admission.reason);
       return;
     }
     const { handshake } = admission;
@@ -315,8 +268,8 @@ class Server {
     const outcome = await serveTls(raw, (hello) => this.#choose(hello));
     inTime();
     if (outcome.kind === "failed") {
-      handshake.failed(TLS_PENALTIES[outcome.reason]);
-      this.#handshakeFailed("tcp", remoteAddress, outcome.reason, outcome.detail);
+      handshake.failed(tlsPenalty(outcome.reason));
+      this.#report.handshakeFailed("tcp", remoteAddress, outcome.reason, outcome.detail);
       return;
     }
     const { socket, alpn, serverName, certificate } = outcome;
@@ -346,7 +299,7 @@ class Server {
     const selection = this.#router.select(hello.alpn, "tcp");
     if (selection === undefined) return { kind: "alert", alert: NO_APPLICATION_PROTOCOL };
     const { alpn, tls } = selection;
-    const context = this.#contexts[tls]();
+    const context = this.#tls[tls].context();
     return { kind: "serve", context, requestCertificate: tls !== "web", alpn };
   }
 
@@ -380,7 +333,7 @@ class Server {
           });
           if (admission.outcome === "accept") pending.set(number, admission.handshake);
           else if (admission.outcome !== "retry") {
-            this.#turnedAway("quic", source.address, admission.reason);
+            this.#report.turnedAway("quic", source.address, admission.reason);
           }
           return admission.outcome;
         },
@@ -396,7 +349,7 @@ class Server {
   #configure(offered: readonly string[]): Configuration {
     const selection = this.#router.select(offered, "quic");
     if (selection === undefined) return { alert: NO_APPLICATION_PROTOCOL };
-    return { tls: this.#configs[selection.tls](), alpn: selection.alpn };
+    return { tls: this.#tls[selection.tls].config(), alpn: selection.alpn };
   }
 
   #quicFailed(
@@ -407,7 +360,7 @@ class Server {
     const penalty = quicPenalty(reason);
     handshake?.failed(penalty, source.validated);
     const detail = "reason" in reason ? reason.reason : "";
-    this.#handshakeFailed("quic", source.address, penalty ?? reason.kind, detail);
+    this.#report.handshakeFailed("quic", source.address, penalty ?? reason.kind, detail);
   }
 
   #serveQuic(connection: QuicConnection, handshake: PendingHandshake | undefined): void {
@@ -449,128 +402,15 @@ class Server {
     } catch (error) {
       if (!(error instanceof CertificateError)) throw error;
       handshake.failed("malformed", true);
-      this.#handshakeFailed(transport, remoteAddress, "malformed", error.message);
+      this.#report.handshakeFailed(transport, remoteAddress, "malformed", error.message);
       return undefined;
     }
     return { auth: authenticate(identities, credential), identities };
   }
-
-  #turnedAway(
-    transport: "quic" | "tcp",
-    remoteAddress: string,
-    reason: "penalty" | "limit" | "source",
-  ): void {
-    // Not worth a line each: who is turned away has been told of before, and may come in thousands.
-    this.#logger.debug({ transport, remoteAddress }, `turned away: ${reason}`);
-    this.#tell({ kind: "turned away", transport, remoteAddress, reason });
-  }
-
-  #handshakeFailed(
-    transport: "quic" | "tcp",
-    remoteAddress: string,
-    reason: string,
-    detail: string,
-  ): void {
-    const event = { kind: "handshake failed", transport, remoteAddress, reason, detail } as const;
-    this.#failures.add(`${transport} ${reason}`, event);
-    this.#tell(event);
-  }
-
-  #tell(event: EndpointEvent): void {
-    try {
-      this.#options.onevent?.(event);
-    } catch (error) {
-      this.#logger.error({ err: error }, "listener of endpoint events failed");
-    }
-  }
-}
-
-/** One line a minute for each transport and reason; and the first of them by itself. */
-function digestOf(logger: Logger, clock: Clock): LogDigest<HandshakeFailed> {
-  const say =
-    (level: "info" | "debug") =>
-    ({ transport, remoteAddress, reason, detail }: HandshakeFailed): void =>
-      logger[level]({ transport, remoteAddress, detail }, `handshake failed: ${reason}`);
-  return logDigest<HandshakeFailed>({
-    each: 1,
-    one: say("info"),
-    quiet: say("debug"),
-    more: (count, { transport, remoteAddress, reason, detail }) =>
-      logger.info(
-        { transport, count, last: { remoteAddress, detail } },
-        `${count} more handshakes failed: ${reason}`,
-      ),
-    clock,
-  });
 }
 
 /** Sockets that have become connections. */
 const served = new WeakSet<net.Socket>();
-
-const TLS_PENALTIES: Readonly<
-  Record<(TlsOutcome & { kind: "failed" })["reason"], Penalty | undefined>
-> = {
-  timeout: "timeout",
-  malformed: "malformed",
-  auth: "auth",
-  refused: undefined,
-  cut: undefined,
-};
-
-/** What the end of a QUIC handshake says about the client. */
-function quicPenalty(reason: QuicCloseReason): Penalty | undefined {
-  if (reason.kind === "timeout") return "timeout";
-  if (reason.kind !== "transport" || reason.by === "peer") return undefined;
-  switch (reason.alert) {
-    case undefined:
-      return "malformed";
-    case NO_APPLICATION_PROTOCOL:
-    case 40: // handshake_failure: nothing in common
-    case 70: // protocol_version
-      return undefined;
-    case 42: // bad_certificate
-    case 43: // unsupported_certificate
-    case 51: // decrypt_error: the signature does not hold
-      return "auth";
-    default:
-      return "malformed";
-  }
-}
-
-async function listenTcp(tcp: net.Server, { host, port }: HostPort): Promise<HostPort> {
-  try {
-    await listening(tcp, host, port);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // A machine without IPv6 has no "::"; there, all addresses are those of IPv4.
-    if (host !== "::" || (code !== "EAFNOSUPPORT" && code !== "EADDRNOTAVAIL")) throw error;
-    await listening(tcp, "0.0.0.0", port);
-  }
-  const bound = tcp.address() as net.AddressInfo;
-  return { host: bound.address, port: bound.port };
-}
-
-async function listening(tcp: net.Server, host: string, port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const onlistening = (): void => {
-      tcp.off("error", onerror);
-      // A later one (out of descriptors) is over with the connection that it kept from being accepted.
-      tcp.on("error", () => {});
-      resolve();
-    };
-    const onerror = (error: Error): void => {
-      tcp.off("listening", onlistening);
-      reject(error);
-    };
-    tcp.once("listening", onlistening);
-    tcp.once("error", onerror);
-    tcp.listen({ host, port, backlog: 1_024 });
-  });
-}
-
-async function closeServer(tcp: net.Server): Promise<void> {
-  await new Promise<void>((resolve) => tcp.close(() => resolve()));
-}
 
 async function stop({ tcp, quic }: Listener): Promise<void> {
   await Promise.all([closeServer(tcp), quic.close()]);
@@ -582,9 +422,4 @@ async function stop({ tcp, quic }: Listener): Promise<void> {
  */
 async function cleanStack(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
-}
-
-function lazy<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => (made ??= make());
 }
