@@ -15,7 +15,7 @@ import process from "node:process";
 import { createEndpoint } from "@alknet/core/endpoint";
 import type { ProtocolHandler } from "@alknet/core/handler";
 import { createIdentity } from "@alknet/core/identity-file";
-import type { Caps } from "@alknet/core/limits";
+import type { Caps } from "@alknet/core/limit-values";
 import { staticIdentities } from "@alknet/core/static-identities";
 import { pingHandler } from "@alknet/core/ping";
 import { native } from "@alknet/quic/native";

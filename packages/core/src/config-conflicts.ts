@@ -8,7 +8,7 @@
  * @module
  */
 
-import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
+import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limit-values.ts";
 import { nearestWord } from "./nearest-word.ts";
 import { parseDuration } from "./duration.ts";
 import { USERS } from "./login-name.ts";

@@ -6,7 +6,7 @@ import { type Config, defaultConfig } from "./config.ts";
 import { ConfigInvalid } from "./config-problem.ts";
 import { parseConfig } from "./config-parse.ts";
 import { configJsonSchema, type JsonSchema } from "./config-json-schema.ts";
-import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limits.ts";
+import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "./limit-values.ts";
 import { fails } from "./test-config.ts";
 
 const A = `ed25519:${"a".repeat(64)}`;

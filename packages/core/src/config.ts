@@ -18,7 +18,7 @@
 
 import type { ApiKeyEntry } from "./api-key.ts";
 import { type HostPort, parseHostPort } from "./host.ts";
-import { type Caps, DEFAULT_CAPS, DEFAULT_PENALTIES, type PenaltyTimes } from "./limits.ts";
+import { type Caps, DEFAULT_CAPS, DEFAULT_PENALTIES, type PenaltyTimes } from "./limit-values.ts";
 import type { LogLevel } from "./log.ts";
 import { DEFAULT_PORT, type PeerEntry } from "./peers.ts";
 import { NO_ROLES, type Roles } from "./scope-entry.ts";

@@ -6,7 +6,7 @@
 
 import type { Duplex } from "node:stream";
 import type { AuthContext, Credential } from "./access.ts";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 
 export type Transport = "quic" | "tcp" | "memory" | "unix";
 

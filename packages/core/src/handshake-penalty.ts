@@ -5,7 +5,7 @@
  */
 
 import type { QuicCloseReason } from "@alknet/quic/close-reason";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 import { NO_APPLICATION_PROTOCOL, type TlsOutcome } from "./tls-server.ts";
 
 const TLS_PENALTIES: Readonly<

@@ -2,14 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { FakeClock } from "./fake-clock.ts";
+import { type Caps, PENALTIES, type Penalty } from "./limit-values.ts";
 import {
   type Admission,
   AdmissionLimits,
   type AlpnClass,
-  type Caps,
   type ConnectionSlot,
-  PENALTIES,
-  type Penalty,
   type PendingHandshake,
 } from "./limits.ts";
 

@@ -9,7 +9,7 @@
  *   QUIC packet whose source is not proved drops nobody: it is answered with a Retry, which costs no memory.
  * - **Connections** are counted by peer if there is one, else by block.
  * - **Penalties** add up, as OpenSSH's `PerSourcePenalties` do: each mistake puts off the time at which the block is
- *   forgiven, and once that is {@linkcode MIN_PENALTY} away the block is refused until then. Only a source that was
+ *   forgiven, and once that is the minimum away the block is refused until then. Only a source that was
  *   proved (TCP, a validated QUIC path) earns one: a forged datagram must not lock out whom it names.
  *
  * Pure: no I/O, and the clock is handed in.
@@ -18,86 +18,17 @@
  */
 
 import { type Clock, systemClock } from "./clock.ts";
+import { blockContains, type IpBlock, parseIp } from "./ip-address.ts";
 import {
-  blockContains,
-  formatIp,
-  type IpAddress,
-  type IpBlock,
-  parseBlock,
-  parseIp,
-} from "./ip-address.ts";
+  type Caps,
+  checkedLimits,
+  type LimitValues,
+  type Penalty,
+  type PenaltyTimes,
+} from "./limit-values.ts";
 import { LinkedList, type ListNode } from "./linked-list.ts";
-import { type HeapEntry, MinHeap } from "./min-heap.ts";
-
-/** How many of what; see the registry's defaults. */
-export interface Caps {
-  /** Handshakes at once. */
-  readonly pending: number;
-  /** Of one block. */
-  readonly pendingPerBlock: number;
-  /** Of one block that has an authenticated connection. */
-  readonly pendingPerTrustedBlock: number;
-  /** With so many handshakes pending, QUIC sources have to prove their address first. */
-  readonly retry: number;
-  /** Connections at once. An eighth of them is kept for peers. */
-  readonly connections: number;
-  readonly connectionsPerPeer: number;
-  /** Of one block, on `alknet/*`, without a known key. */
-  readonly strangersPerBlock: number;
-  /** Of one block, on ALPNs that ask for no key. */
-  readonly webPerBlock: number;
-  /** Blocks remembered. Must exceed `pending` and `connections` together. */
-  readonly blocks: number;
-}
-
-export const DEFAULT_CAPS: Caps = Object.freeze({
-  pending: 1_024,
-  pendingPerBlock: 16,
-  pendingPerTrustedBlock: 256,
-  retry: 64,
-  connections: 16_384,
-  connectionsPerPeer: 1_024,
-  strangersPerBlock: 64,
-  webPerBlock: 1_024,
-  blocks: 65_536,
-});
-
-/** What a penalty adds, in milliseconds. */
-export const PENALTIES = {
-  auth: 5_000,
-  "unknown-key": 1_000,
-  timeout: 10_000,
-  malformed: 5_000,
-} as const;
-
-export type Penalty = keyof typeof PENALTIES;
-
-/** Penalties take effect once this much has added up, in milliseconds. */
-export const MIN_PENALTY: number = 15_000;
-/** They never add up to more than this, in milliseconds. */
-export const MAX_PENALTY: number = 600_000;
-
-/** What each penalty adds, from where they take effect, and where they end; in milliseconds. */
-export interface PenaltyTimes extends Readonly<Record<Penalty, number>> {
-  readonly minimum: number;
-  readonly maximum: number;
-}
-
-export const DEFAULT_PENALTIES: PenaltyTimes = Object.freeze({
-  ...PENALTIES,
-  minimum: MIN_PENALTY,
-  maximum: MAX_PENALTY,
-});
-
-/** What can be changed while it is in use. */
-export interface LimitValues {
-  /** Address blocks (`10.0.0.0/8`) that no limit per block and no penalty holds for. */
-  exempt?: readonly string[] | undefined;
-  /** Any of {@linkcode DEFAULT_CAPS}. */
-  caps?: Partial<Caps> | undefined;
-  /** Any of {@linkcode DEFAULT_PENALTIES}. */
-  penalties?: Partial<PenaltyTimes> | undefined;
-}
+import { MinHeap } from "./min-heap.ts";
+import { blockKey, blockText, SourceBlock } from "./source-block.ts";
 
 export interface LimitsOptions extends LimitValues {
   clock?: Clock | undefined;
@@ -444,74 +375,4 @@ export class AdmissionLimits {
     }
     if (this.#most > 0 && this.#byPending[this.#most]!.first === undefined) this.#most--;
   }
-}
-
-function checkedLimits(values: LimitValues): {
-  readonly caps: Caps;
-  readonly penalties: PenaltyTimes;
-  readonly exempt: readonly IpBlock[];
-} {
-  const caps = { ...DEFAULT_CAPS, ...values.caps };
-  const penalties = { ...DEFAULT_PENALTIES, ...values.penalties };
-  for (const [name, value] of Object.entries(caps)) {
-    if (Number.isInteger(value) && value > 0) continue;
-    throw new RangeError(`cannot limit: expected ${name} above 0, got ${value}`);
-  }
-  for (const [name, value] of Object.entries(penalties)) {
-    if (value >= 0 && value < Infinity) continue;
-    throw new RangeError(`cannot limit: expected penalty ${name} of 0 or more, got ${value}`);
-  }
-  const { blocks, pending, connections } = caps;
-  if (blocks <= pending + connections) {
-    throw new RangeError(
-      `cannot limit: expected blocks above ${pending + connections} (pending and connections), got ${blocks}`,
-    );
-  }
-  return { caps, penalties, exempt: (values.exempt ?? []).map(parseBlock) };
-}
-
-class SourceBlock implements HeapEntry {
-  readonly id: number | string;
-  /** When it is forgiven, on the clock's scale. */
-  key = Number.NEGATIVE_INFINITY;
-  heapIndex = -1;
-  /** Enough has added up: refused until then. */
-  active = false;
-  /** Drops of its handshakes, oldest first. */
-  readonly handshakes = new LinkedList<() => void>();
-  pending = 0;
-  place: ListNode<SourceBlock> | undefined;
-  authenticated = 0;
-  strangers = 0;
-  web = 0;
-
-  constructor(id: number | string) {
-    this.id = id;
-  }
-
-  penalized(now: number): boolean {
-    return this.active && this.key > now;
-  }
-
-  /** Handshakes and connections. */
-  get total(): number {
-    return this.pending + this.authenticated + this.strangers + this.web;
-  }
-
-  inUse(): boolean {
-    return this.total > 0;
-  }
-}
-
-/** What {@linkcode blockKey} stands for. */
-function blockText(id: number | string): string {
-  if (typeof id === "number") return formatIp({ family: 4, words: [id, 0, 0, 0] });
-  const [first = 0, second = 0] = id.split(".").map(Number);
-  return `${formatIp({ family: 6, words: [first, second, 0, 0] })}/64`;
-}
-
-/** IPv4 by address, IPv6 by /64: what one subscriber is given. */
-export function blockKey(address: IpAddress): number | string {
-  const [first, second] = address.words;
-  return address.family === 4 ? first : `${first}.${second}`;
 }

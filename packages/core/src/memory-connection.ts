@@ -23,7 +23,7 @@ import {
   peerReason,
 } from "./connection-life.ts";
 import { Incoming } from "./incoming.ts";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 import { MemoryStream, memoryStreams } from "./memory-stream.ts";
 import { whileMoving } from "./while-moving.ts";
 

@@ -37,7 +37,7 @@ import type { Deadlines } from "./deadlines.ts";
 import { formatHostPort } from "./host.ts";
 import { Incoming } from "./incoming.ts";
 import { formatIp, parseIp } from "./ip-address.ts";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 import { shadowOnce } from "./shadow.ts";
 import { whileMoving } from "./while-moving.ts";
 

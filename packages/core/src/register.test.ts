@@ -5,7 +5,7 @@ import type { OwnedConnection } from "./connection.ts";
 import { FakeClock } from "./fake-clock.ts";
 import type { IdentityStore } from "./identity-store.ts";
 import { createInvitation, type InvitationOptions } from "./invitation.ts";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 import { MemoryDatabase } from "./memory-store.ts";
 import type { Logger } from "./log.ts";
 import { readMessage } from "./read-message.ts";

@@ -27,7 +27,7 @@ import {
 } from "./connection-life.ts";
 import { deadlines } from "./deadlines.ts";
 import { Incoming } from "./incoming.ts";
-import type { Penalty } from "./limits.ts";
+import type { Penalty } from "./limit-values.ts";
 import type { MemoryOptions } from "./memory-connection.ts";
 import { memoryStreams } from "./memory-stream.ts";
 import { shadowOnce } from "./shadow.ts";

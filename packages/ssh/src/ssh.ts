@@ -17,7 +17,7 @@ import {
 import { type Clock, systemClock } from "@alknet/core/clock";
 import { deadlines } from "@alknet/core/deadlines";
 import type { ProtocolHandler } from "@alknet/core/handler";
-import type { Penalty } from "@alknet/core/limits";
+import type { Penalty } from "@alknet/core/limit-values";
 import { type Logger, silentLogger } from "@alknet/core/log";
 import ssh2, { type Connection as Client } from "ssh2";
 import { type Accounts, nodeAccounts } from "./account.ts";

@@ -10,7 +10,7 @@ import * as z from "zod/mini";
 import { type ConfigLimits, DEFAULT_TIMES } from "../config.ts";
 import { parseDuration } from "../duration.ts";
 import { parseBlock } from "../ip-address.ts";
-import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "../limits.ts";
+import { DEFAULT_CAPS, DEFAULT_PENALTIES } from "../limit-values.ts";
 import { count, duration, section, text } from "./forms.ts";
 import { type ConfigPart, part } from "./part.ts";
 
