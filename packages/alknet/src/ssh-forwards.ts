@@ -14,6 +14,7 @@ import type { SshClient } from "@alknet/ssh/client";
 import { joinChannel } from "@alknet/ssh/forwarding-join";
 import { listen, listenUnix } from "@alknet/tunnel/listener";
 import type { ProxyRequest } from "@alknet/tunnel/proxy-request";
+import { stopWith } from "@alknet/tunnel/stop";
 import { readSocks, refuseSocks } from "./ssh-socks.ts";
 import { formatPlace, type ForwardPlace, type SshForward } from "./ssh-forward-spec.ts";
 
@@ -41,23 +42,22 @@ export async function listenHere(
 ): Promise<LocalForward> {
   const { listen: place, target } = forward;
   const serve = async (socket: Socket, signal: AbortSignal): Promise<void> => {
-    const gone = new AbortController();
-    socket.once("close", () => gone.abort(new Error("the local connection was closed")));
-    const either = AbortSignal.any([signal, gone.signal]);
+    using wanted = stopWith(signal);
+    socket.once("close", () => wanted.abort(new Error("the local connection was closed")));
     const open = async (to: ForwardPlace): Promise<Duplex> => {
       const { remoteAddress: address = "127.0.0.1", remotePort: port = 0 } = socket;
-      const client = await current(either);
+      const client = await current(wanted.signal);
       const place = "path" in to ? { path: to.path } : { host: to.host, port: to.port };
       return await client.connect(place, { address, port });
     };
     let request: ProxyRequest | undefined;
     try {
-      if (target === undefined) request = await readSocks(socket, either);
+      if (target === undefined) request = await readSocks(socket, wanted.signal);
       const channel = await open(target ?? request!);
       if (request !== undefined) socket.write(request.accepted);
       await joinChannel(socket, channel, signal);
     } catch (error) {
-      if (either.aborted || (target === undefined && request === undefined)) return;
+      if (wanted.signal.aborted || (target === undefined && request === undefined)) return;
       onrefused(forward, error as Error, request);
       if (request !== undefined) await refuseSocks(socket, request, error);
     }

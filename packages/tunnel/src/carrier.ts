@@ -16,6 +16,7 @@ import { outbound, type OutboundFlow, type OutboundTarget } from "./outbound.ts"
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
 import { FlowReset } from "./reset.ts";
+import { stopWith } from "./stop.ts";
 import type { Announcement } from "./wire/announcement.ts";
 import { decodeReply, encodeReply, encodeRequest } from "./wire/open.ts";
 
@@ -75,11 +76,9 @@ export function carrier(options: CarrierOptions): Carrier {
   }
 
   async function carryAccepted(stream: Duplex): Promise<void> {
-    const gone = new AbortController();
-    const giveUp = (): void => gone.abort(new Error("the connection was closed over there"));
-    stream.once("close", giveUp);
-    const signal = AbortSignal.any([over.signal, gone.signal]);
-    using flow = await out.connect(owner, target, { signal });
+    using wanted = stopWith(over.signal);
+    stream.once("close", () => wanted.abort(new Error("the connection was closed over there")));
+    using flow = await out.connect(owner, target, { signal: wanted.signal });
     stream.write(encodeReply({ kind: "open", body: NOTHING }));
     await join(flow.socket, stream, { signal: over.signal });
   }
@@ -108,8 +107,8 @@ export function carrier(options: CarrierOptions): Carrier {
     const flow = multiplexed ? stream : framed(stream).on("error", () => {});
     stream.write(encodeRequest({ kind: "claim", token }));
     try {
-      const late = AbortSignal.any([over.signal, clock.timeout(DEADLINE)]);
-      const { value } = await readHead(stream, decodeReply, late);
+      using inTime = stopWith(over.signal, clock.timeout(DEADLINE));
+      const { value } = await readHead(stream, decodeReply, inTime.signal);
       if (value.kind === "refused") throw new FlowRefused(value.refusal, value.text);
       return flow;
     } catch (error) {

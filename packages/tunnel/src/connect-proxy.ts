@@ -15,6 +15,7 @@ import type { Target } from "./granted-addresses.ts";
 import type { Proxy } from "./proxy.ts";
 import { HeadMissing, readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
+import { stopWith } from "./stop.ts";
 import { formatTarget } from "./wire/host.ts";
 import { decodeHttpAnswer, encodeHttpConnect } from "./wire/http-proxy.ts";
 import type { Refusal } from "./wire/open.ts";
@@ -46,11 +47,11 @@ export async function connectByProxy(
   try {
     if (reach.isOwn?.(target.host, target.port) === true) throw ownSocket(formatTarget(target));
     const timeout = reach.clock.timeout(reach.deadline);
-    const attempt = AbortSignal.any([signal, grant.signal, timeout]);
-    const socket = await connectFirst(proxy, reach, attempt);
+    using attempt = stopWith(signal, grant.signal, timeout);
+    const socket = await connectFirst(proxy, reach, attempt.signal);
     try {
       const ask = proxy.kind === "http" ? askHttp : askSocks;
-      await ask(socket, proxy, target, attempt);
+      await ask(socket, proxy, target, attempt.signal);
     } catch (error) {
       socket.destroy();
       throw error;

@@ -12,6 +12,7 @@ import { notAllowed, ownSocket, refusedFor } from "./connect-failure.ts";
 import { type Connected, whenConnected } from "./connect.ts";
 import { followLinks } from "./follow-links.ts";
 import { FlowRefused } from "./refused.ts";
+import { stopWith } from "./stop.ts";
 import { MAX_UNIX_PATH } from "./wire/unix-path.ts";
 
 /**
@@ -43,8 +44,8 @@ export async function connectUnix(
     await using held = await holdFile(real);
     if (await isOwnPath(held.path)) throw ownSocket(path);
     const start = () => connect({ path: held.path, allowHalfOpen: true });
-    const attempt = AbortSignal.any([signal, grant.signal]);
-    return { socket: await whenConnected(start, attempt), grant };
+    using attempt = stopWith(signal, grant.signal);
+    return { socket: await whenConnected(start, attempt.signal), grant };
   } catch (error) {
     grant[Symbol.dispose]();
     signal.throwIfAborted();

@@ -27,6 +27,7 @@ import {
 import { type FlowEnd, join } from "./join.ts";
 import { readHead } from "./read-head.ts";
 import { FlowRefused } from "./refused.ts";
+import { stopWith } from "./stop.ts";
 import { encodeAnnouncement } from "./wire/announcement.ts";
 import {
   type ClaimRequest,
@@ -190,10 +191,9 @@ export function exposeServer(options: ExposeServerOptions = {}): ExposeServer {
     origin: Origin,
     signal: AbortSignal,
   ): Promise<void> {
-    const given = new AbortController();
-    const giveUp = (): void => given.abort(new Error("the connection was closed"));
-    socket.once("close", giveUp);
-    const stream = await connection.open({ signal: AbortSignal.any([signal, given.signal]) });
+    using wanted = stopWith(signal);
+    socket.once("close", () => wanted.abort(new Error("the connection was closed")));
+    const stream = await connection.open({ signal: wanted.signal });
     stream.on("error", () => {});
     stream.write(encodeRequest({ kind: "accepted", listener, origin }));
     const opened = readHead(stream, decodeReply, clock.timeout(CLAIM_WITHIN)).then(({ value }) => {
