@@ -84,6 +84,10 @@ test("parseCallInput() follows references, as far as they lead anywhere", () => 
     properties: { a: { $ref }, b: { $ref: "#/no/where" } },
   };
   assert.deepEqual(parseCallInput(["--a", "x", "--b", "1"], loop), { a: "x", b: 1 });
+  // Sixteen levels of ten ways each, if each was gone.
+  const ways = Array.from({ length: 10 }, () => ({ $ref: "#/properties/a" }));
+  const wide = { properties: { a: { anyOf: [...ways, { type: "number" }] } } };
+  assert.deepEqual(parseCallInput(["--a", "5"], wide), { a: 5 });
 });
 
 test("parseCallInput() goes by the look of a value where it knows no schema", () => {

@@ -122,9 +122,14 @@ function kindOf(value: unknown): Kind {
 /** What may stand there, as far as the schema says; none: anything. */
 function kindsOf(schema: Schema, root: Schema): ReadonlySet<Kind> {
   const kinds = new Set<Kind>();
+  // Once at each place: what refers to itself in several would be looked at for ever.
+  const seen = new Set<Schema>();
   const look = (value: unknown, depth: number): void => {
     if (!isObject(value) || depth > MAX_REFERENCES) return;
-    const { type, anyOf, oneOf, enum: values, const: only } = resolved(value, root);
+    const found = resolved(value, root);
+    if (seen.has(found)) return;
+    seen.add(found);
+    const { type, anyOf, oneOf, enum: values, const: only } = found;
     for (const each of [type].flat()) {
       if (each === "integer") kinds.add("number");
       else if (typeof each === "string") kinds.add(each as Kind);

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { ConnectionClosed } from "@alknet/core/connection";
 import { DialError } from "@alknet/core/dial-error";
 import { CommandError, ExitCode } from "./command-error.ts";
-import { explain } from "./explain.ts";
+import { exitCodeOf, explain } from "./explain.ts";
 
 test("explain() takes a command's own word for it", () => {
   const own = { code: "X", hint: "do this", details: { at: 1 }, exitCode: ExitCode.USAGE };
@@ -33,4 +33,12 @@ test("explain() says what lets a program listen at a low port: at the one that w
 test("explain() shows nothing that moves the cursor, and survives what is no error", () => {
   assert.equal(explain(new Error("a\u001b[2J")).message, "a\ufffd[2J");
   assert.equal(explain("thrown").message, "thrown");
+});
+
+test("explain() takes no code for one that it knows which every object has", () => {
+  for (const code of ["constructor", "toString", "__proto__"]) {
+    const { exitCode, hint } = explain(Object.assign(new Error("no"), { code }));
+    assert.deepEqual({ exitCode, hint }, { exitCode: 1, hint: undefined });
+    assert.equal(exitCodeOf(code), 1);
+  }
 });

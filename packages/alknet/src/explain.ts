@@ -117,14 +117,19 @@ export function explain(error: unknown, ownFingerprint?: string): Explanation {
     const hint = `to be let through, over there: alknet peers grant NAME ${shellWord(scope)}`;
     return { code, message, hint, exitCode: ExitCode.NOT_ALLOWED };
   }
-  const [exitCode, hint] = known[code] ?? [ExitCode.FAILED];
+  const [exitCode, hint] = knownOf(code);
   const report = reportOf(error);
   return { code, message, report, hint: typeof own === "string" ? own : hint, exitCode };
 }
 
 /** What a command ends with that fails with `code`. */
 export function exitCodeOf(code: string): ExitCode {
-  return known[code]?.[0] ?? ExitCode.FAILED;
+  return knownOf(code)[0];
+}
+
+/** A code may be another node's, and be called `constructor`. */
+function knownOf(code: string): readonly [ExitCode, hint?: string] {
+  return Object.hasOwn(known, code) ? known[code]! : [ExitCode.FAILED];
 }
 
 /** Lines that show where in a file something is wrong; their tabs line up with those of the file. */

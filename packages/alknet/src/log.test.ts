@@ -27,6 +27,19 @@ test("createLogger() writes for people on a terminal", async () => {
   ]);
 });
 
+test("humanLine() shows whatever was thrown", () => {
+  const shown = [null, "no way", 7, {}, { code: "E" }, { message: { toString: 1 } }].map((err) =>
+    /error=.*/
+      .exec(stripVTControlCharacters(humanLine(JSON.stringify({ level: "warn", err }))))
+      ?.at(0),
+  );
+  const told = ["null", "no way", "7", "{}", "E", '{"toString":1}'];
+  assert.deepEqual(
+    shown,
+    told.map((text) => `error=${text}`),
+  );
+});
+
 test("humanLine() lets no control character through", () => {
   const line = humanLine(
     JSON.stringify({ time: "", level: "info", msg: "a\u001b[2Jb", x: "\u202e" }),

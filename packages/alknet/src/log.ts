@@ -55,12 +55,15 @@ export function humanLine(line: string): string {
       below.push(...text.split("\n").map((each) => `    ${printable(each)}`));
     else parts.push(styleText("gray", `${key}=${printable(text)}`));
   }
-  const error = err as { message?: unknown; code?: unknown; stack?: unknown } | undefined;
-  if (error !== undefined) {
-    parts.push(styleText("gray", `error=${printable(String(error.message ?? error.code))}`));
+  if (err !== undefined) {
+    // Anything can be thrown.
+    const { message, code, stack } = Object(err) as Partial<Record<string, unknown>>;
+    const text = message ?? code ?? err;
+    const shown = typeof text === "string" ? text : JSON.stringify(text);
+    parts.push(styleText("gray", `error=${printable(shown)}`));
     // A fault of ours: whoever reports it needs to say where.
-    if (name === "error" && typeof error.stack === "string") {
-      below.push(...error.stack.split("\n").slice(1, 9).map(printable));
+    if (name === "error" && typeof stack === "string") {
+      below.push(...stack.split("\n").slice(1, 9).map(printable));
     }
   }
   return `${[parts.join(" "), ...below].join("\n")}\n`;

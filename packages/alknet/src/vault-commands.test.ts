@@ -248,7 +248,15 @@ test("alknet vault derive prints the keys of the vectors", async () => {
   );
   const unasked = await run(home, ["vault", "derive", path, "--private", "--force"]);
   fails(unasked, 2, /cannot ask for the passphrase/);
-  for (const wrong of ["m/74'/0", "m/74''", "m/2147483648'", "74'", "m//1'", "nobody"]) {
+  for (const wrong of [
+    "m/74'/0",
+    "m/74''",
+    "m/2147483648'",
+    "74'",
+    "m//1'",
+    "nobody",
+    "constructor",
+  ]) {
     const told = /(path|hardened).*\nhint: for example m\//;
     fails(await run(home, ["vault", "derive", wrong]), 2, told);
   }

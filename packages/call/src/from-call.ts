@@ -125,7 +125,7 @@ async function ask<T>(
     answer = await session.call(name, input);
   } catch (cause) {
     if (!(cause instanceof CallError)) throw cause;
-    const code = codes[cause.code] ?? "TRANSPORT";
+    const code = codes.get(cause.code) ?? "TRANSPORT";
     throw new AdapterError(code, `${name}: ${cause.message}`, { cause });
   }
   try {
@@ -136,10 +136,10 @@ async function ask<T>(
   }
 }
 
-const codes: Readonly<Record<string, AdapterError["code"] | undefined>> = {
-  NOT_FOUND: "DISCOVERY_FAILED",
-  FORBIDDEN: "UNAUTHORIZED",
-};
+const codes: ReadonlyMap<string, AdapterError["code"]> = new Map([
+  ["NOT_FOUND", "DISCOVERY_FAILED"],
+  ["FORBIDDEN", "UNAUTHORIZED"],
+]);
 
 type ForeignOperation = ReturnType<typeof parseDescribedOperation>;
 

@@ -80,6 +80,9 @@ test("typeOfSchema() is `unknown` where it does not understand, and never follow
     assert.equal(typeOf(schema), "unknown");
   }
   assert.equal(typeOf({ $ref: "#/constructor" }), "unknown");
+  // All numbers that JSON can say, and the type of one that it can not.
+  assert.equal(typeOf(JSON.parse('{ "enum": [1e999, -1e999] }')), "number");
+  assert.equal(typeOf(JSON.parse('{ "enum": [-0, 1.5e300] }')), "0 | 1.5e+300");
 });
 
 test("typeOfSchema() has an end: in depth, and in length", () => {

@@ -210,6 +210,8 @@ function printable(text: string): string {
 
 function literal(value: unknown): string {
   if (typeof value === "string") return quoted(value);
+  // JSON has `1e999`, and TypeScript no type for it.
+  if (value === Infinity || value === -Infinity) return "number";
   if (typeof value === "number" || typeof value === "boolean" || value === null)
     return String(value);
   return "unknown";

@@ -109,7 +109,8 @@ export function conflicts(root: object): readonly Conflict[] {
       }
       prefixes.add(prefix);
     }
-    const holder = claim(tokens, hash, String(prefix));
+    const by = typeof prefix === "string" ? prefix : `api_keys[${index}]`;
+    const holder = claim(tokens, hash, by);
     if (holder !== undefined) {
       const message = `this token is also the token of ${JSON.stringify(holder)}`;
       found.push({ at: [...at, "hash"], message });

@@ -354,6 +354,9 @@ test("numbers, durations, services and times have to make sense", () => {
   for (const end of ["2026-12-31", "2026-12-31T18:00:00", '"2026-02-30T00:00:00Z"', "18:00:00"]) {
     fails(key(`expires_at = ${end}`), 4, 1, /expected a time with its zone/);
   }
+  // A table, where a text would be quoted.
+  const odd = key("").replace('"alk_abcd"', "{ toString = 1 }");
+  fails(odd, 2, 1, /expected text in quotes, found a table$/);
   fails("[[api_keys]]\n", 1, 1, /expected "prefix" in \[\[api_keys\]\]: text in quotes$/);
   fails(key(key("")), 5, 1, /another API key with the prefix "alk_abcd"$/);
   fails(key('scopes = ["@x"]'), 4, 11, /unknown role "x": add it to \[roles\]$/);

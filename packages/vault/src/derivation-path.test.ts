@@ -73,10 +73,12 @@ test("parsePath() throws INVALID_PATH or gives indices, whatever the text", () =
 });
 
 test("the errors of parsePath() quote no more than the beginning", () => {
-  assert.throws(
-    () => parsePath("x".repeat(3_000)),
-    ({ message }: Error) => message.length < 300,
-  );
+  for (const text of ["x".repeat(3_000), `m/${"x".repeat(3_000)}`, "m/\u001b[2J/0'"]) {
+    assert.throws(
+      () => parsePath(text),
+      ({ message }: Error) => message.length < 300 && !message.includes("\u001b"),
+    );
+  }
 });
 
 test("deviceKeyPath(0) is the identity", () => {

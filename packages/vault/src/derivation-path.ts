@@ -95,7 +95,7 @@ export function parsePath(text: string): readonly number[] {
     if (!(value < HARDENED)) {
       throw malformed(
         text,
-        `"${segment}" is no index from 0 to 2147483647, with "'" or "h" after it or nothing`,
+        `${JSON.stringify(segment.slice(0, 20))} is no index from 0 to 2147483647, with "'" or "h" after it or nothing`,
       );
     }
     return suffix === "" ? value : value + HARDENED;

@@ -54,10 +54,10 @@ export interface SshKeyOptions extends NamedKeyOptions {
 }
 
 /** Names that may stand for paths. */
-const PATHS: Readonly<Record<string, string>> = {
-  identity: IDENTITY_PATH,
-  "ssh-host": SSH_HOST_PATH,
-};
+const PATHS: ReadonlyMap<string, string> = new Map([
+  ["identity", IDENTITY_PATH],
+  ["ssh-host", SSH_HOST_PATH],
+]);
 
 /** The Ed25519 key at a path, in hex. */
 export async function deriveCommand(
@@ -65,7 +65,7 @@ export async function deriveCommand(
   pathOrName: string,
   options: KeyOptions,
 ): Promise<void> {
-  const path = formatPath(parsePath(PATHS[pathOrName] ?? pathOrName));
+  const path = formatPath(parsePath(PATHS.get(pathOrName) ?? pathOrName));
   if (options.private) {
     return await printPrivate(context, options, `the private key of ${path}`, (vault) => {
       using key = vault.deriveEd25519(path);
