@@ -5,7 +5,7 @@
  */
 
 import { type CredentialStore, credentialContext } from "@alknet/core/credential-store";
-import type { IdentityProblem } from "@alknet/core/identity-index";
+import type { IdentityProblem } from "@alknet/core/identity-holder";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import type { EncryptedData } from "@alknet/core/store-backend";
 import { MAX_SEALED } from "@alknet/core/store-rules";

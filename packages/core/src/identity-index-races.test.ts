@@ -4,7 +4,8 @@ import * as fc from "fast-check";
 import { authenticate, type Credential, type Grant, type OwnedAuthContext } from "./access.ts";
 import { type ApiKeyEntry, hashToken, parseApiKey } from "./api-key.ts";
 import { FakeClock } from "./fake-clock.ts";
-import { IdentityIndex, type Rebuild } from "./identity-index.ts";
+import { IdentityIndex } from "./identity-index.ts";
+import type { Rebuild } from "./identity-rebuild.ts";
 import { parsePeer, type PeerEntry } from "./peers.ts";
 import type { Roles } from "./scope-entry.ts";
 

@@ -9,13 +9,28 @@
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
-import { isDeepStrictEqual } from "node:util";
 import type { Cut, Identity, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, MAX_TOKEN } from "./api-key.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import {
+  CONTESTED,
+  contested,
+  fingerprintsOf,
+  hashOf,
+  type Holder,
+  identityOf,
+  type IdentityProblem,
+  keyOf,
+  type Made,
+  nameOf,
+  NO_RESOURCES,
+  roleProblem,
+  subjectOf,
+} from "./identity-holder.ts";
+import { Building, type IdentityPatch, type Rebuild, type Snapshot } from "./identity-rebuild.ts";
 import { MinHeap } from "./min-heap.ts";
 import { OverlayMap } from "./overlay-map.ts";
-import { type PeerEntry, PeerError } from "./peers.ts";
+import type { PeerEntry } from "./peers.ts";
 import { effectiveScopes, NO_ROLES, type Roles } from "./scope-entry.ts";
 
 export interface IdentityIndexOptions {
@@ -23,62 +38,8 @@ export interface IdentityIndexOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** An entry that grants less than its writer meant, and why. */
-export interface IdentityProblem {
-  /** `peer laptop`, `API key alk_abcd` */
-  readonly subject: string;
-  readonly message: string;
-}
-
-/** Entries to put in the place of those of the same name; `undefined` takes one away. */
-export interface IdentityPatch {
-  readonly peers?: ReadonlyMap<string, PeerEntry | undefined> | undefined;
-  readonly apiKeys?: ReadonlyMap<string, ApiKeyEntry | undefined> | undefined;
-}
-
-/**
- * A snapshot in the making. Between two of its calls nothing is seen of it, so that 100,000 entries can be
- * added in slices.
- */
-export interface Rebuild {
-  /** Add an entry that `parsePeer` has accepted. One that clashes is left out, and kept as a problem. */
-  peer(entry: PeerEntry): void;
-  /** Add an entry that `parseApiKey` has accepted. One that clashes is left out, and kept as a problem. */
-  apiKey(entry: ApiKeyEntry): void;
-  /** An entry that could not be read. */
-  problem(problem: IdentityProblem, cause?: Error): void;
-  /** The first thing that did not hold together. */
-  readonly conflict: Error | undefined;
-  /**
-   * Make this what look-ups see, and tell the followers.
-   *
-   * @param newer entries that have changed since they were added here.
-   */
-  swap(newer?: IdentityPatch): Cut;
-}
-
 /** Time between two looks at the clock while some right has an end, in milliseconds: it may be set. */
 const LONGEST_WAIT = 1_000;
-
-/** A peer or API key, with what it amounts to now. */
-type Holder = {
-  /** `undefined`: known, and let in by nothing. */
-  readonly identity: Identity | undefined;
-  /** When that changes by the clock, in milliseconds since 1970. */
-  readonly changesAt: number;
-} & (
-  | { readonly kind: "peer"; readonly entry: PeerEntry }
-  | { readonly kind: "apiKey"; readonly entry: ApiKeyEntry }
-);
-
-interface Snapshot {
-  /** By `peer_id` in lower case, or prefix. */
-  readonly holders: OverlayMap<string, Holder>;
-  readonly byFingerprint: OverlayMap<string, Holder>;
-  /** By the hash's 64 hex digits. */
-  readonly byToken: OverlayMap<string, Holder>;
-  readonly problems: OverlayMap<string, IdentityProblem>;
-}
 
 export class IdentityIndex implements IdentityProvider, Disposable {
   readonly #clock: Clock;
@@ -388,10 +349,6 @@ export class IdentityIndex implements IdentityProvider, Disposable {
   }
 }
 
-type Made =
-  | { readonly kind: "peer"; readonly entry: PeerEntry }
-  | { readonly kind: "apiKey"; readonly entry: ApiKeyEntry };
-
 interface End {
   readonly key: number;
   heapIndex: number;
@@ -400,120 +357,6 @@ interface End {
 
 /** So that an entry which is replaced takes its end along. */
 const endOf = new WeakMap<Holder, End>();
-
-const NO_RESOURCES: Identity["resources"] = Object.freeze({});
-const UNKNOWN_ROLE = "has a role that is not defined: ";
-
-/** Whoever shows a key of two is neither. */
-const CONTESTED: Holder = Object.freeze({
-  kind: "apiKey",
-  entry: Object.freeze({ prefix: "", hash: "", scopes: [] }),
-  identity: undefined,
-  changesAt: Infinity,
-});
-
-type Done = (snapshot: Snapshot, ends: readonly Holder[], newer: IdentityPatch | undefined) => Cut;
-
-class Building implements Rebuild {
-  readonly #roles: Roles;
-  readonly #hold: (key: string, made: Made) => Holder;
-  readonly #done: Done;
-  readonly #ends: Holder[] = [];
-  readonly #holders = new Map<string, Holder>();
-  readonly #byFingerprint = new Map<string, Holder>();
-  readonly #byToken = new Map<string, Holder>();
-  readonly #problems = new Map<string, IdentityProblem>();
-  conflict: Error | undefined;
-
-  constructor(roles: Roles, hold: (key: string, made: Made) => Holder, done: Done) {
-    this.#roles = roles;
-    this.#hold = hold;
-    this.#done = done;
-  }
-
-  peer(entry: PeerEntry): void {
-    this.#add({ kind: "peer", entry });
-  }
-
-  apiKey(entry: ApiKeyEntry): void {
-    this.#add({ kind: "apiKey", entry });
-  }
-
-  problem(problem: IdentityProblem, cause: Error = new Error(problem.message)): void {
-    this.conflict ??= cause;
-    this.#problems.set(problem.subject, problem);
-  }
-
-  swap(newer?: IdentityPatch): Cut {
-    const snapshot = {
-      holders: new OverlayMap(this.#holders),
-      byFingerprint: new OverlayMap(this.#byFingerprint),
-      byToken: new OverlayMap(this.#byToken),
-      problems: new OverlayMap(this.#problems),
-    };
-    return this.#done(snapshot, this.#ends, newer);
-  }
-
-  #add(made: Made): void {
-    const key = keyOf(made);
-    // People type them in any case, and host names made of them have none.
-    if (this.#holders.has(key)) {
-      const name = nameOf(made);
-      const message = "there is another of that name (upper and lower case count as one)";
-      const error = new PeerError("DUPLICATE_PEER_ID", name, ["peerId"], message);
-      return this.problem({ subject: subjectOf(made), message }, error);
-    }
-    const holder = this.#hold(key, made);
-    this.#holders.set(key, holder);
-    if (holder.changesAt !== Infinity) this.#ends.push(holder);
-    const trouble = roleProblem(holder, this.#roles);
-    if (trouble !== undefined) this.#problems.set(trouble.subject, trouble);
-    for (const [index, each] of fingerprintsOf(holder).entries()) {
-      this.#claim(this.#byFingerprint, each, holder, index);
-    }
-    const hash = hashOf(holder);
-    if (hash !== undefined) this.#claim(this.#byToken, hash, holder);
-  }
-
-  #claim(claims: Map<string, Holder>, credential: string, holder: Holder, index?: number): void {
-    const other = claims.get(credential);
-    if (other === undefined || other === holder) {
-      claims.set(credential, holder);
-      return;
-    }
-    // Whichever came first would be chance: the key is nobody's, until it is mended.
-    claims.set(credential, CONTESTED);
-    const { problem, error } = contested(holder, other, credential, index);
-    this.problem(problem, error);
-  }
-}
-
-function contested(
-  holder: Holder,
-  other: Holder,
-  credential: string,
-  index?: number,
-): { problem: IdentityProblem; error: PeerError } {
-  const isKey = credential.includes(":");
-  const whose = other === CONTESTED ? "others" : JSON.stringify(nameOf(other));
-  const message = isKey
-    ? `its key ${credential} is also a key of ${whose}`
-    : `its token is also the token of ${whose}`;
-  const field = isKey ? (["fingerprints", index] as const) : (["tokenHash"] as const);
-  const code = isKey ? "DUPLICATE_FINGERPRINT" : "DUPLICATE_TOKEN";
-  return {
-    problem: { subject: subjectOf(holder), message },
-    error: new PeerError(code, nameOf(holder), field as PeerError["field"], message),
-  };
-}
-
-function roleProblem(holder: Holder, roles: Roles): IdentityProblem | undefined {
-  const { scopes } = holder.entry;
-  if (!scopes.some((each) => each.startsWith("@"))) return undefined;
-  const { unknownRoles } = effectiveScopes(scopes, roles, 0);
-  if (unknownRoles.length === 0) return undefined;
-  return { subject: subjectOf(holder), message: UNKNOWN_ROLE + unknownRoles.join(", ") };
-}
 
 interface Entries {
   readonly peers: Map<string, PeerEntry | undefined>;
@@ -535,55 +378,4 @@ function withRoles({ holders }: Snapshot): Entries {
 function include(peers: Entries["peers"], apiKeys: Entries["apiKeys"], holder: Holder): void {
   if (holder.kind === "peer") peers.set(keyOf(holder), holder.entry);
   else apiKeys.set(holder.entry.prefix, holder.entry);
-}
-
-function keyOf(made: Made): string {
-  return made.kind === "peer" ? made.entry.peerId.toLowerCase() : made.entry.prefix;
-}
-
-function nameOf(made: Made): string {
-  return made.kind === "peer" ? made.entry.peerId : made.entry.prefix;
-}
-
-function subjectOf(made: Made): string {
-  return made.kind === "peer" ? `peer ${made.entry.peerId}` : `API key ${made.entry.prefix}`;
-}
-
-/** What lets it in; nothing, while it is disabled. */
-function fingerprintsOf(made: Made): readonly string[] {
-  return made.kind === "peer" && made.entry.enabled ? made.entry.fingerprints : [];
-}
-
-/** 64 hex digits. */
-function hashOf(made: Made): string | undefined {
-  if (made.kind === "apiKey") return made.entry.hash.slice("sha256:".length);
-  return made.entry.enabled ? made.entry.tokenHash?.slice("sha256:".length) : undefined;
-}
-
-/** The identity of before if nothing in it has changed: then nobody has to look at their grants. */
-function identityOf(
-  entry: Pick<PeerEntry, "peerId" | "resources" | "displayName">,
-  scopes: readonly string[],
-  before: Identity | undefined,
-): Identity {
-  const { peerId: id, resources = NO_RESOURCES, displayName } = entry;
-  if (
-    before !== undefined &&
-    before.id === id &&
-    before.displayName === displayName &&
-    sameTexts(before.scopes, scopes) &&
-    (before.resources === resources || isDeepStrictEqual(before.resources, resources))
-  ) {
-    return before;
-  }
-  return Object.freeze({
-    id,
-    scopes,
-    resources,
-    ...(displayName === undefined ? {} : { displayName }),
-  });
-}
-
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  return a === b || (a.length === b.length && a.every((each, index) => each === b[index]));
 }

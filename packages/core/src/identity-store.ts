@@ -12,7 +12,8 @@ import type { Cut, Identity, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type CredentialStore, credentialStore } from "./credential-store.ts";
-import { IdentityIndex, type IdentityProblem } from "./identity-index.ts";
+import type { IdentityProblem } from "./identity-holder.ts";
+import { IdentityIndex } from "./identity-index.ts";
 import {
   type InvitationStore,
   invitationStore,

@@ -10,7 +10,7 @@
 
 import type { Cut, Identity, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, hashToken, MAX_TOKEN } from "./api-key.ts";
-import type { IdentityProblem } from "./identity-index.ts";
+import type { IdentityProblem } from "./identity-holder.ts";
 import type { PeerEntry } from "./peers.ts";
 
 /** A source: static identities, or a store. */

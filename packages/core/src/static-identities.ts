@@ -6,11 +6,8 @@
 
 import type { Cut, IdentityProvider } from "./access.ts";
 import { type ApiKeyEntry, parseApiKey } from "./api-key.ts";
-import {
-  IdentityIndex,
-  type IdentityIndexOptions,
-  type IdentityProblem,
-} from "./identity-index.ts";
+import type { IdentityProblem } from "./identity-holder.ts";
+import { IdentityIndex, type IdentityIndexOptions } from "./identity-index.ts";
 import { parsePeer, type PeerEntry } from "./peers.ts";
 import type { Roles } from "./scope-entry.ts";
 

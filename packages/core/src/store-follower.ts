@@ -13,7 +13,8 @@
 
 import type { Cut } from "./access.ts";
 import type { Clock } from "./clock.ts";
-import type { IdentityIndex, Rebuild } from "./identity-index.ts";
+import type { IdentityIndex } from "./identity-index.ts";
+import type { Rebuild } from "./identity-rebuild.ts";
 import type { Logger } from "./log.ts";
 import type { Roles } from "./scope-entry.ts";
 import type {

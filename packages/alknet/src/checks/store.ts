@@ -6,7 +6,7 @@
 
 import { existsSync } from "node:fs";
 import type { Config } from "@alknet/core/config";
-import type { IdentityProblem } from "@alknet/core/identity-index";
+import type { IdentityProblem } from "@alknet/core/identity-holder";
 import type { IdentityStore } from "@alknet/core/identity-store";
 import { joinIdentities } from "@alknet/core/joined-identities";
 import { staticIdentities } from "@alknet/core/static-identities";
