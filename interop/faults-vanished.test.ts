@@ -50,8 +50,6 @@ test(
       begun.established += established;
       begun.handshaking += handshaking;
       const { connections, pending, engine } = await node.look();
-      // On a slow machine the first of them, those without a stream, have come to the end of their idle time.
-      assert.ok(connections >= established / 2, `only ${connections} of ${established} are there`);
       most.connections = Math.max(most.connections, connections);
       most.pending = Math.max(most.pending, pending);
       most.streams = Math.max(most.streams, engine.streams);
@@ -97,6 +95,8 @@ test(
     );
     // A datagram may be lost.
     assert.ok(failed.reduce((sum, count) => sum + count, 0) >= 0.95 * begun.handshaking);
+    // Of most rounds fewer, on a slow machine: those without a stream come to the end of their idle time.
+    assert.ok(most.connections >= TOGETHER / 4, `never more than ${most.connections} were there`);
     assert.ok(most.pending >= TOGETHER / 16, `never more than ${most.pending} were pending`);
     const nothing = { connections: 0, handshakes: 0, streams: 0 };
     assert.deepEqual(last.engine, nothing);
