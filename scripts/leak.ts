@@ -12,7 +12,7 @@ import process from "node:process";
 import { after } from "node:test";
 
 /** How long a file may take to end after its last test, its own `after` included, in milliseconds. */
-const GRACE = 5_000;
+const GRACE = 30_000;
 
 // Preloaded into the runner as well, and into what a test file starts: threads, and programs by its own options.
 const { NODE_TEST_CONTEXT: context, ALKNET_TEST_FILE: file } = process.env;
