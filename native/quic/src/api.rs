@@ -12,10 +12,10 @@ use aws_lc_rs::hmac;
 use napi::bindgen_prelude::*;
 use napi::{JsString, sys};
 use napi_derive::napi;
-use quinn_proto::{ClientConfig, Dir, EndpointConfig, HashedConnectionIdGenerator, ServerConfig, VarInt};
+use quinn_proto::{ClientConfig, EndpointConfig, HashedConnectionIdGenerator, ServerConfig, VarInt};
 use rustls::pki_types::CertificateDer;
 
-use crate::engine::{Congestion, Engine, Open, Place, Transport};
+use crate::engine::{Congestion, Engine, Place, Transport};
 use crate::reason::Reason;
 use crate::runtime::{self, Callbacks, JsHooks, Runtime};
 use crate::session::{ByHello, HelloData};
@@ -32,7 +32,7 @@ fn error(text: impl Into<String>) -> Error {
 }
 
 /// Use the engine of endpoint `id`; an error once it is closed.
-fn with<R>(id: u32, f: impl FnOnce(&mut Engine) -> R) -> Result<R> {
+pub(crate) fn with<R>(id: u32, f: impl FnOnce(&mut Engine) -> R) -> Result<R> {
     runtime::runtime(id)
         .ok_or_else(|| error("the endpoint is closed"))?
         .with(f)
@@ -599,23 +599,6 @@ pub fn max_datagram(endpoint: u32, connection: u32) -> Result<u32> {
 }
 
 // --- streams -------------------------------------------------------------------------------------------
-
-/// The stream's id plus 2^32 times the bytes taken; -1: wait for AVAILABLE; -2: the connection has ended.
-#[napi(catch_unwind)]
-pub fn open(endpoint: u32, connection: u32, unidirectional: bool, data: &[u8], fin: bool) -> Result<f64> {
-    let dir = if unidirectional { Dir::Uni } else { Dir::Bi };
-    with(endpoint, |engine| match engine.open(connection, dir, data, fin) {
-        Open::Opened(id, taken) => (((taken as u64) << 32) | u64::from(id)) as f64,
-        Open::Wait => -1.0,
-        Open::Closed => -2.0,
-    })
-}
-
-/// Bytes taken (the FIN too, when all were), or -1: the stream takes no more.
-#[napi(catch_unwind)]
-pub fn write(endpoint: u32, stream: u32, data: &[u8], fin: bool) -> Result<i32> {
-    with(endpoint, |engine| engine.write(stream, data, fin).map_or(-1, |taken| taken as i32))
-}
 
 #[napi(catch_unwind)]
 pub fn reset(endpoint: u32, stream: u32, code: f64) -> Result<()> {

@@ -2,13 +2,15 @@
 //!
 //! From the bottom up: `uv` (libuv's functions), `socket`, `table`, `hello` (the ClientHello),
 //! `tls` and `session` (a TLS configuration chosen by it), `reason`, `cubic`, `engine` (connections and
-//! streams over quinn-proto), `runtime` (the engine on the loop), `api` (what JavaScript calls).
+//! streams over quinn-proto), `runtime` (the engine on the loop), `api` (what JavaScript calls), `calls` (what
+//! it calls for every request).
 
 // In tests nobody is there to call the exported functions.
 #![cfg_attr(test, allow(dead_code))]
 
 mod api;
 mod bbr;
+mod calls;
 mod cubic;
 mod engine;
 mod hello;
