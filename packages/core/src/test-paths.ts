@@ -7,6 +7,7 @@
 import dgram from "node:dgram";
 import { once } from "node:events";
 import net from "node:net";
+import { freePort } from "./testing-port.ts";
 
 export const LOOPBACK = "127.0.0.1";
 /** Loopback too, where no other test listens: a port that is taken for UDP only is refused over TCP. */
@@ -32,9 +33,9 @@ export async function withoutUdp(
     near.pipe(far);
     far.pipe(near);
   });
-  relay.listen(0, LOOPBACK);
+  const port = await freePort();
+  relay.listen(port, LOOPBACK);
   await once(relay, "listening");
-  const { port } = relay.address() as net.AddressInfo;
   const udp = dgram.createSocket("udp4");
   udp.bind(port, LOOPBACK);
   await once(udp, "listening");

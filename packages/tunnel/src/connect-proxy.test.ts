@@ -167,9 +167,10 @@ test("a proxy that says nothing is given up at the deadline, and when the right 
   const late = refusal(out.connect(auth, target, { signal: never }));
   const [first] = await accepted;
   await once(first, "data");
+  const ended = once(first, "end");
   clock.advance(10_000);
   assert.equal((await late).refusal, "timed-out");
-  await once(first, "end");
+  await ended;
 
   const again = once(proxy.server, "connection") as Promise<[Socket]>;
   const falls = refusal(out.connect(auth, target, { signal: never }));

@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { test } from "node:test";
-import { type AddressInfo, createServer } from "node:net";
+import { createServer } from "node:net";
+import { freePort } from "@alknet/core/testing-port";
 import { checkPort, checkUdpBuffers } from "./sockets.ts";
 
 test("checkPort() finds a port free, or says which half of it is taken", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
+  const port = await freePort();
+  const server = createServer().listen(port, "127.0.0.1");
   await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
   const listen = { host: "127.0.0.1", port };
   const taken = await checkPort(listen);
   assert.equal(taken.state, "problem");
