@@ -14,7 +14,13 @@ import { formatInvitation, parseInvitation } from "@alknet/core/invitation-ticke
 import type { LimitsReport } from "@alknet/core/limits";
 import { PING_ALPN } from "@alknet/core/ping";
 import type { Target } from "@alknet/core/target";
-import { type Program, start, type TestHome, testHome } from "../packages/alknet/src/testing.ts";
+import {
+  type Program,
+  run,
+  start,
+  type TestHome,
+  testHome,
+} from "../packages/alknet/src/testing.ts";
 import { dialerOf, type Transport, TRANSPORTS, until } from "./attack.ts";
 
 /** Over QUIC a dialer comes from the address it is bound to; this one is nobody else's here. */
@@ -54,7 +60,7 @@ async function place(...settings: readonly string[]): Promise<Place> {
     inside,
     neighbour,
     async limits() {
-      const { stdout } = await start(home, ["status", "--json"]).exited;
+      const { stdout } = await run(home, ["status", "--json"]);
       return (JSON.parse(stdout) as { limits: LimitsReport }).limits;
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
