@@ -13,6 +13,8 @@ impl Engine {
     pub(super) fn on_event(&mut self, id: u32, conn: &mut Conn, event: Event) {
         match event {
             Event::HandshakeDataReady => {}
+            // Its time was over in the same turn, and JavaScript has been told so.
+            Event::Connected if conn.phase == Phase::Closed => {}
             Event::Connected => {
                 conn.phase = Phase::Connected;
                 conn.handshake_deadline = None;

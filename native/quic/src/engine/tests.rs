@@ -128,11 +128,15 @@ impl Bench {
         self.connect_by(remote, |_| {})
     }
 
-    /// The same, to an address from which `carry` brings the packets on.
-    fn connect_by(&mut self, remote: SocketAddr, mut carry: impl FnMut(&mut Self)) -> u32 {
+    fn dial(&mut self, remote: SocketAddr) -> u32 {
         let tls = ClientTls::new(vec![b"test".into()], Verification::Any, None, false, None).unwrap();
         let config = ClientConfig::new(Rc::new(tls).config(false));
-        let id = self.engines[0].connect(config, None, remote, "unnamed.invalid").unwrap();
+        self.engines[0].connect(config, None, remote, "unnamed.invalid").unwrap()
+    }
+
+    /// As `connect`, to an address from which `carry` brings the packets on.
+    fn connect_by(&mut self, remote: SocketAddr, mut carry: impl FnMut(&mut Self)) -> u32 {
+        let id = self.dial(remote);
         let before = self.count(1, record::CONNECTED);
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.count(1, record::CONNECTED) == before {
@@ -199,6 +203,25 @@ fn what_ended_leaves_nothing_behind() {
         bench.until(|bench| bench.engines.iter().all(|engine| engine.counts() == (0, 0, 0, 0)));
         assert!(bench.engines.iter().all(|engine| engine.timers.is_empty() && engine.dirty.is_empty()));
     }
+}
+
+#[test]
+fn a_handshake_whose_end_comes_together_with_that_of_its_time_is_over_once() {
+    let mut bench = Bench::new();
+    let remote = bench.engines[1].socket().local_address();
+    let id = bench.dial(remote);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while bench.engines[0].connection(id).unwrap().is_handshaking() {
+        assert!(Instant::now() < deadline);
+        bench.turn(1);
+        bench.engines[0].transmit(Instant::now());
+        // What that brings is looked at only below.
+        bench.engines[0].receive(&mut bench.buffer);
+    }
+    bench.engines[0].digest(Instant::now() + Duration::from_millis(transport().handshake_timeout));
+    assert_eq!(bench.engines[0].counts().1, 0);
+    bench.turn(0);
+    assert_eq!((bench.count(0, record::CONNECTED), bench.count(0, record::CLOSED)), (0, 1));
 }
 
 #[test]
