@@ -475,16 +475,11 @@ export class QuicConnection implements AsyncDisposable {
 
   #makeStreamHost(): StreamHost {
     const host = this.#host;
-    const reason = (): QuicCloseReason | undefined => this.#closeReason;
-    const streams = (): number => this.#streamCount;
+    // No getters: a literal that has one is a dictionary to V8, and this is asked several times for each stream.
     return {
       endpoint: host.endpoint,
-      get closeReason() {
-        return reason();
-      },
-      get streams() {
-        return streams();
-      },
+      closeReason: () => this.#closeReason,
+      streams: () => this.#streamCount,
       resetCodeOf: (error) => host.resetCodeOf(error),
       keep: (stream) => host.keepStream(stream),
       adopt: (stream) => this.#adopt(stream),

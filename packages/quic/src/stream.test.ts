@@ -197,6 +197,28 @@ suite("Duplex", () => {
     assert.equal(await text(other), "!all of it");
   });
 
+  test("destroy() without an error gives up what end() has yet to write", async () => {
+    await using sides = await pair({ server: { transport: { streamReceiveWindow: 64 * 1024 } } });
+    const [stream, other] = await duplexPair(sides.near, sides.far);
+    // The stream's other side is over, too.
+    other.end();
+    await once(stream.resume(), "end");
+    stream.end(Buffer.alloc(8 * 1024 * 1024));
+    stream.destroy();
+    await assert.rejects(buffer(other), { code: "QUIC_STREAM_RESET" });
+  });
+
+  test("the connection's flushed() waits for what end() has yet to write", async () => {
+    await using sides = await pair({ server: { transport: { streamReceiveWindow: 64 * 1024 } } });
+    const [stream, other] = await duplexPair(sides.near, sides.far);
+    const order: string[] = [];
+    stream.once("finish", () => order.push("finish"));
+    stream.end(Buffer.alloc(8 * 1024 * 1024));
+    const flushed = sides.near.flushed().then(() => order.push("flushed"));
+    await Promise.all([flushed, buffer(other)]);
+    assert.deepEqual(order, ["finish", "flushed"]);
+  });
+
   test("takes no more than its windows while the peer does not read", async () => {
     const streamReceiveWindow = 64 * 1024;
     const sendWindow = 128 * 1024;

@@ -40,9 +40,9 @@ export interface StreamHost {
   readonly endpoint: number;
   /** The engine's number of the connection. */
   readonly connectionId: number;
-  readonly closeReason: QuicCloseReason | undefined;
+  closeReason(): QuicCloseReason | undefined;
   /** Streams that are open, of both sides. */
-  readonly streams: number;
+  streams(): number;
   resetCodeOf(error: Error | null): number;
   /** Something will happen to the stream that somebody waits for: keep it from being collected. */
   keep(stream: RawStream): void;
@@ -396,15 +396,16 @@ export class RawStream {
 
   /** Say that the connection ended first, once what had come is delivered. */
   #tellCut(): void {
-    const reason = this.#host.closeReason;
     const { onclose } = this;
-    if (reason === undefined || onclose === undefined || !this.isCut) return;
+    if (onclose === undefined || !this.isCut) return;
+    const reason = this.#host.closeReason();
+    if (reason === undefined) return;
     this.onclose = undefined;
     onclose(reason);
   }
 
   #notWritable(): Error {
-    const reason = this.#host.closeReason;
+    const reason = this.#host.closeReason();
     if (reason !== undefined) return new QuicConnectionClosed(reason);
     return Object.assign(new Error("cannot write: our side of the stream has ended"), {
       code: "QUIC_STREAM_ENDED",
@@ -507,7 +508,7 @@ export class RawStream {
         }
         stream.#opening = false;
         stream.#update();
-        const reason = stream.#host.closeReason;
+        const reason = stream.#host.closeReason();
         if (unwritten && reason !== undefined) stream.oncut?.(reason);
         // With something left to read, `lost` follows when it has been read.
         stream.#tellCut();
@@ -544,7 +545,7 @@ const WRITABLE_OF_MANY: object = { ...BOTH_OF_MANY, readable: false };
 
 function optionsOf(raw: RawStream, host: StreamHost): object {
   if (!raw.writable) return READABLE;
-  const many = host.streams > FEW;
+  const many = host.streams() > FEW;
   if (raw.readable) return many ? BOTH_OF_MANY : BOTH;
   return many ? WRITABLE_OF_MANY : WRITABLE;
 }
@@ -578,6 +579,8 @@ export class QuicStream extends Duplex {
   readonly #host: StreamHost;
   #reading = false;
   #paused = false;
+  /** What is written now is the last: the end goes with it, in one crossing. */
+  #ending = false;
   /** A write, or the end, that waits for room. */
   #waiting: ((error?: Error | null) => void) | undefined;
   /** Why nothing can be written any more. */
@@ -596,7 +599,7 @@ export class QuicStream extends Duplex {
     raw.oncut = (reason) => this.#cannotWrite(new QuicConnectionClosed(reason));
     raw.onclose = (reason) => this.#lose(new QuicConnectionClosed(reason));
     // What came while nobody listened.
-    const { closeReason } = host;
+    const closeReason = host.closeReason();
     if (raw.stopCode !== undefined) this.#unwritable = new QuicStreamStopped(raw.stopCode);
     if (raw.resetCode !== undefined) {
       this.destroy(new QuicStreamReset(raw.resetCode));
@@ -635,6 +638,15 @@ export class QuicStream extends Duplex {
     if (fin) this.push(null);
   }
 
+  override end(chunk?: unknown, encoding?: unknown, done?: unknown): this {
+    this.#ending = true;
+    try {
+      return super.end(chunk, encoding as BufferEncoding, done as () => void);
+    } finally {
+      this.#ending = false;
+    }
+  }
+
   override _write(
     chunk: Uint8Array,
     _encoding: string,
@@ -646,7 +658,7 @@ export class QuicStream extends Duplex {
       return;
     }
     try {
-      if (this.#raw.write(chunk)) done();
+      if (this.#raw.write(chunk, this.#ending)) done();
       else this.#waiting = done;
     } catch (error) {
       done(error as Error);
@@ -678,7 +690,8 @@ export class QuicStream extends Duplex {
       return;
     }
     try {
-      if (this.#raw.end()) done();
+      // It went with the last bytes.
+      if (!this.#raw.sending || this.#raw.end()) done();
       else this.#waiting = done;
     } catch (error) {
       done(error as Error);
@@ -687,13 +700,12 @@ export class QuicStream extends Duplex {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     const raw = this.#raw;
-    if (raw.receiving || raw.sending) {
+    // After end() the FIN is on its way, and a clean destroy leaves it there, unless it waits for room.
+    const unsent = raw.sending || this.#waiting !== undefined;
+    if (error !== null || unsent || raw.receiving) {
       const code = this.#host.resetCodeOf(error);
       raw.stop(code);
-      // After end() the FIN is on its way, and a clean destroy leaves it there.
-      if (error !== null || raw.sending) raw.reset(code);
-    } else if (error !== null) {
-      raw.reset(this.#host.resetCodeOf(error));
+      if (error !== null || unsent) raw.reset(code);
     }
     this.#waiting = undefined;
     done(error);
