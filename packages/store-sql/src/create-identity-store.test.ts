@@ -232,3 +232,33 @@ test("createIdentityStore() sees what a program writes on the same connection an
   await told;
   assert.equal(store.peer("laptop")?.enabled, false);
 });
+
+test("close() waits for what it has under way in a database that stays its owner's", async () => {
+  const kysely = new Kysely<object>({
+    dialect: new SqliteDialect({ database: new BetterSqlite(":memory:") }),
+  });
+  const [asked, answer] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const database = {
+    selectFrom: (table: never) => kysely.selectFrom(table),
+    connection: () => kysely.connection(),
+    async executeQuery(query: { readonly sql: string }) {
+      // The look for news, which is its own idea.
+      if (query.sql === "SELECT 1") {
+        asked.resolve();
+        await answer.promise;
+      }
+      return await kysely.executeQuery(query as never);
+    },
+    withoutPlugins: () => database,
+    isTransaction: false,
+  };
+  const store = await createIdentityStore({ database });
+  await asked.promise;
+  let closed = false;
+  const closing = store.close().then(() => (closed = true));
+  for (let turns = 0; turns < 50; turns++) await new Promise(setImmediate);
+  assert.equal(closed, false);
+  answer.resolve();
+  await closing;
+  await kysely.destroy();
+});

@@ -7,8 +7,9 @@
  * @module
  */
 
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { StoreError } from "@alknet/core/store-error";
-import { patiently } from "./patience.ts";
+import { PATIENCE, patiently } from "./patience.ts";
 import type {
   SqlDialect,
   SqlDriver,
@@ -68,6 +69,7 @@ class KyselyDriver implements SqlDriver {
   readonly dialect: SqlDialect;
   readonly #database: KyselyLike;
   readonly #raw: Raw;
+  readonly #underWay = new Set<Promise<unknown>>();
   #queue: Promise<unknown> = Promise.resolve();
   #poll: NodeJS.Timeout | undefined;
   #failing = false;
@@ -81,11 +83,11 @@ class KyselyDriver implements SqlDriver {
   }
 
   async query(statement: SqlStatement): Promise<readonly SqlRow[]> {
-    return await this.#patiently(() => this.#run(this.#database, statement));
+    return await this.#during(this.#patiently(() => this.#run(this.#database, statement)));
   }
 
   async transaction<T>(run: (session: SqlSession) => Promise<T>): Promise<T> {
-    const turn = this.#queue.then(() =>
+    const written = this.#queue.then(() =>
       this.#within("BEGIN IMMEDIATE", async (connection) => {
         if (this.dialect === "postgres") {
           await connection.executeQuery(
@@ -95,19 +97,20 @@ class KyselyDriver implements SqlDriver {
         return await run({ query: (statement) => this.#run(connection, statement) });
       }),
     );
-    this.#queue = turn.catch(() => {});
-    return await turn;
+    this.#queue = written.catch(() => {});
+    return await this.#during(written);
   }
 
   async *batches(
     queries: readonly SqlStatement[],
   ): AsyncGenerator<{ of: number; rows: readonly SqlRow[] }> {
     // All of it, and then in parts: a connection cannot be lent to a generator that may never be asked again.
-    const all = await this.#within("BEGIN", async (connection) => {
+    const reading = this.#within("BEGIN", async (connection) => {
       const results: (readonly SqlRow[])[] = [];
       for (const query of queries) results.push(await this.#run(connection, query));
       return results;
     });
+    const all = await this.#during(reading);
     for (const [of, rows] of all.entries()) {
       yield { of, rows: rows.slice(0, BATCH) };
       for (let at = BATCH; at < rows.length; at += BATCH) {
@@ -122,7 +125,7 @@ class KyselyDriver implements SqlDriver {
       if (looking || this.#closing !== undefined) return;
       looking = true;
       try {
-        await this.#run(this.#database, { sql: "SELECT 1", values: [] });
+        await this.#during(this.#run(this.#database, { sql: "SELECT 1", values: [] }));
         if (this.#failing) {
           this.#failing = false;
           events.state({ kind: "ready" });
@@ -142,8 +145,28 @@ class KyselyDriver implements SqlDriver {
 
   close(): Promise<void> {
     clearInterval(this.#poll);
-    // The database is its owner's, and stays open.
-    return (this.#closing ??= this.#queue.then(() => {}));
+    // The database is its owner's, and stays open; nothing of ours goes on in it.
+    return (this.#closing ??= this.#finished());
+  }
+
+  /** Writes for as long as they take; looks, of a server that is lost, for a while. */
+  async #finished(): Promise<void> {
+    await this.#queue;
+    const late = sleep(PATIENCE, "late", { ref: false });
+    while (this.#underWay.size > 0) {
+      // Who has waited for one of them may go on with another.
+      const over = Promise.allSettled(this.#underWay).then(() => turn());
+      if ((await Promise.race([over, late])) === "late") return;
+    }
+  }
+
+  async #during<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(work);
+    }
   }
 
   async #run(connection: KyselyLike, { sql, values }: SqlStatement): Promise<readonly SqlRow[]> {
