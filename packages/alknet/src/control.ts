@@ -31,8 +31,8 @@ export interface ControlPath {
 /** Clients at once. */
 const MAX_CLIENTS = 64;
 
-/** Time for an answer, in milliseconds. */
-const DEADLINE = 5_000;
+/** Time for an answer, in milliseconds: a node that has just started loads first what answers, on whatever machine. */
+const DEADLINE = 15_000;
 
 /** As that of `@alknet/call/call-handler`, which takes longer to load than commands have. */
 export const CALL_ALPN = "alknet/call";

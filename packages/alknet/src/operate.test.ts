@@ -251,11 +251,16 @@ test("node/log gives refusals and changes as they come, an item a line until Ctr
 test("who asks a node that hangs is told so, and how to end it", async () => {
   await using node = await startNode(undefined);
   const { pid } = node.program.child;
+  node.home.config(`listen = ["${node.address}"]`);
   node.program.child.kill("SIGSTOP");
-  const { code, stderr } = await run(node.home, ["log", "--follow"]);
+  const [{ code, stderr }, second] = await Promise.all([
+    run(node.home, ["log", "--follow"]),
+    run(node.home, ["up"]),
+  ]);
   assert.equal(code, 1);
   assert.match(stderr, new RegExp(`the node, pid ${pid}, runs and does not answer`));
   assert.match(stderr, new RegExp(`^hint: .*kill -KILL ${pid}; alknet up`, "m"));
+  assert.match(second.stderr, /^alknet: a node of this folder is running already\nhint: /);
 });
 
 /** Which counts of open calls are not null, but for the one that asks. */

@@ -134,7 +134,7 @@ async function portTaken(
   if (error.code !== "EADDRINUSE" || error instanceof CommandError) return error;
   const running = await askNode(home, (node) => node.status()).then(
     () => true,
-    () => false,
+    (cause: unknown) => cause instanceof CommandError && cause.code === "NOT_ANSWERING",
   );
   if (running) {
     return new CommandError("a node of this folder is running already", {
