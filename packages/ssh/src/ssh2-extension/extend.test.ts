@@ -157,6 +157,42 @@ test("a keystroke goes past bulk that waits for the transport; a flood of them w
   assert.ok(small > 1_024 && it.serverStream.writableLength < (3 / 4) * MiB, `${small} bytes went`);
 });
 
+test("packets are small while a peer on a long line has a server wait for small credits, and then only", async () => {
+  const long = Object.assign(new FakeClock(), { time: 0, now: () => (long.time += 5) });
+  for (const [serverClock, whileHeldUp] of [
+    [long, 8_192],
+    [new FakeClock(), 32_768],
+  ] as const) {
+    await using it = await connect({ serverClock });
+    await it.exec("nothing");
+    const [writer] = it.sessions;
+    assert.ok(writer !== undefined);
+    const { _protocol: protocol } = insidesOf(it.client);
+    let came: number[] = [];
+    // Read by nobody, and not granted again.
+    protocol._handlers["CHANNEL_DATA"] = (_protocol, _id, data) =>
+      void came.push((data as Buffer).length);
+    const { id } = (writer as unknown as { incoming: { id: number } }).incoming;
+    writer.write(Buffer.alloc(5 * MiB));
+    for (const [credit, most] of [
+      [0, 32_768],
+      [MiB / 8, whileHeldUp],
+      [MiB, 32_768],
+      [MiB / 8, whileHeldUp],
+      // More than is written.
+      [3 * MiB, 32_768],
+      [MiB / 8, 32_768],
+    ] as const) {
+      came = [];
+      if (credit > 0) protocol.channelWindowAdjust(id, credit);
+      await turns(50);
+      if (came.length === 0) writer.write(Buffer.alloc(MiB / 8));
+      await turns(50);
+      assert.deepEqual(new Set(came), new Set([most]), `after a credit of ${credit}`);
+    }
+  }
+});
+
 test("what has waited comes whole, once it is read", async () => {
   await using it = await connect({});
   const [here, there] = await it.forward();
@@ -358,6 +394,7 @@ function insidesOf(connection: ssh2.Client | ssh2.Connection) {
       _cipher: { allocPacket(length: number): Buffer; encrypt: (packet: Buffer) => void };
       rekey(): void;
       channelData(channel: number, data: Buffer): void;
+      channelWindowAdjust(channel: number, amount: number): void;
       subsystem(channel: number, name: string, wantReply: boolean): void;
       _handlers: Record<string, ((...args: unknown[]) => void) | undefined>;
     };
