@@ -1,7 +1,8 @@
 /**
  * SSH clients that are killed in every state that there is, over both transports: the node has nothing of theirs left.
  *
- * Over TCP the system tells the node at once; over QUIC nobody does, and it notices by the idle time.
+ * Over TCP the system tells the node at once. Over QUIC it notices by the idle time, or before that by ICMP: at the next
+ * packet that it sends, which keeps the connection alive.
  *
  * @module
  */
@@ -16,6 +17,7 @@ import { test } from "node:test";
 import { createEndpoint } from "@alknet/core/endpoint";
 import { createIdentity } from "@alknet/core/identity-file";
 import { staticIdentities } from "@alknet/core/static-identities";
+import type { TransportOptions } from "@alknet/quic/transport-options";
 import { ownAccount } from "@alknet/ssh/account";
 import { ssh } from "@alknet/ssh/ssh";
 import { inbound } from "@alknet/tunnel/inbound";
@@ -36,7 +38,7 @@ const SCOPES = [
 const IDLE = 2_000;
 
 /** A node with SSH in this process, whose home and temporary folder are its own. */
-async function startNode() {
+async function startNode(transport: TransportOptions = { idleTimeout: IDLE }) {
   await using made = new AsyncDisposableStack();
   const folder = made.use(mkdtempDisposableSync(join(tmpdir(), "alknet-"))).path;
   const usual = process.env["TMPDIR"];
@@ -61,7 +63,7 @@ async function startNode() {
       handlers: [server],
       listen: ["127.0.0.1:0"],
       limits: { exempt: ["127.0.0.1"] },
-      transport: { idleTimeout: IDLE },
+      transport,
     }),
   );
   const target = made.use(await startTarget(echo));
@@ -152,6 +154,16 @@ for (const transport of TRANSPORTS) {
     await until(() => open().resources.length <= before.resources.length, open);
   });
 }
+
+test(
+  "clients over QUIC that are killed are told of by ICMP, however long they might be silent",
+  { skip: process.platform !== "linux" && "ICMP is heard on Linux alone" },
+  async () => {
+    await using node = await startNode({ idleTimeout: 0, keepAlive: 1_000 });
+    await ended(await node.vanishing("quic", [...EARLY_STATES, ...STATES]));
+    await node.nothingLeft();
+  },
+);
 
 test("two hundred clients that are killed before they have logged in leave no memory behind", async () => {
   await using node = await startNode();

@@ -24,7 +24,8 @@ process.once("disconnect", () => process.exit());
 const settings = JSON.parse(process.argv[2] ?? "{}") as VanishSettings;
 const der = Buffer.from(settings.key, "base64");
 const identity = identityFromKey(createPrivateKey({ key: der, format: "der", type: "pkcs8" }));
-const dialer = dialerOf(identity);
+// How long they may be silent, the node says.
+const dialer = dialerOf(identity, "127.0.0.1", { idleTimeout: 0 });
 
 /** How long the way to a state may take, in milliseconds. */
 const LIMIT = 60_000;

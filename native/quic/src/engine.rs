@@ -4,7 +4,7 @@
 //! events into batches of records for JavaScript. No task, no lock, no waker: what became ready
 //! stands in a queue, and [`Engine::drain`] empties it.
 //!
-//! A turn is: receive (`arrivals`), digest (`turn`: fire timers; `events`: collect what they and the
+//! A turn is: receive (`arrivals`), hear of who is gone (`suspicion`), digest (`turn`: fire timers; `events`: collect what they and the
 //! datagrams led to), deliver to JavaScript (`delivery`, in a `batch` of `record`s), transmit (`turn`).
 //! In between JavaScript calls into `connections` and `streams`.
 //!
@@ -21,6 +21,7 @@ mod reassembly;
 pub mod record;
 mod statistics;
 mod streams;
+mod suspicion;
 mod transport;
 mod turn;
 
@@ -89,6 +90,8 @@ pub struct Engine {
     connections: Table<Box<Conn>>,
     /// Our id of each quinn-proto handle, which are dense.
     by_handle: Vec<u32>,
+    /// Connections by where their peer is, IPv4 as IPv4.
+    by_remote: BTreeSet<(SocketAddr, u32)>,
     streams: Table<Stream>,
     ready: VecDeque<Ready>,
     dirty: VecDeque<u32>,
@@ -131,6 +134,7 @@ impl Engine {
             transport_config,
             connections: Table::new(),
             by_handle: Vec::new(),
+            by_remote: BTreeSet::new(),
             streams: Table::new(),
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
@@ -191,6 +195,7 @@ impl Engine {
         }
         self.timers.retain(|&(_, timer)| timer != id);
         self.dirty.retain(|&dirty| dirty != id);
+        self.by_remote.retain(|&(_, known)| known != id);
         match unknown {
             Some((source, validated)) => {
                 self.forget_streams(id);

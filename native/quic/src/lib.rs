@@ -1,6 +1,6 @@
 //! QUIC and TLS for Node.js, on Node's own event loop.
 //!
-//! From the bottom up: `uv` (libuv's functions), `socket`, `table`, `hello` (the ClientHello),
+//! From the bottom up: `uv` (libuv's functions), `icmp` (who is not there), `socket`, `table`, `hello` (the ClientHello),
 //! `tls` and `session` (a TLS configuration chosen by it), `reason`, `cubic`, `engine` (connections and
 //! streams over quinn-proto), `runtime` (the engine on the loop), `api` (what JavaScript calls), `calls` (what
 //! it calls for every request).
@@ -14,6 +14,7 @@ mod calls;
 mod cubic;
 mod engine;
 mod hello;
+mod icmp;
 mod reason;
 mod runtime;
 mod session;

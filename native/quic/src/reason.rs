@@ -11,6 +11,8 @@ pub enum Kind {
     Version = 5,
     Dropped = 6,
     Internal = 7,
+    /// Nobody listens at the peer's port.
+    Unreachable = 8,
 }
 
 #[derive(Clone, Debug)]

@@ -27,6 +27,8 @@ use crate::uv::{self, Handle, Uv};
 
 /// Rounds of receive, process and deliver before the loop has its turn again.
 const ROUNDS: usize = 16;
+/// What is always looked for on the socket.
+const WATCHED: c_int = uv::READABLE | uv::PRIORITIZED;
 /// ALPN names of a ClientHello that JavaScript is shown.
 const MAX_ALPN: usize = 64;
 const INTERNAL_ERROR: u8 = 80;
@@ -196,7 +198,7 @@ impl Runtime {
                 return Err(format!("cannot watch the UDP socket: libuv error {status}"));
             }
             self.adopt(handle);
-            (self.uv.poll_start)(handle, uv::READABLE, on_poll);
+            (self.uv.poll_start)(handle, WATCHED, on_poll);
             if !self.referenced.get() {
                 (self.uv.unref)(handle);
             }
@@ -260,6 +262,14 @@ impl Runtime {
         }
     }
 
+    /// Read what ICMP has told.
+    fn hear(&self) {
+        self.guarded_step(|engine| {
+            engine.hear();
+            true
+        });
+    }
+
     /// One step of a turn; a panic in it ends the connection it was at. `None` once closed.
     fn guarded_step(&self, step: impl FnOnce(&mut Engine) -> bool) -> Option<bool> {
         let mut guard = self.engine.borrow_mut();
@@ -314,7 +324,7 @@ impl Runtime {
             let wants_write = engine.wants_write();
             if wants_write != self.wants_write.get() {
                 self.wants_write.set(wants_write);
-                let events = uv::READABLE | if wants_write { uv::WRITABLE } else { 0 };
+                let events = WATCHED | if wants_write { uv::WRITABLE } else { 0 };
                 (self.uv.poll_start)(self.poll.get(), events, on_poll);
             }
         }
@@ -575,16 +585,22 @@ unsafe extern "C" fn on_poll(handle: Handle, status: c_int, events: c_int) {
                 // libuv stopped watching: an error was pending on the socket. Reading takes it away.
                 runtime.wants_write.set(false);
                 // SAFETY: a live handle.
-                unsafe { (runtime.uv.poll_start)(handle, uv::READABLE, on_poll) };
+                unsafe { (runtime.uv.poll_start)(handle, WATCHED, on_poll) };
+                runtime.hear();
                 runtime.run(true);
                 return;
             }
             if events & uv::WRITABLE != 0 {
                 runtime.wants_write.set(false);
                 // SAFETY: a live handle.
-                unsafe { (runtime.uv.poll_start)(handle, uv::READABLE, on_poll) };
+                unsafe { (runtime.uv.poll_start)(handle, WATCHED, on_poll) };
             }
-            runtime.run(events & uv::READABLE != 0);
+            let errors = events & uv::PRIORITIZED != 0;
+            if errors {
+                runtime.hear();
+            }
+            // Reading takes the last error away also where the kernel had no room to queue it.
+            runtime.run(errors || events & uv::READABLE != 0);
         }
     });
 }

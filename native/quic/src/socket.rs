@@ -8,13 +8,20 @@ pub use quinn_udp::BATCH_SIZE;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 
+use crate::icmp::{self, Unreachable};
+
 /// Bytes that one receive call may fill per message: the longest that GRO hands over.
 const MESSAGE: usize = 64 * 1024;
+/// What ICMP says of an earlier datagram fails one call of whatever kind (udp(7)), and the next one again when more has
+/// come meanwhile.
+const TRIES: usize = 4;
 
 pub struct Socket {
     io: std::net::UdpSocket,
     state: UdpSocketState,
     local: SocketAddr,
+    /// What ICMP says of what was sent is heard.
+    hears: bool,
 }
 
 impl Socket {
@@ -34,7 +41,8 @@ impl Socket {
         let _ = sock.set_recv_buffer_size(buffer);
         let _ = sock.set_send_buffer_size(buffer);
         let local = io.local_addr()?;
-        Ok(Self { io, state, local })
+        let hears = icmp::listen(&io, local.is_ipv6());
+        Ok(Self { io, state, local, hears })
     }
 
     pub fn descriptor(&self) -> RawFd {
@@ -73,8 +81,25 @@ impl Socket {
         }
     }
 
+    /// The next that ICMP said of a datagram of ours: `None` is nothing of interest. Fails with `WouldBlock` when
+    /// there is no more.
+    pub fn next_unreachable(&self) -> io::Result<Option<Unreachable>> {
+        icmp::next(&self.io)
+    }
+
     /// Hand `contents` to the kernel, or fail with `WouldBlock`.
     pub fn send(&self, transmit: &quinn_proto::Transmit, contents: &[u8]) -> io::Result<()> {
+        let mut tries = if self.hears { TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match self.try_send(transmit, contents) {
+                Err(error) if tries > 0 && error.kind() != io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn try_send(&self, transmit: &quinn_proto::Transmit, contents: &[u8]) -> io::Result<()> {
         self.state.try_send(
             UdpSockRef::from(&self.io),
             &Transmit {

@@ -23,6 +23,8 @@ pub const TIMER: c_int = 13;
 
 pub const READABLE: c_int = 1;
 pub const WRITABLE: c_int = 2;
+/// There is something in the error queue of a socket: on Linux, once `icmp::listen` was there.
+pub const PRIORITIZED: c_int = if cfg!(target_os = "linux") { 8 } else { 0 };
 
 macro_rules! symbols {
     ($($name:ident: fn($($arg:ty),*) $(-> $ret:ty)?;)*) => {

@@ -17,9 +17,9 @@ export interface CloseReason {
   /** Number sent or received (see `CloseCode`); `undefined` where the transport carries none. */
   readonly code: number | undefined;
   /**
-   * Stable name: one of `CloseCode`, or `TIMEOUT`, `RESET` (the peer lost its state), `REFUSED` (before
-   * the handshake), `HANDSHAKE_TIMEOUT` (the peer's side of it took too long), `TLS`, `TRANSPORT`, `CUT` (an
-   * end or a reset of TCP that says nothing), `UNKNOWN` (a code that is not ours).
+   * Stable name: one of `CloseCode`, or `TIMEOUT`, `RESET` (the peer lost its state, or is gone),
+   * `REFUSED` (before the handshake), `HANDSHAKE_TIMEOUT` (the peer's side of it took too long), `TLS`,
+   * `TRANSPORT`, `CUT` (an end or a reset of TCP that says nothing), `UNKNOWN` (a code that is not ours).
    */
   readonly name: string;
   /** Text for people. The peer's own words are not trusted: cut at 256 bytes, without control characters. */

@@ -8,7 +8,15 @@ import { FakeClock } from "./fake-clock.ts";
 import { staticIdentities } from "./static-identities.ts";
 import type { Connect } from "./tcp-dial.ts";
 import { alice, ask, dialer, echo, node, serve, settle, target } from "./test-dialer.ts";
-import { ELSEWHERE, LOOPBACK, forgetfulPath, withoutUdp } from "./test-paths.ts";
+import { ELSEWHERE, LOOPBACK, forgetfulPath, udpOnly, withoutUdp } from "./test-paths.ts";
+
+/** Where nobody listens any more. */
+async function closedPort(): Promise<{ readonly port: number }> {
+  await using path = await udpOnly(1);
+  return path;
+}
+
+const deaf = process.platform === "linux" ? false : "ICMP is heard on Linux alone";
 
 test("dial() goes over QUIC, and TCP is not even tried", async () => {
   await using endpoint = await serve();
@@ -53,6 +61,32 @@ test("dial() says what it tried when nothing answers, after ten seconds at most"
     code: "NAME_NOT_FOUND",
   });
 });
+
+test(
+  "dial() says that nothing listens where ICMP does, and learns nothing about UDP from it",
+  { skip: deaf },
+  async () => {
+    // Whose time stands still: nothing else ends it.
+    const clock = new FakeClock();
+    await using it = dialer({ clock });
+    const { port } = await closedPort();
+    await assert.rejects(
+      it.dial(target(port, ELSEWHERE), "alknet/echo", { transports: ["quic"] }),
+      {
+        code: "UNREACHABLE",
+        message: `cannot reach ${ELSEWHERE}:${port} over QUIC: nothing listens on that UDP port`,
+      },
+    );
+    const tried = `QUIC ${ELSEWHERE}:${port}: connection refused; TCP ${ELSEWHERE}:${port}: connection refused`;
+    // QUIC goes first again: that nobody is there says nothing of the way.
+    for (let round = 0; round < 2; round++) {
+      await assert.rejects(it.dial(target(port, ELSEWHERE), "alknet/echo"), {
+        code: "UNREACHABLE",
+        message: `cannot reach ${ELSEWHERE}:${port} for alknet/echo (${tried})`,
+      });
+    }
+  },
+);
 
 test("dial() heeds its signal, and leaves nothing behind", async () => {
   await using dead = await withoutUdp(1);

@@ -9,6 +9,7 @@
  */
 
 import type { Duplex } from "node:stream";
+import { QuicConnectionClosed } from "@alknet/quic/close-reason";
 import type { QuicEndpoint } from "@alknet/quic/endpoint";
 import type { TransportOptions } from "@alknet/quic/transport-options";
 import { authenticate, type IdentityProvider, type OwnedAuthContext } from "./access.ts";
@@ -251,8 +252,10 @@ export function createDialer(options: DialerOptions): Dialer {
     const end = new AbortController();
     dials.add(end);
     let decided = false;
+    let tcpRefused = false;
     const lastBegins = clock.now() + ADDRESS_STAGGER * (attempt.candidates.length - 1);
     void attempt.refused.promise.then(() => {
+      tcpRefused = true;
       const left = Math.ceil(Math.max(0, lastBegins - clock.now())) + GRACE;
       const giveUp = (): void => {
         if (!decided) end.abort(NO_ANSWER);
@@ -269,8 +272,9 @@ export function createDialer(options: DialerOptions): Dialer {
       },
       (error: unknown) => {
         dials.delete(end);
-        // Not so when the peer has answered, nobody wants to know any more, or TCP has no way either.
-        const learnt = error !== NO_ANSWER && !isFinal(error) && !dialSignal.aborted;
+        // Not so when the peer has answered, nobody wants to know any more, or TCP has no way either, so far.
+        const alive = decided || !(tcpRefused || isRefusal(error));
+        const learnt = alive && !isFinal(error) && !dialSignal.aborted;
         if (learnt && closing === undefined) remember(attempt);
         throw error;
       },
@@ -308,7 +312,7 @@ export function createDialer(options: DialerOptions): Dialer {
         dialTcp({ ...common(attempt, candidate, attemptSignal), connect: attempt.through }),
       );
     } catch (error) {
-      if (flatten(error).every((it) => refusalOf(it) !== undefined)) attempt.refused.resolve();
+      if (isRefusal(error)) attempt.refused.resolve();
       throw error;
     }
   }
@@ -441,7 +445,7 @@ function discard(connection: OwnedConnection): void {
   connection.abort(CloseCode.OK);
 }
 
-/** What the system says, in words, where there is no way to an address: at once, and for sure. */
+/** What the system says, in words, where there is no way to an address. */
 const REFUSALS: Readonly<Record<string, string>> = {
   ECONNREFUSED: "connection refused",
   EHOSTUNREACH: "no route to the host",
@@ -450,8 +454,17 @@ const REFUSALS: Readonly<Record<string, string>> = {
 
 function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof DialError && error.code === "UNREACHABLE")) return undefined;
-  const { code } = (error.cause ?? {}) as { code?: unknown };
+  const { cause = {} } = error;
+  if (cause instanceof QuicConnectionClosed && cause.closeReason.kind === "unreachable") {
+    return "connection refused";
+  }
+  const { code } = cause as { code?: unknown };
   return typeof code === "string" ? REFUSALS[code] : undefined;
+}
+
+/** Whether every address said so. */
+function isRefusal(error: unknown): boolean {
+  return flatten(error).every((it) => refusalOf(it) !== undefined);
 }
 
 /** What came of an attempt, in a few words. */

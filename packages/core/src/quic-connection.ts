@@ -354,6 +354,7 @@ export function closeReasonOf(reason: QuicCloseReason): CloseReason {
     case "timeout":
       return transportReason("TIMEOUT", describe(reason));
     case "reset":
+    case "unreachable":
       return transportReason("RESET", describe(reason));
     case "version":
       return transportReason("TRANSPORT", describe(reason));

@@ -210,6 +210,7 @@ function dialError(
         cause,
       });
     case "reset":
+    case "unreachable":
     case "version":
     case "dropped":
     case "internal":

@@ -21,6 +21,11 @@ export type QuicCloseReason =
   | { kind: "timeout"; reason: string }
   /** Stateless reset: the peer has lost its state (RFC 9000 §10.3). */
   | { kind: "reset" }
+  /**
+   * Nobody listens at the peer's port: ICMP says so of what was sent last, and nothing came from there. On Linux;
+   * elsewhere it is a `timeout`.
+   */
+  | { kind: "unreachable"; reason: string }
   /** No common QUIC version. */
   | { kind: "version" }
   /** JavaScript let go of it without closing it. */
@@ -50,6 +55,7 @@ export function describe(reason: QuicCloseReason): string {
         ? `transport error 0x${reason.code.toString(16)} by ${reason.by}${quoted(reason.reason)}`
         : `TLS alert ${reason.alert} by ${reason.by}${quoted(reason.reason)}`;
     case "timeout":
+    case "unreachable":
       return reason.reason;
     case "reset":
       return "stateless reset: the peer has lost its state";
@@ -91,6 +97,8 @@ export function reasonOf(reason: NativeReason | null): QuicCloseReason {
       return { kind: "version" };
     case 6:
       return { kind: "dropped" };
+    case 8:
+      return { kind: "unreachable", reason: text };
     default:
       return { kind: "internal", reason: text };
   }

@@ -30,6 +30,9 @@ async function reasonOf(dialing: Promise<QuicConnection>): Promise<QuicCloseReas
 
 const NO_ANSWER = 'cannot admit: expected accept, retry, refuse or ignore, got "maybe"';
 
+/** Why nothing is heard of ports where nobody listens. */
+const deaf = process.platform === "linux" ? false : "ICMP is heard on Linux alone";
+
 /** An address that nobody answers at. */
 async function blackHole(): Promise<AsyncDisposable & { port: number }> {
   const socket = createSocket("udp4");
@@ -224,6 +227,17 @@ suite("connect()", () => {
     );
     assert.deepEqual(reason, { kind: "timeout", reason: "handshake time passed" });
     assert.equal(client.handshakeCount, 0);
+  });
+
+  test("fails where nobody listens, long before the handshake time", { skip: deaf }, async () => {
+    const hole = await blackHole();
+    await hole[Symbol.asyncDispose]();
+    await using client = bind({ address: LOOPBACK, transport: { handshakeTimeout: 0 } });
+    const dialing = client.connect({ address: LOOPBACK, port: hole.port, tls: clientTls() });
+    const reason = "nothing listens on that UDP port";
+    assert.deepEqual(await reasonOf(dialing), { kind: "unreachable", reason });
+    assert.equal(client.handshakeCount, 0);
+    assert.deepEqual(client.sendErrors, { count: 0, last: undefined });
   });
 
   test("takes its transport from the endpoint, and what it says itself", async () => {
@@ -532,7 +546,10 @@ suite("a connection's end", () => {
     const first = start(program(0));
     const port = (await first.said()) as number;
     await using client = bind({ address: LOOPBACK });
-    const connection = await client.connect({ address: LOOPBACK, port, tls: clientTls() });
+    // Whose socket stays: what of the first is still asked for meanwhile is not refused.
+    await using between = await relay(port);
+    const way = { address: LOOPBACK, port: between.port, tls: clientTls() };
+    const connection = await client.connect(way);
     const stream = await connection.open();
     stream.write("before");
     first.process.kill("SIGKILL");
@@ -545,9 +562,41 @@ suite("a connection's end", () => {
     const [error] = (await failed) as [unknown];
     assert.ok(error instanceof QuicConnectionClosed);
     // And the one who came back serves.
-    const again = await client.connect({ address: LOOPBACK, port, tls: clientTls() });
+    const again = await client.connect(way);
     again.close();
   });
+
+  test(
+    "is unreachable when either process was killed, long before its idle time",
+    { skip: deaf },
+    async () => {
+      const transport = { idleTimeout: 0, keepAlive: 200 };
+      const program = `
+      const endpoint = serve({ transport: ${JSON.stringify(transport)} });
+      say(endpoint.address.port);
+      process.stdin.once("data", async (port) => {
+        const connection = await endpoint.connect({ address: LOOPBACK, port: Number(port), tls: clientTls() });
+        connection.openRaw(Buffer.from("held"));
+      });
+      const connection = await endpoint.accept();
+      connection.onstream = () => say("held");
+    `;
+      await using there = start(program);
+      await using here = serve({ transport });
+      const port = (await there.said()) as number;
+      const near = await here.connect({ address: LOOPBACK, port, tls: clientTls() });
+      near.openRaw(Buffer.from("held"));
+      assert.equal(await there.said(), "held");
+      there.process.stdin?.write(`${here.address.port}\n`);
+      const far = await here.accept();
+      (await far?.accept())?.on("error", () => {});
+      there.process.kill("SIGKILL");
+      const reason = "the peer is gone: nothing listens on its UDP port any more";
+      assert.deepEqual(await near.closed, { kind: "unreachable", reason });
+      assert.deepEqual(await far?.closed, { kind: "unreachable", reason });
+      assert.equal(here.sendErrors.count, 0);
+    },
+  );
 
   test("is a version mismatch when the server speaks no version of ours", async () => {
     const socket = createSocket("udp4");

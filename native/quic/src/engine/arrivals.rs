@@ -31,7 +31,7 @@ impl Engine {
             let count = match buffer.receive(&self.socket, most) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // ICMP errors of earlier sends arrive here; the next call reads on.
+                // What ICMP tells of earlier sends fails one call; the next one reads on.
                 Err(_) => continue,
             };
             let now = Instant::now();
@@ -51,6 +51,7 @@ impl Engine {
                             let id = self.by_handle[handle.0];
                             self.with_connection(id, |engine, conn| {
                                 conn.last_received = now;
+                                conn.suspicion = None;
                                 if meta.dst_ip != conn.local_ip {
                                     conn.local_ip = meta.dst_ip;
                                     conn.shortest_rtt = UNKNOWN_RTT;
@@ -153,6 +154,8 @@ impl Engine {
             keep_alive: Duration::from_millis(transport.keep_alive),
             keep_alive_at: None,
             last_received: now,
+            suspicion: None,
+            suspected: None,
             reason: None,
             waiting: [false; 2],
             datagrams_queued: false,
@@ -185,6 +188,7 @@ impl Engine {
             self.by_handle.resize(handle.0 + 1, 0);
         }
         self.by_handle[handle.0] = id;
+        self.by_remote.insert((canonical(remote), id));
         if server {
             self.handshaking.insert(self.last_handshake, id);
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use quinn_proto::{Connection, ConnectionHandle, StreamId};
 
 use super::holes::Arrival;
+use super::suspicion::Suspicion;
 use crate::reason::{Kind, Reason};
 use crate::socket::canonical;
 
@@ -36,6 +37,10 @@ pub(super) struct Conn {
     pub(super) keep_alive: Duration,
     pub(super) keep_alive_at: Option<Instant>,
     pub(super) last_received: Instant,
+    /// ICMP says that the peer is gone, and nothing has come since.
+    pub(super) suspicion: Option<Box<Suspicion>>,
+    /// When it last began to.
+    pub(super) suspected: Option<Instant>,
     pub(super) reason: Option<Reason>,
     /// JavaScript waits for the peer's stream limit, by `Dir`.
     pub(super) waiting: [bool; 2],

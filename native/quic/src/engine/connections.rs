@@ -10,6 +10,7 @@ use super::Engine;
 use super::connection::Phase;
 use super::transport::Transport;
 use crate::reason::{Kind, Reason};
+use crate::socket::canonical;
 
 /// Streams that a peer may have open when its limit is raised from none.
 const FIRST_STREAMS: u64 = 16;
@@ -144,7 +145,8 @@ impl Engine {
             && conn.released
             && conn.streams.is_empty()
         {
-            let at = conn.armed;
+            let (at, remote) = (conn.armed, conn.remote);
+            self.by_remote.remove(&(canonical(remote), id));
             self.connections.remove(id);
             if let Some(at) = at {
                 self.timers.remove(&(at, id));
@@ -161,6 +163,7 @@ impl Engine {
             return;
         }
         let (handle, armed, drained) = (conn.handle, conn.armed, conn.drained);
+        self.by_remote.remove(&(canonical(conn.remote), id));
         if let Some(at) = armed {
             self.timers.remove(&(at, id));
         }

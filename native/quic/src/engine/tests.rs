@@ -16,6 +16,9 @@ use crate::session::{ByHello, Configure};
 use crate::socket::ReceiveBuffer;
 use crate::tls::{ClientAuth, ClientTls, ServerTls, Verification};
 
+#[cfg(target_os = "linux")]
+mod suspicion;
+
 /// Self-signed, Ed25519; made with `openssl req -x509 -newkey ed25519 -nodes -days 36500`.
 const CERTIFICATE: &[u8] = include_bytes!("../../testdata/ed25519.crt.der");
 const PRIVATE_KEY: &[u8] = include_bytes!("../../testdata/ed25519.key.der");
@@ -92,6 +95,7 @@ impl Bench {
     fn turn(&mut self, which: usize) {
         let engine = &mut self.engines[which];
         let now = Instant::now();
+        engine.hear();
         engine.receive(&mut self.buffer);
         engine.digest(now);
         let [large, small] = &mut self.slabs;
@@ -202,6 +206,7 @@ fn what_ended_leaves_nothing_behind() {
         bench.engines[1].release(far);
         bench.until(|bench| bench.engines.iter().all(|engine| engine.counts() == (0, 0, 0, 0)));
         assert!(bench.engines.iter().all(|engine| engine.timers.is_empty() && engine.dirty.is_empty()));
+        assert!(bench.engines.iter().all(|engine| engine.by_remote.is_empty()));
     }
 }
 

@@ -10,6 +10,7 @@ use super::connection::{Conn, Phase, Place};
 use super::transport::UNKNOWN_RTT;
 use super::{Engine, Ready, record};
 use crate::reason::{Kind, Reason};
+use crate::socket::canonical;
 
 /// Transmits (each a GSO batch) of one connection before the next one has its turn.
 const TRANSMITS: usize = 8;
@@ -76,6 +77,7 @@ impl Engine {
             conn.proto.close(now, VarInt::from_u32(0), Bytes::new());
             self.lost(id, conn, Reason::of(Kind::Timeout, "handshake time passed"));
         }
+        self.end_if_unreachable(id, conn, now);
         if conn.keep_alive_at.is_some_and(|at| at <= now) {
             conn.keep_alive_at = None;
             if conn.phase == Phase::Connected && !conn.streams.is_empty() && now >= conn.last_received + conn.keep_alive
@@ -125,6 +127,8 @@ impl Engine {
         }
         let remote = conn.proto.remote_address();
         if remote != conn.remote {
+            self.by_remote.remove(&(canonical(conn.remote), id));
+            self.by_remote.insert((canonical(remote), id));
             conn.remote = remote;
             conn.path_changes += 1;
             conn.shortest_rtt = UNKNOWN_RTT;
@@ -140,6 +144,9 @@ impl Engine {
             let Some(transmit) = conn.proto.poll_transmit(now, segments, &mut self.outgoing) else {
                 return false;
             };
+            if let Some(suspicion) = &mut conn.suspicion {
+                suspicion.note(&self.outgoing);
+            }
             if !self.send_now(&transmit) {
                 let contents = std::mem::take(&mut self.outgoing);
                 self.blocked = Some((transmit, contents));
@@ -190,6 +197,7 @@ impl Engine {
             }
         };
         sooner(conn.handshake_deadline);
+        sooner(conn.suspicion.as_ref().and_then(|suspicion| suspicion.ends));
         if conn.keep_alive > Duration::ZERO && conn.phase == Phase::Connected && !conn.streams.is_empty() {
             let due = conn.last_received + conn.keep_alive;
             let due = if due > now { due } else { now + conn.keep_alive };
