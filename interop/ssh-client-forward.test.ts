@@ -75,6 +75,18 @@ test("a listener that is refused over there ends it at first", async () => {
   assert.match(refused.stderr, /den does not listen on localhost:0[^]*alknet peers grant NAME/);
 });
 
+test("with --json an error is the last line, also after events", async () => {
+  await using it = await machines(["ssh:exec"]);
+  const words = ["--json", "-N", "-L", "0:localhost:1", "-R", "0:localhost:1", "den"];
+  const { code, stdout } = await it.run(words);
+  assert.equal(code, 3);
+  const told = stdout.trimEnd().split("\n");
+  const [event, error] = told.map((line) => JSON.parse(line) as Record<string, unknown>);
+  assert.equal(told.length, 2);
+  assert.equal(event?.["event"], "listening");
+  assert.equal((error?.["error"] as { code: string }).code, "LISTEN_REFUSED");
+});
+
 test("a command does not begin before what is to listen over there does", async () => {
   await using it = await machines(["ssh:exec"]);
   const { code, stdout } = await it.run(["-R", "0:localhost:1", "den", "echo ran"]);
@@ -102,7 +114,7 @@ test("a listener over there whose right is taken back is told, and the last one 
   it.den.allow(["ssh:exec"]);
   const { status, stdout, stderr } = await program.ended;
   assert.equal(status, 3);
-  assert.match(stdout, /"event":"closed","side":"remote","listen":"localhost:\d+"/);
+  assert.match(stdout, /"event":"closed","side":"remote","listen":"localhost:\d+"[^]*\n\{"error":/);
   assert.match(stderr, /listens no more on localhost:\d+: not allowed any more[^]*hint: /);
 });
 

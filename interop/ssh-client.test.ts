@@ -29,6 +29,18 @@ test("who stops reading its output ends alknet ssh, and the program over there",
   await endOf(Number(String(first).split("\n")[0]));
 });
 
+test("SIGTERM and SIGHUP end alknet ssh in order, and the program over there", async () => {
+  await using it = await machines(["ssh:exec"]);
+  for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+    const process = it.spawn(["den", "echo $$; exec sleep 1000"]);
+    const [first] = (await once(process.stdout, "data")) as [Buffer];
+    const ended = once(process, "exit");
+    process.kill(signal);
+    assert.deepEqual(await ended, [130, null]);
+    await endOf(Number(String(first).split("\n")[0]));
+  }
+});
+
 test("what goes through alknet ssh is binary, both ways", async () => {
   await using it = await machines(["ssh:exec"]);
   const bytes = Buffer.alloc(

@@ -36,7 +36,8 @@ export async function runCli(args: readonly string[], context: Context): Promise
   let printed = false;
   const { words, data } = context.terminal;
   const write = (text: string) => {
-    printed = true;
+    // Of what prints an event on each line, the error is one line more.
+    printed ||= !text.startsWith('{"event":');
     data.write(text);
   };
   const writeBytes = (bytes: Uint8Array) => {

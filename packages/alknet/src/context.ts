@@ -19,11 +19,11 @@ export interface Context {
   readonly pipe: () => { readonly input: Readable; readonly output: Writable };
   /** Open the terminal of the person at it; `undefined`: there is nobody to ask. */
   readonly openTty: () => Promise<Tty | undefined>;
-  /** The first Ctrl-C or SIGTERM: finish, then go. */
+  /** The first Ctrl-C, SIGTERM or SIGHUP: finish, then go. */
   readonly interrupted: AbortSignal;
   /** The second one: the process ends once its listeners have run. */
   readonly killed: AbortSignal;
-  /** Have `listener` called on SIGHUP, until it is disposed of. @default never */
+  /** Have `listener` called on SIGHUP, which ends nothing until that is disposed of. @default never */
   readonly onhangup?: ((listener: () => void) => Disposable) | undefined;
   /** What starts this program again: command and arguments. */
   readonly program: readonly string[];

@@ -31,7 +31,7 @@ const echo = (socket: Socket): unknown => socket.pipe(socket);
 
 for (const transport of ["quic", "tcp"]) {
   test(
-    `alknet forward listens at Unix sockets over ${transport}, and removes them at Ctrl-C`,
+    `alknet forward listens at Unix sockets over ${transport}, and removes them at Ctrl-C and SIGHUP`,
     { skip },
     async () => {
       using laptop = testHome();
@@ -48,10 +48,9 @@ for (const transport of ["quic", "tcp"]) {
       assert.deepEqual(ready["forwards"], [{ listen: paths.near, target: paths.far }]);
       assert.equal(statSync(paths.near).mode & 0o777, 0o600);
       assert.equal(await ask(paths.near), "there?");
-      for (const each of [program, behind]) {
-        each.child.kill("SIGINT");
-        assert.equal((await each.exited).code, 130);
-      }
+      program.child.kill("SIGINT");
+      behind.child.kill("SIGHUP");
+      for (const each of [program, behind]) assert.equal((await each.exited).code, 130);
       assert.deepEqual([existsSync(paths.near), existsSync(paths.far)], [false, false]);
     },
   );

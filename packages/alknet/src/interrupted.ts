@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Ctrl-C or SIGTERM came first, and the command has cleaned up. Exit code 130, and nothing to explain. */
+/** Ctrl-C, SIGTERM or SIGHUP came first, and the command has cleaned up. Exit code 130, and nothing to explain. */
 export class Interrupted extends Error {
   override readonly name = "Interrupted";
 }

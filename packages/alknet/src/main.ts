@@ -32,8 +32,11 @@ const { runCli, tellError } = await import("./cli.ts");
 const interrupted = new AbortController();
 const killed = new AbortController();
 const takeSignal = endSignals(() => performance.now());
-for (const signal of ["SIGINT", "SIGTERM"] as const) {
+/** Who has a use of its own for SIGHUP. */
+let hangup: (() => void) | undefined;
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
+    if (signal === "SIGHUP" && hangup !== undefined) return hangup();
     const request = takeSignal(signal);
     if (request === "same") return;
     if (request === "finish" && !interrupted.signal.aborted) {
@@ -74,16 +77,15 @@ await new Promise((resolve) => process.stdout.write("", resolve));
 // All is closed by now; what is left (a look-up in the system's resolver) is waited for by nobody.
 process.exit(unwritten === undefined ? exitCode : tellUnwritten(unwritten));
 
-/** SIGHUP asks for a reload, unless it says that our terminal is gone: then it ends us, as it does every program. */
+/** SIGHUP asks for a reload, unless it says that our terminal is gone: then it ends us, as it does every command. */
 function onhangup(listener: () => void): Disposable {
   const onTerminal = process.stderr.isTTY;
-  const handle = (): void => {
+  hangup = () => {
     if (onTerminal && !isatty(process.stderr.fd))
       interrupted.abort(new Error("the terminal is gone"));
     else listener();
   };
-  process.on("SIGHUP", handle);
-  return { [Symbol.dispose]: () => void process.off("SIGHUP", handle) };
+  return { [Symbol.dispose]: () => void (hangup = undefined) };
 }
 
 /** Not what failed to be done: what was asked for did not arrive. */
